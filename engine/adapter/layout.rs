@@ -1,0 +1,179 @@
+//! The layout of an adapter: which tensors it has, in which order they lie in the flat vector of all values.
+
+use std::fmt;
+
+use rand_core::Rng;
+
+use super::AdapterWeights;
+use crate::random::{self, Purpose};
+
+/// What a tensor is for. Policies rank, mask and schedule by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// LoRA A, shape `[rank, in]`: projects down.
+    LoraA,
+    /// LoRA B, shape `[out, rank]`: projects up.
+    LoraB,
+    /// The trained `rank x rank` core between a frozen A and B.
+    Core,
+    /// A trained task head.
+    Head,
+    /// A trained weight of the base model itself.
+    Base,
+}
+
+/// One tensor of an adapter as its maker describes it; [`AdapterLayout::new`] adds the place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorSpec {
+    /// The PEFT key, for example `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`.
+    pub name: String,
+    /// What the tensor is for.
+    pub role: Role,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// Rank of the pair that this tensor belongs to; 0 where it has none.
+    pub rank: usize,
+    /// The factor `alpha / rank` by which `B A` is multiplied.
+    pub scale: f32,
+    /// Seed of the start value of a [`Role::LoraA`] tensor; every other role starts at zero.
+    pub seed: u64,
+}
+
+/// One tensor of an adapter and its place in the flat vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorInfo {
+    /// What the maker said.
+    pub spec: TensorSpec,
+    /// Index of its first value in the flat vector.
+    pub offset: usize,
+    /// How many values it has: the product of the shape.
+    pub len: usize,
+}
+
+/// BLAKE3 over everything in a layout that client and server must agree on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LayoutHash(pub [u8; 32]);
+
+impl LayoutHash {
+    /// The first eight bytes, little endian: what a frame carries.
+    pub fn short(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl fmt::Debug for LayoutHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for LayoutHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Every tensor of an adapter in flat order. Cheap to share behind an `Arc`, never changed once made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterLayout {
+    tensors: Vec<TensorInfo>,
+    values: usize,
+    hash: LayoutHash,
+}
+
+impl AdapterLayout {
+    /// Lays the tensors out one after the other, in the order given.
+    pub fn new(specs: Vec<TensorSpec>) -> Self {
+        let mut offset = 0;
+        let mut hasher = blake3::Hasher::new();
+        let mut tensors = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let len = spec.shape.iter().product();
+            hasher.update(&(spec.name.len() as u64).to_le_bytes());
+            hasher.update(spec.name.as_bytes());
+            hasher.update(&[spec.role as u8, spec.shape.len() as u8]);
+            for side in &spec.shape {
+                hasher.update(&(*side as u64).to_le_bytes());
+            }
+            hasher.update(&(spec.rank as u64).to_le_bytes());
+            hasher.update(&spec.scale.to_bits().to_le_bytes());
+            hasher.update(&spec.seed.to_le_bytes());
+            tensors.push(TensorInfo { spec, offset, len });
+            offset += len;
+        }
+        let hash = LayoutHash(*hasher.finalize().as_bytes());
+        Self { tensors, values: offset, hash }
+    }
+
+    /// The tensors, in flat order.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// `P`, the number of values of the whole adapter.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// What client and server compare.
+    pub fn hash(&self) -> LayoutHash {
+        self.hash
+    }
+
+    /// `W0`, the seeded start that every participant derives alone: LoRA A Kaiming-uniform with `a = sqrt(5)`
+    /// (PEFT's default: uniform in `+-1/sqrt(in)`), everything else zero.
+    pub fn start(&self) -> AdapterWeights {
+        let mut values = vec![0.0; self.values];
+        for tensor in self.tensors.iter().filter(|tensor| tensor.spec.role == Role::LoraA) {
+            let bound = 1.0 / (tensor.spec.shape.last().copied().unwrap_or(1).max(1) as f32).sqrt();
+            let mut stream = random::stream(tensor.spec.seed, Purpose::LoraStart, 0, 0);
+            for value in &mut values[tensor.offset..tensor.offset + tensor.len] {
+                // 24 bits fill an f32's mantissa: the draw is the same on every platform.
+                let unit = (stream.next_u32() >> 8) as f32 / (1 << 24) as f32;
+                *value = (2.0 * unit - 1.0) * bound;
+            }
+        }
+        AdapterWeights(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(seed: u64) -> AdapterLayout {
+        let tensor = |name: &str, role, shape: &[usize]| TensorSpec {
+            name: name.into(),
+            role,
+            shape: shape.into(),
+            rank: 2,
+            scale: 1.0,
+            seed,
+        };
+        AdapterLayout::new(vec![tensor("a", Role::LoraA, &[2, 16]), tensor("b", Role::LoraB, &[4, 2])])
+    }
+
+    #[test]
+    fn tensors_lie_one_after_the_other() {
+        let layout = pair(1);
+        assert_eq!(layout.values(), 40);
+        assert_eq!(layout.tensors()[1].offset, 32);
+    }
+
+    #[test]
+    fn the_start_is_seeded_bounded_and_zero_for_b() {
+        let start = pair(1).start();
+        assert_eq!(start, pair(1).start());
+        assert_ne!(start, pair(2).start());
+        assert!(start.0[..32].iter().all(|value| value.abs() <= 0.25 && *value != 0.0));
+        assert!(start.0[32..].iter().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn the_hash_sees_every_field() {
+        assert_eq!(pair(1).hash(), pair(1).hash());
+        assert_ne!(pair(1).hash(), pair(2).hash());
+    }
+}

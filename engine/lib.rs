@@ -1,0 +1,9 @@
+//! `cellm`: communication-efficient federated fine-tuning of language models.
+//!
+//! The rooms, in the order in which data flows through them (ARCHITECTURE.md has the map and the rules):
+//! a `config` builds a `federation`; its `server` samples a cohort and hands work over a `link` to each
+//! `client`; `compressor`s and the `aggregator` run `policy` components; the `trainer` trains on `data`;
+//! the `journal` makes it durable; `wire` frames carry the `adapter`.
+
+pub mod adapter;
+pub mod random;
