@@ -6,4 +6,8 @@
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
 pub mod adapter;
+pub mod aggregator;
+pub mod compressor;
+pub mod federation;
 pub mod random;
+pub mod server;

@@ -1,0 +1,54 @@
+//! Sections `download` and `upload`: which policy compresses a direction, and how hard.
+
+use serde::{Deserialize, Serialize};
+
+/// Width of a value on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum Bits {
+    /// IEEE half precision.
+    Sixteen,
+    /// IEEE single precision.
+    ThirtyTwo,
+}
+
+impl TryFrom<u32> for Bits {
+    type Error = String;
+
+    fn try_from(bits: u32) -> Result<Self, String> {
+        match bits {
+            16 => Ok(Self::Sixteen),
+            32 => Ok(Self::ThirtyTwo),
+            other => Err(format!("bits is {other}, this version has 16 and 32")),
+        }
+    }
+}
+
+impl From<Bits> for u32 {
+    fn from(bits: Bits) -> Self {
+        match bits {
+            Bits::Sixteen => 16,
+            Bits::ThirtyTwo => 32,
+        }
+    }
+}
+
+/// One direction's compression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Policy: a built-in name (`cellm plugin list`) or the path of a component.
+    pub policy: String,
+    /// Share of the values that is sent, in (0, 1].
+    pub density: f32,
+    /// Bits of a value on the wire: 16 or 32.
+    pub bits: Bits,
+    /// The policy's own options (`cellm plugin inspect NAME` lists them).
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { policy: "flasc".into(), density: 0.25, bits: Bits::Sixteen, options: serde_json::Map::new() }
+    }
+}

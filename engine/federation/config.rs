@@ -1,0 +1,27 @@
+//! Section `run`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Name of the run, part of its directory's name.
+    pub name: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Rounds to run.
+    pub rounds: u32,
+    /// Run directory; by default `runs/<time>-<name>`.
+    pub out: Option<PathBuf>,
+    /// Clients trained at the same time; 0 takes one a core. The result does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self { name: "demo".into(), seed: 1, rounds: 30, out: None, threads: 0 }
+    }
+}
