@@ -6,8 +6,6 @@
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
 pub mod adapter;
-pub mod aggregator;
-pub mod compressor;
-pub mod federation;
+pub mod journal;
 pub mod random;
-pub mod server;
+pub mod wire;
