@@ -5,6 +5,7 @@
 //! round, the rows of all closed rounds, and the clients' states. Every change is one transaction that is on disk when
 //! the call returns.
 
+mod blobs;
 mod error;
 mod record;
 mod store;
