@@ -11,3 +11,4 @@ pub mod compressor;
 pub mod federation;
 pub mod random;
 pub mod server;
+pub mod trainer;
