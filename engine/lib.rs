@@ -9,5 +9,6 @@ pub mod adapter;
 pub mod aggregator;
 pub mod compressor;
 pub mod federation;
+pub mod policy;
 pub mod random;
 pub mod server;
