@@ -8,6 +8,9 @@
 pub mod adapter;
 pub mod aggregator;
 pub mod compressor;
+pub mod data;
 pub mod federation;
+pub mod metrics;
 pub mod random;
 pub mod server;
+pub mod trainer;
