@@ -11,6 +11,8 @@ pub mod compressor;
 pub mod data;
 pub mod federation;
 pub mod metrics;
+pub mod policy;
 pub mod random;
+pub mod report;
 pub mod server;
 pub mod trainer;
