@@ -8,6 +8,7 @@
 pub mod adapter;
 pub mod aggregator;
 pub mod compressor;
+pub mod config;
 pub mod data;
 pub mod federation;
 pub mod metrics;

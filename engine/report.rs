@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn several_runs_are_compared_with_the_one_that_sent_most() {
         let dense = dir(&(row(0, "4.0", 0) + &row(1, "3.5", 100_000) + &row(2, "3.0", 200_000)));
-        let sparse = dir(&(row(0, "4.0", 0) + &row(1, "3.2", 10_000) + &row(2, "2.9", 20_000) + &row(3, "2.8", 30_000)));
+        let sparse =
+            dir(&(row(0, "4.0", 0) + &row(1, "3.2", 10_000) + &row(2, "2.9", 20_000) + &row(3, "2.8", 30_000)));
         let page = page(&[&dense, &sparse]).unwrap();
         assert!(page.contains("Comparison") && page.contains("10.0x"), "{page}");
     }

@@ -11,7 +11,8 @@ use super::{bytes, loss, ratio};
 
 /// The run that the others are measured against: most bytes a closed round.
 pub fn baseline(runs: &[Run]) -> Option<&Run> {
-    let cost = |run: &Run| run.last().filter(|row| row.round > 0).map(|row| row.bytes_total as f64 / f64::from(row.round));
+    let cost =
+        |run: &Run| run.last().filter(|row| row.round > 0).map(|row| row.bytes_total as f64 / f64::from(row.round));
     runs.iter()
         .filter_map(|run| cost(run).map(|cost| (run, cost)))
         .max_by(|a, b| a.1.total_cmp(&b.1))
@@ -42,7 +43,8 @@ pub fn section(runs: &[Run]) -> String {
         let losses = run.losses();
         let reached = goal.and_then(|goal| bytes_to(run, goal));
         let equal = base.and_then(|base| equal_rounds(base, run)).map_or_else(|| loss(None), ratio);
-        let to_target = base_cost.zip(reached).map_or_else(|| loss(None), |(base, run)| ratio(base as f64 / run as f64));
+        let to_target =
+            base_cost.zip(reached).map_or_else(|| loss(None), |(base, run)| ratio(base as f64 / run as f64));
         let mark = if base.is_some_and(|base| std::ptr::eq(base, run)) { " (baseline)" } else { "" };
         let _ = write!(html, "<tr><th>{}{mark}</th>", escape(&run.name));
         let cells = [
@@ -82,9 +84,11 @@ fn bytes_to(run: &Run, target: f64) -> Option<u64> {
 
 /// Bytes of the baseline over bytes of the run, at the last round that both closed.
 fn equal_rounds(base: &Run, run: &Run) -> Option<f64> {
-    let row = run.rows.iter().rev().find(|row| {
-        row.round > 0 && base.rows.binary_search_by_key(&row.round, |row| row.round).is_ok()
-    })?;
+    let row = run
+        .rows
+        .iter()
+        .rev()
+        .find(|row| row.round > 0 && base.rows.binary_search_by_key(&row.round, |row| row.round).is_ok())?;
     let at = base.rows.binary_search_by_key(&row.round, |row| row.round).ok()?;
     Some(base.rows[at].bytes_total as f64 / row.bytes_total as f64)
 }
@@ -102,7 +106,8 @@ fn differences(runs: &[Run]) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let mut html = String::from("<h3>Config keys that differ</h3>\n<div class=\"scroll\"><table><thead><tr><th>Run</th>");
+    let mut html =
+        String::from("<h3>Config keys that differ</h3>\n<div class=\"scroll\"><table><thead><tr><th>Run</th>");
     keys.iter().for_each(|key| {
         let _ = write!(html, "<th>{}</th>", escape(key));
     });

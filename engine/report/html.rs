@@ -77,7 +77,9 @@ fn plots(page: &mut String, runs: &[Run]) {
     figures.into_iter().flatten().for_each(|figure| page.push_str(&figure));
     page.push_str("</div>\n");
     if scale == Scale::Log {
-        page.push_str("<p class=\"note\">A log scale has no zero: the loss before the first byte is in the left plot only.</p>\n");
+        page.push_str(
+            "<p class=\"note\">A log scale has no zero: the loss before the first byte is in the left plot only.</p>\n",
+        );
     }
 }
 
@@ -107,7 +109,8 @@ fn several(runs: &[Run]) -> Vec<Line<'_>> {
 }
 
 fn byte_scale(runs: &[Run]) -> Scale {
-    let totals = || runs.iter().filter_map(|run| run.last()).map(|row| row.bytes_total as f64).filter(|total| *total > 0.0);
+    let totals =
+        || runs.iter().filter_map(|run| run.last()).map(|row| row.bytes_total as f64).filter(|total| *total > 0.0);
     let (low, high) = totals().fold((f64::INFINITY, 0f64), |(low, high), total| (low.min(total), high.max(total)));
     if high > low * LOG_FROM { Scale::Log } else { Scale::Linear }
 }

@@ -240,5 +240,8 @@ fn lines<T: DeserializeOwned>(path: &Path, required: bool, mut each: impl FnMut(
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     // serde_json counts lines inside the line that it was given; only the column means something here.
-    text.replace(&format!(" at line {} column {}", error.line(), error.column()), &format!(" at column {}", error.column()))
+    text.replace(
+        &format!(" at line {} column {}", error.line(), error.column()),
+        &format!(" at column {}", error.column()),
+    )
 }

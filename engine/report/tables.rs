@@ -33,9 +33,15 @@ pub fn summary(run: &Run) -> String {
     fact("Reduction", ratio(reduction), format!("dense f32 both ways: {}", bytes(last.dense_bytes_total)));
     let trained = run.rows.iter().filter(|row| row.round > 0).count();
     let seconds: f64 = run.rows.iter().map(|row| row.seconds).sum();
-    fact("Rounds", last.round.to_string(), format!("{} ({} each)", duration(seconds), duration(seconds / trained.max(1) as f64)));
-    let (completed, dropped) =
-        run.rows.iter().fold((0u64, 0u64), |sum, row| (sum.0 + u64::from(row.completed), sum.1 + u64::from(row.dropped)));
+    fact(
+        "Rounds",
+        last.round.to_string(),
+        format!("{} ({} each)", duration(seconds), duration(seconds / trained.max(1) as f64)),
+    );
+    let (completed, dropped) = run
+        .rows
+        .iter()
+        .fold((0u64, 0u64), |sum, row| (sum.0 + u64::from(row.completed), sum.1 + u64::from(row.dropped)));
     fact("Client updates", completed.to_string(), format!("{dropped} dropped"));
     let mut unfinished = "";
     match &run.summary {
@@ -52,7 +58,9 @@ pub fn summary(run: &Run) -> String {
                 unfinished = "<p class=\"note\">This run was stopped before its last round; <code>--resume</code> goes on.</p>\n";
             }
         }
-        None => unfinished = "<p class=\"note\">This run has no summary.json: it is still going on or was killed.</p>\n",
+        None => {
+            unfinished = "<p class=\"note\">This run has no summary.json: it is still going on or was killed.</p>\n"
+        }
     }
     facts.push_str("</dl>\n");
     format!("{unfinished}{facts}<p class=\"note\">Run directory: {}</p>\n", escape(&run.dir.display().to_string()))

@@ -107,10 +107,11 @@ impl Range {
 }
 
 fn linear(low: f64, high: f64) -> Vec<f64> {
-    let rough = (high - low) / 6.0;
-    let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= rough);
-    let step = step.unwrap_or(rough);
+    let span = high - low;
+    let power = 10f64.powf(span.log10().floor());
+    // The widest round step that gives at least four gaps.
+    let steps = [5.0, 2.0, 1.0, 0.5, 0.2].map(|factor| factor * power);
+    let step = steps.into_iter().find(|step| span / step >= 4.0).unwrap_or(span);
     let first = (low / step).ceil() as i64;
     (first..).map(|n| n as f64 * step).take_while(|value| *value <= high).take(20).collect()
 }
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside_the_limits() {
         assert_eq!(linear(0.0, 30.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]);
-        assert_eq!(linear(2.81, 4.4).len(), 4);
+        assert_eq!(linear(2.81, 4.4).len(), 8);
         assert_eq!(log(5.0, 7.0).first(), Some(&1e5));
         assert!(log(5.3, 5.5).len() <= 2);
         let axis = Axis { name: "round".into(), unit: Unit::Number, scale: Scale::Linear };
