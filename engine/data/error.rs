@@ -92,7 +92,7 @@ pub enum DataError {
         allowed: String,
     },
     /// Data without a record.
-    #[error("{name} has no record (of {read} read, {read} are shorter than data.min_chars = {min_chars})")]
+    #[error("{name} has no record: {read} were read, all shorter than data.min_chars ({min_chars}) characters")]
     NoRecords {
         /// The file or source.
         name: String,
