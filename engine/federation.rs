@@ -85,16 +85,9 @@ pub async fn run(
 /// Writes the adapter and the summary.
 fn finish(plan: &Plan, finished: &Finished, files: &RunDir, began: Instant) -> Result<Summary, FederationError> {
     let weights = AdapterWeights(finished.view.to_vec());
-    let about = peft::PeftConfig {
-        base_model: plan.config.model.path.as_ref().map_or_else(|| "stories260k".into(), |path| path.display().to_string()),
-        rank: plan.config.lora.rank,
-        alpha: plan.config.lora.alpha,
-        dropout: plan.config.lora.dropout,
-        targets: plan.config.lora.targets.clone(),
-    };
+    let about = plan.config.lora.peft(plan.model.name());
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
-    let rows: Vec<RoundRow> =
-        plan.journal.rows()?.iter().filter_map(|(row, _)| serde_json::from_str(row).ok()).collect();
+    let rows: Vec<RoundRow> = plan.journal.rows()?.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();
     let last = rows.last();
     let (bytes_total, dense_bytes_total) = last.map_or((0, 0), |row| (row.bytes_total, row.dense_bytes_total));
     let summary = Summary {

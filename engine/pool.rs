@@ -57,7 +57,8 @@ impl<J: Send + 'static> Clone for Pool<J> {
 }
 
 impl<J: Send + 'static> Pool<J> {
-    /// Starts `size` workers under `supervisor`, each around what `make` returns.
+    /// Starts `size` workers under `supervisor`, each around what `make` returns. The pool's actor is known to ractor's
+    /// registry as `registered`.
     ///
     /// `on_restart` is called with each replacement of a crashed worker.
     ///
@@ -65,8 +66,8 @@ impl<J: Send + 'static> Pool<J> {
     /// The reason for which ractor could not start the pool.
     pub async fn spawn<W: Work<Job = J>>(
         name: &'static str,
+        (registered, supervisor): (String, ActorCell),
         size: usize,
-        supervisor: ActorCell,
         mut make: impl FnMut() -> W + Send + Sync + 'static,
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
@@ -84,8 +85,8 @@ impl<J: Send + 'static> Pool<J> {
             .router(QueuerRouting::default())
             .num_initial_workers(size)
             .build();
-        let factory: Factory<(), J, W, Slot<W>, QueuerRouting<(), J>, DefaultQueue<(), J>> = Factory::default();
-        let (factory, _) = Actor::spawn_linked(None, factory, arguments, supervisor).await?;
+        let factory = Factory::<(), J, W, Slot<W>, QueuerRouting<(), J>, DefaultQueue<(), J>>::default();
+        let (factory, _) = Actor::spawn_linked(Some(registered), factory, arguments, supervisor).await?;
         Ok(Self { name, factory })
     }
 
@@ -102,6 +103,14 @@ impl<J: Send + 'static> Pool<J> {
             }
         }
         Err(PoolError::Crashed { pool: self.name, attempts: ATTEMPTS })
+    }
+
+    /// Jobs that wait for a free worker.
+    pub async fn waiting(&self) -> i64 {
+        match self.factory.queue_depth(None).await {
+            Ok(CallResult::Success(depth)) => depth as i64,
+            _ => 0,
+        }
     }
 
     /// The pool's actor: its children are the workers.
@@ -185,7 +194,10 @@ mod tests {
         let panics_left = Arc::new(AtomicU32::new(panics));
         let make = move || Doubler { panics_left: panics_left.clone() };
         let on_restart = Arc::new(move || drop(counted.fetch_add(1, Ordering::SeqCst)));
-        (Pool::spawn("doubler", 2, root.get_cell(), make, on_restart).await.unwrap(), restarts)
+        (
+            Pool::spawn("doubler", (format!("doubler-{panics}"), root.get_cell()), 2, make, on_restart).await.unwrap(),
+            restarts,
+        )
     }
 
     #[tokio::test]

@@ -83,12 +83,15 @@ pub struct AggregatorState {
 }
 
 impl Aggregator {
-    /// Starts the actor under `supervisor`.
+    /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
     /// What ractor says, or the policy's word on its options.
-    pub async fn spawn(args: AggregatorArgs, supervisor: ActorCell) -> Result<AggregatorRef, SpawnErr> {
-        Ok(Actor::spawn_linked(None, Self, args, supervisor).await?.0)
+    pub async fn spawn(
+        args: AggregatorArgs,
+        (name, supervisor): (String, ActorCell),
+    ) -> Result<AggregatorRef, SpawnErr> {
+        Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the aggregator does on its blocking thread: decode one update, check it, hand it to the policy.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::adapter::AdapterLayout;
 use crate::compressor::{Codec, CodecPlan, CompressorError, Occasion};
-use crate::metrics::Metrics;
+use crate::metrics::{Hook, Metrics, PolicyMetrics};
 use crate::policy::{AggregatorInstance, Policy, PolicyError, UpdateMeta};
 
 /// One client's update as it came over the link.
@@ -75,6 +76,7 @@ pub(super) struct Intake {
     layout: Arc<AdapterLayout>,
     options: String,
     max_norm: f32,
+    calls: PolicyMetrics,
     instance: Option<AggregatorInstance>,
 }
 
@@ -89,11 +91,12 @@ impl Intake {
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
         let instance = Some(policy.aggregator(&layout, &options)?);
-        Ok(Self { codec: upload.codec(metrics), policy, layout, options, max_norm, instance })
+        let (codec, calls) = (upload.codec(metrics), metrics.policy(policy.name()));
+        Ok(Self { codec, policy, layout, options, max_norm, calls, instance })
     }
 
     pub(super) fn begin(&mut self, round: u32) -> Result<(), PolicyError> {
-        self.instance()?.begin(round)
+        self.timed(Hook::Begin, |instance| instance.begin(round))
     }
 
     pub(super) fn accept(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
@@ -104,23 +107,33 @@ impl Intake {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
         }
         let meta = UpdateMeta { client: offer.client, examples: offer.examples, loss: offer.loss, norm };
-        self.instance().and_then(|instance| instance.accept(update, &meta)).map_err(AggregateError::Policy)?;
+        self.timed(Hook::Accept, |instance| instance.accept(update, &meta)).map_err(AggregateError::Policy)?;
         Ok(Accepted { norm })
     }
 
     pub(super) fn finish(&mut self) -> Result<Aggregate, AggregateError> {
-        let update = self.instance().and_then(AggregatorInstance::finish).map_err(AggregateError::Policy)?;
+        let update = self.timed(Hook::Finish, AggregatorInstance::finish).map_err(AggregateError::Policy)?;
         Ok(Aggregate { update })
     }
 
-    fn instance(&mut self) -> Result<&mut AggregatorInstance, PolicyError> {
-        if self.instance.as_ref().is_some_and(AggregatorInstance::poisoned) {
-            self.instance = None;
+    fn timed<R>(
+        &mut self,
+        hook: Hook,
+        call: impl FnOnce(&mut AggregatorInstance) -> Result<R, PolicyError>,
+    ) -> Result<R, PolicyError> {
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.policy.aggregator(&self.layout, &self.options)?,
+        };
+        let started = Instant::now();
+        let result = call(&mut instance);
+        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
+        if instance.poisoned() {
+            self.calls.traps.inc();
+        } else {
+            self.instance = Some(instance);
         }
-        match &mut self.instance {
-            Some(instance) => Ok(instance),
-            empty => Ok(empty.insert(self.policy.aggregator(&self.layout, &self.options)?)),
-        }
+        result
     }
 }
 

@@ -81,7 +81,10 @@ pub(super) async fn exchange(
     let key = TrainKey { seed: participants.seed, round, client };
     let training = Instant::now();
     let trained = participants.trainers.train(key, start, cancel).await??;
-    participants.metrics.trained(trained.steps, trained.tokens, training.elapsed());
+    let metrics = &participants.metrics;
+    metrics.training_steps.inc_by(trained.steps.into());
+    metrics.training_tokens.inc_by(trained.tokens);
+    metrics.training_seconds.observe(training.elapsed().as_secs_f64());
     let own = Occasion { round, client: Some(client), examples };
     let frame = participants.compressors.encode(Direction::Upload, own, Arc::new(trained.delta.0)).await??;
     Ok(ClientUpdate {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::adapter::AdapterLayout;
-use crate::metrics::Metrics;
+use crate::metrics::{DirectionMetrics, Hook, Metrics, PolicyMetrics};
 use crate::policy::{CompressorInstance, Context, Direction, Policy, PolicyError, PolicyHost};
 use crate::wire::{self, FrameKind, Header, WireError};
 
@@ -87,7 +87,11 @@ impl CodecPlan {
 
     /// A codec with an instance of its own.
     pub fn codec(self: &Arc<Self>, metrics: &Arc<Metrics>) -> Codec {
-        Codec { plan: self.clone(), metrics: metrics.clone(), instance: None }
+        let timing = match self.direction {
+            Direction::Download => metrics.download.clone(),
+            Direction::Upload => metrics.upload.clone(),
+        };
+        Codec { plan: self.clone(), timing, calls: metrics.policy(self.policy.name()), instance: None }
     }
 
     /// The policy that this direction uses.
@@ -133,7 +137,8 @@ impl CodecPlan {
 /// One direction's encoder and decoder. Synchronous; call it on a blocking thread.
 pub struct Codec {
     plan: Arc<CodecPlan>,
-    metrics: Arc<Metrics>,
+    timing: DirectionMetrics,
+    calls: PolicyMetrics,
     instance: Option<CompressorInstance>,
 }
 
@@ -146,9 +151,9 @@ impl Codec {
         let started = Instant::now();
         let context = self.plan.context(occasion);
         let start = self.plan.start.clone();
-        let message = self.ready()?.encode(&context, values, start)?;
+        let message = self.timed(Hook::Encode, |instance| instance.encode(&context, values, start))?;
         let frame = wire::encode(&self.plan.header(occasion), &message)?;
-        self.metrics.encode_duration(self.direction_name()).observe(started.elapsed().as_secs_f64());
+        self.timing.encode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(frame)
     }
 
@@ -162,29 +167,34 @@ impl Codec {
         check_header(&header, &self.plan.header(occasion))?;
         let context = self.plan.context(occasion);
         let start = self.plan.start.clone();
-        let values = self.ready()?.decode(&context, message, start)?;
+        let values = self.timed(Hook::Decode, |instance| instance.decode(&context, message, start))?;
         let count = values.iter().filter(|value| !value.is_finite()).count();
         if count > 0 {
             return Err(CompressorError::NotFinite { policy: self.plan.policy.name().to_owned(), count });
         }
-        self.metrics.decode_duration(self.direction_name()).observe(started.elapsed().as_secs_f64());
+        self.timing.decode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(values)
     }
 
-    fn direction_name(&self) -> &'static str {
-        self.plan.direction.name()
-    }
-
-    /// The warm instance, or a fresh one where the last one is gone or poisoned.
-    fn ready(&mut self) -> Result<&mut CompressorInstance, PolicyError> {
-        if self.instance.as_ref().is_some_and(CompressorInstance::poisoned) {
-            self.instance = None;
-            self.metrics.policy_trap(self.plan.policy.name());
+    /// Calls the warm instance, or a fresh one. A poisoned instance is thrown away, never used again.
+    fn timed<R>(
+        &mut self,
+        hook: Hook,
+        call: impl FnOnce(&mut CompressorInstance) -> Result<R, PolicyError>,
+    ) -> Result<R, PolicyError> {
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.plan.instance()?,
+        };
+        let started = Instant::now();
+        let result = call(&mut instance);
+        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
+        if instance.poisoned() {
+            self.calls.traps.inc();
+        } else {
+            self.instance = Some(instance);
         }
-        match &mut self.instance {
-            Some(instance) => Ok(instance),
-            empty => Ok(empty.insert(self.plan.instance()?)),
-        }
+        result
     }
 }
 

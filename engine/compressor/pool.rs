@@ -45,7 +45,7 @@ pub struct Compressors {
 }
 
 impl Compressors {
-    /// Starts `size` compressors under `supervisor`.
+    /// Starts `size` compressors under a supervisor, with a name for ractor's registry.
     ///
     /// # Errors
     /// The reason for which ractor could not start the pool.
@@ -53,7 +53,7 @@ impl Compressors {
         plans: Plans,
         size: usize,
         metrics: Arc<Metrics>,
-        supervisor: ActorCell,
+        place: (String, ActorCell),
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
         let broadcast = Arc::new(Mutex::new(None));
@@ -62,7 +62,7 @@ impl Compressors {
             upload: plans.upload.codec(&metrics),
             broadcast: broadcast.clone(),
         };
-        Ok(Self { pool: Pool::spawn("compressor", size, supervisor, make, on_restart).await? })
+        Ok(Self { pool: Pool::spawn("compressor", place, size, make, on_restart).await? })
     }
 
     /// Encodes `P` values into a frame.
@@ -79,6 +79,11 @@ impl Compressors {
     /// See [`Codec::decode`] and [`PoolError`].
     pub async fn decode(&self, direction: Direction, occasion: Occasion, frame: Arc<Vec<u8>>) -> Answer<Arc<Vec<f32>>> {
         self.pool.call(|reply| Job::Decode { direction, occasion, frame: frame.clone(), reply }).await
+    }
+
+    /// Jobs that wait for a free worker.
+    pub async fn waiting(&self) -> i64 {
+        self.pool.waiting().await
     }
 
     /// The pool's supervisor; its children are the compressors.

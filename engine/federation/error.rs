@@ -69,7 +69,9 @@ pub enum FederationError {
     #[error(transparent)]
     Server(ServerError),
     /// Actors crash faster than they may.
-    #[error("{restarts} actor restarts within {window_s} s, at most {limit} allowed; the last to crash was {actor}: {reason}")]
+    #[error(
+        "{restarts} actor restarts within {window_s} s, at most {limit} allowed; the last to crash was {actor}: {reason}"
+    )]
     Restarts {
         /// Restarts in the window.
         restarts: usize,

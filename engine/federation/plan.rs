@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::run_dir::{RunDir, journal_dir, make};
 use super::{FederationError, Start};
-use crate::adapter::{AdapterLayout, Message, Part, ValueCoding, peft};
+use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
 use crate::compressor::{CodecPlan, Plans};
 use crate::config::Config;
 use crate::data::{self, Dataset};
@@ -44,18 +44,17 @@ impl Plan {
         let model = Model::load(&config.model)?;
         let trainer = Arc::new(Trainer::new(model.clone(), &config.lora, seed)?);
         let layout = trainer.layout().clone();
-        let dataset = Arc::new(Dataset::load(&config.data, Some(&config.partition.by))?);
+        let dataset = Arc::new(Dataset::load(&config.data, config.partition.field())?);
         let partition = Arc::new(data::partition(&dataset, &config.partition, &config.data, seed)?);
         if config.server.cohort > partition.shards.len() {
             let (cohort, clients) = (config.server.cohort, partition.shards.len());
-            return Err(FederationError::Config(format!("server.cohort is {cohort}, the roster has {clients} clients")));
+            return Err(FederationError::Config(format!(
+                "server.cohort is {cohort}, the roster has {clients} clients"
+            )));
         }
-        let shards = Arc::new(Shards::new(trainer, dataset, partition, config.data.clone()));
+        let shards = Arc::new(Shards::new(trainer.clone(), dataset, partition, config.data.clone()));
         let start_values = Arc::new(layout.start().0);
-        let initial = match &config.lora.init {
-            Some(folder) => Arc::new(peft::read(folder, &layout)?.0),
-            None => start_values.clone(),
-        };
+        let initial = Arc::new(trainer.start().0.clone());
         let host = PolicyHost::new(&config.limits)?;
         let codec = |section, direction| {
             let of_run = (config.run.rounds, seed);
@@ -70,7 +69,7 @@ impl Plan {
         aggregation.aggregator(&layout, &options)?;
         let record = record(&config, &layout, &codecs, &aggregation);
         let journal = Arc::new(open_journal(&run_dir, resume, &record)?);
-        let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?)?;
+        let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,

@@ -1,6 +1,6 @@
 //! The Federation actor: root supervisor of a run.
 //!
-//! Its children are the core (Journal, Aggregator, compressor pool, trainer pool, Server) and the MetricsExporter.
+//! Its children are named in ractor's registry `<run directory>/<actor>`. They are the core (Journal, Aggregator, compressor pool, trainer pool, Server) and the MetricsExporter.
 //! The pools replace their own workers. When a core actor crashes, the whole core is started anew from the journal:
 //! their states belong together, and the journal is the only one of them that is true after a crash. When restarts
 //! come too fast, the run ends with the reason.
@@ -20,7 +20,7 @@ use crate::client::Participants;
 use crate::compressor::Compressors;
 use crate::journal::{JournalRef, JournalWriter};
 use crate::link::Link;
-use crate::metrics::{ExporterRef, MetricsExporter};
+use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
 use crate::server::{Finished, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
 use crate::trainer::Trainers;
 
@@ -35,7 +35,7 @@ pub(super) enum FederationMsg {
     /// Finish what is being closed, give up the rest, and end.
     Stop,
     /// The server says something; the number is the core's generation.
-    Server(u32, ServerEvent),
+    Server(u32, Box<ServerEvent>),
     /// A pool has replaced a crashed worker.
     WorkerRestarted(&'static str),
     /// Read the gauges that nobody pushes.
@@ -62,7 +62,7 @@ struct Core {
     trainers: Trainers,
     server: ServerRef,
     /// Every child, by id, with its name for messages.
-    members: Vec<(ActorId, ActorCell, &'static str)>,
+    members: Vec<(ActorId, ActorCell, metrics::Actor, &'static str)>,
 }
 
 /// The actor's state.
@@ -72,7 +72,7 @@ pub(super) struct FederationState {
     progress: mpsc::UnboundedSender<Progress>,
     result: Option<oneshot::Sender<Result<(Finished, RunDir), FederationError>>>,
     core: Option<Core>,
-    exporter: Option<ExporterRef>,
+    exporter: Option<MetricsExporterRef>,
     restarts: VecDeque<Instant>,
     generation: u32,
     stopping: bool,
@@ -83,7 +83,11 @@ impl Actor for Federation {
     type State = FederationState;
     type Arguments = FederationArgs;
 
-    async fn pre_start(&self, myself: FederationRef, args: FederationArgs) -> Result<FederationState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: FederationRef,
+        args: FederationArgs,
+    ) -> Result<FederationState, ActorProcessingErr> {
         let FederationArgs { plan, files, progress, result } = args;
         let mut state = FederationState {
             plan,
@@ -108,9 +112,9 @@ impl Actor for Federation {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             FederationMsg::Stop => state.stop(),
-            FederationMsg::Server(generation, event) => state.server_event(&myself, generation, event).await,
+            FederationMsg::Server(generation, event) => state.server_event(&myself, generation, *event).await,
             FederationMsg::WorkerRestarted(pool) => state.worker_restarted(&myself, pool).await,
-            FederationMsg::Sample => state.sample(&myself),
+            FederationMsg::Sample => state.sample(),
         }
         Ok(())
     }
@@ -144,19 +148,20 @@ impl FederationState {
     }
 
     async fn start_exporter(&mut self, myself: &FederationRef) -> Result<(), FederationError> {
-        let config = &self.plan.config.metrics;
-        if config.listen.is_none() {
-            return Ok(());
-        }
-        let exporter = MetricsExporter::spawn(config, self.plan.metrics.clone(), myself.get_cell());
-        self.exporter = Some(exporter.await.map_err(|error| FederationError::Metrics(error.to_string()))?);
+        let Some(listen) = self.plan.config.metrics.listen.clone() else { return Ok(()) };
+        let args = MetricsExporterArgs { listen, metrics: self.plan.metrics.clone() };
+        let spawned = MetricsExporter::spawn(args, myself.get_cell()).await;
+        let (exporter, address) = spawned.map_err(|error| FederationError::Metrics(error.to_string()))?;
+        tracing::info!(%address, "metrics are served");
+        self.exporter = Some(exporter);
         Ok(())
     }
 
     /// Bottom-up: each stage is given the refs of those it uses.
     async fn start_core(&mut self, myself: &FederationRef) -> Result<(), FederationError> {
         self.generation += 1;
-        let (plan, generation, root) = (self.plan.clone(), self.generation, myself.get_cell());
+        let (plan, generation) = (self.plan.clone(), self.generation);
+        let place = |actor: &str| (format!("{}/{actor}", plan.run_dir.display()), myself.get_cell());
         let spawned = |actor| move |source| FederationError::Spawn { actor, source: Arc::new(source) };
         let on_restart = |pool: &'static str| -> Arc<dyn Fn() + Send + Sync> {
             let myself = myself.clone();
@@ -166,7 +171,7 @@ impl FederationState {
         let latest = plan.journal.latest()?;
         let next = latest.as_ref().map_or(1, |latest| latest.round + 1);
         let stored = plan.journal.update_positions(next)?;
-        let journal = JournalWriter::spawn(plan.journal.clone(), root.clone()).await.map_err(spawned("journal"))?;
+        let journal = JournalWriter::spawn(plan.journal.clone(), place("journal")).await.map_err(spawned("journal"))?;
         let aggregator = AggregatorArgs {
             config: plan.config.aggregate.clone(),
             policy: plan.aggregation.clone(),
@@ -175,14 +180,14 @@ impl FederationState {
             max_norm: plan.config.server.max_update_norm,
             metrics: plan.metrics.clone(),
         };
-        let aggregator = Aggregator::spawn(aggregator, root.clone()).await.map_err(spawned("aggregator"))?;
+        let aggregator = Aggregator::spawn(aggregator, place("aggregator")).await.map_err(spawned("aggregator"))?;
         let (codecs, metrics) = (plan.codecs.clone(), plan.metrics.clone());
         let compressors =
-            Compressors::spawn(codecs, plan.threads, metrics, root.clone(), on_restart("compressor")).await;
+            Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
         let compressors = compressors.map_err(spawned("compressor pool"))?;
         let local = plan.config.client.clone();
         let trainers =
-            Trainers::spawn(plan.shards.clone(), local, plan.threads, root.clone(), on_restart("trainer")).await;
+            Trainers::spawn(plan.shards.clone(), local, plan.threads, place("trainers"), on_restart("trainer")).await;
         let trainers = trainers.map_err(spawned("trainer pool"))?;
         let participants = Participants {
             compressors: compressors.clone(),
@@ -201,22 +206,22 @@ impl FederationState {
             initial: plan.initial.clone(),
             resume: Resume { latest, stored },
             participants,
-            link: Link::new(plan.metrics.clone()),
+            link: Link::new(plan.metrics.clone(), plan.dense_frame),
             aggregator: aggregator.clone(),
             journal: journal.clone(),
             metrics: plan.metrics.clone(),
             // A root that has ended hears nothing.
-            events: Arc::new(move |event| drop(events.cast(FederationMsg::Server(generation, event)))),
+            events: Arc::new(move |event| drop(events.cast(FederationMsg::Server(generation, Box::new(event))))),
         };
-        let server = Server::spawn(server, root).await.map_err(spawned("server"))?;
+        let server = Server::spawn(server, place("server")).await.map_err(spawned("server"))?;
         let members = [
-            (journal.get_cell(), "journal"),
-            (aggregator.get_cell(), "aggregator"),
-            (compressors.actor(), "compressor pool"),
-            (trainers.actor(), "trainer pool"),
-            (server.get_cell(), "server"),
+            (journal.get_cell(), metrics::Actor::Journal, "journal"),
+            (aggregator.get_cell(), metrics::Actor::Aggregator, "aggregator"),
+            (compressors.actor(), metrics::Actor::Compressor, "compressor pool"),
+            (trainers.actor(), metrics::Actor::Trainer, "trainer pool"),
+            (server.get_cell(), metrics::Actor::Server, "server"),
         ];
-        let members = members.into_iter().map(|(cell, name)| (cell.get_id(), cell, name)).collect();
+        let members = members.into_iter().map(|(cell, kind, name)| (cell.get_id(), cell, kind, name)).collect();
         self.core = Some(Core { generation, journal, compressors, trainers, server, members });
         if self.stopping {
             self.stop();
@@ -256,9 +261,9 @@ impl FederationState {
     }
 
     async fn worker_restarted(&mut self, myself: &FederationRef, pool: &'static str) {
-        self.plan.metrics.actor_restarted(pool);
         self.tell(Progress::Warning(format!("a {pool} worker crashed and was replaced")));
-        if let Err(error) = self.count_restart(pool, "it panicked on its job") {
+        let actor = if pool == "trainer" { metrics::Actor::Trainer } else { metrics::Actor::Compressor };
+        if let Err(error) = self.count_restart(actor, pool, "it panicked on its job") {
             self.end(myself, Err(error)).await;
         }
     }
@@ -266,17 +271,21 @@ impl FederationState {
     async fn child_ended(&mut self, myself: &FederationRef, who: &ActorCell, reason: String) {
         let id = who.get_id();
         if self.exporter.as_ref().is_some_and(|exporter| exporter.get_id() == id) {
-            let again = self.restarting("metrics exporter", &reason);
+            let again = self.restarting(metrics::Actor::MetricsExporter, "metrics exporter", &reason);
             let started = if again.is_ok() { self.start_exporter(myself).await } else { again };
             if let Err(error) = started {
                 self.end(myself, Err(error)).await;
             }
             return;
         }
-        let Some(core) = self.core.take_if(|core| core.members.iter().any(|(member, ..)| *member == id)) else { return };
-        let name = core.members.iter().find(|(member, ..)| *member == id).map_or("actor", |(_, _, name)| *name);
-        let counted = self.restarting(name, &reason);
-        for (_, cell, _) in core.members {
+        let Some(core) = self.core.take_if(|core| core.members.iter().any(|(member, ..)| *member == id)) else {
+            return;
+        };
+        let counted = match core.members.iter().find(|(member, ..)| *member == id) {
+            Some((.., actor, name)) => self.restarting(*actor, name, &reason),
+            None => Ok(()),
+        };
+        for (_, cell, ..) in core.members {
             // The survivors' states belong to a round that starts anew; one that has ended already is fine too.
             drop(cell.kill_and_wait(Some(Duration::from_secs(5))).await);
         }
@@ -286,13 +295,13 @@ impl FederationState {
         }
     }
 
-    fn restarting(&mut self, actor: &'static str, reason: &str) -> Result<(), FederationError> {
-        self.plan.metrics.actor_restarted(actor);
-        self.tell(Progress::Warning(format!("the {actor} crashed ({reason}); it starts again from the journal")));
-        self.count_restart(actor, reason)
+    fn restarting(&mut self, kind: metrics::Actor, actor: &str, reason: &str) -> Result<(), FederationError> {
+        self.tell(Progress::Warning(format!("the {actor} crashed ({reason}) and is started again")));
+        self.count_restart(kind, actor, reason)
     }
 
-    fn count_restart(&mut self, actor: &str, reason: &str) -> Result<(), FederationError> {
+    fn count_restart(&mut self, kind: metrics::Actor, actor: &str, reason: &str) -> Result<(), FederationError> {
+        self.plan.metrics.actor(kind).restarts.inc();
         let now = Instant::now();
         self.restarts.push_back(now);
         while self.restarts.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
@@ -318,15 +327,16 @@ impl FederationState {
         myself.stop(None);
     }
 
-    fn sample(&self, myself: &FederationRef) {
+    fn sample(&self) {
         let Some(core) = &self.core else { return };
         let (compressors, trainers) = (core.compressors.clone(), core.trainers.clone());
-        let (metrics, journal) = (self.plan.metrics.clone(), self.plan.journal.clone());
-        let _ = myself;
+        let plan = self.plan.clone();
         tokio::spawn(async move {
-            metrics.mailbox_depth("compressor", compressors.waiting().await);
-            metrics.mailbox_depth("trainer", trainers.waiting().await);
-            metrics.journal(journal.bytes_on_disk(), journal.last_commit_seconds());
+            let depth = |actor| &plan.metrics.actor(actor).mailbox_depth;
+            depth(metrics::Actor::Compressor).set(compressors.waiting().await);
+            depth(metrics::Actor::Trainer).set(trainers.waiting().await);
+            // A journal that cannot be asked shows in the run itself.
+            plan.metrics.journal_bytes.set(plan.journal.bytes_on_disk().unwrap_or(0) as i64);
         });
     }
 

@@ -16,12 +16,12 @@ pub(super) struct RunDir {
 impl RunDir {
     /// Makes the directory and its line files, filled with what the journal knows.
     ///
-    /// `rows` are the lines of closed rounds: of `metrics.jsonl`, and of `clients.jsonl`.
-    pub fn open(path: &Path, config: &str, rows: &[(String, String)]) -> Result<Self, FederationError> {
+    /// `rows` are the lines of `metrics.jsonl`, `client_rows` the text of `clients.jsonl`.
+    pub fn open(path: &Path, config: &str, rows: &[String], client_rows: &str) -> Result<Self, FederationError> {
         write_whole(&path.join("config.toml"), config)?;
         let (metrics_path, clients_path) = (path.join("metrics.jsonl"), path.join("clients.jsonl"));
-        write_whole(&metrics_path, &rows.iter().map(|(row, _)| format!("{row}\n")).collect::<String>())?;
-        write_whole(&clients_path, &rows.iter().map(|(_, clients)| clients.as_str()).collect::<String>())?;
+        write_whole(&metrics_path, &rows.iter().map(|row| format!("{row}\n")).collect::<String>())?;
+        write_whole(&clients_path, client_rows)?;
         let append = |path: PathBuf| {
             OpenOptions::new().append(true).open(&path).map_err(|source| FederationError::RunDir { path, source })
         };

@@ -52,12 +52,12 @@ pub struct WriterState {
 }
 
 impl JournalWriter {
-    /// Starts the actor under `supervisor`.
+    /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
     /// What ractor says.
-    pub async fn spawn(journal: Arc<Journal>, supervisor: ActorCell) -> Result<JournalRef, SpawnErr> {
-        Ok(Actor::spawn_linked(None, Self, journal, supervisor).await?.0)
+    pub async fn spawn(journal: Arc<Journal>, (name, supervisor): (String, ActorCell)) -> Result<JournalRef, SpawnErr> {
+        Ok(Actor::spawn_linked(Some(name), Self, journal, supervisor).await?.0)
     }
 }
 
@@ -104,7 +104,8 @@ impl WriterState {
         while let Some(round) = waiting.first().map(|(round, ..)| *round) {
             let (this, rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|(of, ..)| *of == round);
             waiting = rest;
-            let (updates, replies): (Vec<_>, Vec<_>) = this.into_iter().map(|(_, update, reply)| (update, reply)).unzip();
+            let (updates, replies): (Vec<_>, Vec<_>) =
+                this.into_iter().map(|(_, update, reply)| (update, reply)).unzip();
             let journal = self.journal.clone();
             let done = tokio::task::spawn_blocking(move || journal.put_updates(round, &updates)).await?;
             let done = done.map_err(Arc::new);

@@ -130,27 +130,19 @@ impl Journal {
         }
     }
 
-    /// Hands the stored uploads of a round to `visit`, by position, one in memory at a time.
+    /// A stored upload of a round; none where there is none.
     ///
     /// # Errors
-    /// When the database cannot be read, or the first error of `visit`.
-    pub fn for_each_update<E: From<JournalError>>(
-        &self,
-        round: u32,
-        mut visit: impl FnMut(StoredUpdate) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for position in self.update_positions(round)? {
-            let update = self.read(|transaction| {
-                let frame = blobs::get(&transaction.open_table(BLOBS)?, Blob::Frame(round, position))?;
-                let updates = transaction.open_table(UPDATES)?;
-                Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
-                    let (client, meta) = update.value();
-                    StoredUpdate { position, client, frame, meta: meta.to_owned() }
-                }))
-            })?;
-            visit(update.ok_or_else(|| self.damaged(format!("update {position} of round {round} is unreadable")))?)?;
-        }
-        Ok(())
+    /// When the database cannot be read.
+    pub fn update(&self, round: u32, position: u32) -> Result<Option<StoredUpdate>, JournalError> {
+        self.read(|transaction| {
+            let frame = blobs::get(&transaction.open_table(BLOBS)?, Blob::Frame(round, position))?;
+            let updates = transaction.open_table(UPDATES)?;
+            Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
+                let (client, meta) = update.value();
+                StoredUpdate { position, client, frame, meta: meta.to_owned() }
+            }))
+        })
     }
 
     /// Which positions of a round's cohort have a stored upload, in ascending order.
@@ -216,14 +208,14 @@ impl Journal {
         })
     }
 
-    /// The `clients.jsonl` lines of a closed round; empty for a round that is not closed.
+    /// The `clients.jsonl` lines of all closed rounds, in order.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn client_rows(&self, round: u32) -> Result<String, JournalError> {
+    pub fn client_rows(&self) -> Result<String, JournalError> {
         self.read(|transaction| {
-            let rows = transaction.open_table(CLIENT_ROWS)?.get(round)?;
-            Ok(rows.map(|rows| rows.value().to_owned()).unwrap_or_default())
+            let rows = transaction.open_table(CLIENT_ROWS)?;
+            Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
     }
 

@@ -2,43 +2,43 @@
 
 use std::sync::Arc;
 
-use crate::metrics::Metrics;
+use crate::metrics::{DirectionMetrics, Metrics};
 use crate::wire::{self, ByteSplit, WireError};
 
 /// Carries frames inside one process.
 #[derive(Clone)]
 pub struct Link {
     metrics: Arc<Metrics>,
+    dense_frame: u64,
 }
 
 impl Link {
-    /// A link that counts into `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics }
+    /// A link that counts into `metrics`; `dense_frame` is the length of a dense f32 frame, bytes.
+    pub fn new(metrics: Arc<Metrics>, dense_frame: u64) -> Self {
+        Self { metrics, dense_frame }
     }
 
-    /// Sends a frame to a client and says what it weighs.
+    /// Says what a frame weighs, by kind.
     ///
     /// # Errors
     /// [`WireError`] when the bytes are not a frame.
-    pub fn down(&self, frame: &[u8]) -> Result<ByteSplit, WireError> {
-        self.carry("download", frame)
+    pub fn weigh(&self, frame: &[u8]) -> Result<ByteSplit, WireError> {
+        wire::split(frame)
     }
 
-    /// Sends a frame to the server and says what it weighs.
-    ///
-    /// # Errors
-    /// [`WireError`] when the bytes are not a frame.
-    pub fn up(&self, frame: &[u8]) -> Result<ByteSplit, WireError> {
-        self.carry("upload", frame)
+    /// Counts a frame that goes to one client. A broadcast is weighed once and counted once a client.
+    pub fn down(&self, split: &ByteSplit) {
+        self.count(&self.metrics.download, split);
     }
 
-    fn carry(&self, direction: &'static str, frame: &[u8]) -> Result<ByteSplit, WireError> {
-        let split = wire::split(frame)?;
-        self.metrics.wire_bytes(direction, "indices").inc_by(split.indices);
-        self.metrics.wire_bytes(direction, "values").inc_by(split.values);
-        self.metrics.wire_bytes(direction, "other").inc_by(split.other);
-        self.metrics.wire_bytes(direction, "framing").inc_by(split.framing);
-        Ok(split)
+    /// Counts a frame that came to the server.
+    pub fn up(&self, split: &ByteSplit) {
+        self.count(&self.metrics.upload, split);
+    }
+
+    fn count(&self, direction: &DirectionMetrics, split: &ByteSplit) {
+        direction.bytes.add(split.indices, split.values, split.other, split.framing);
+        direction.frames.inc();
+        direction.dense_equivalent_bytes.inc_by(self.dense_frame);
     }
 }

@@ -11,7 +11,7 @@ use super::closing::{self, View};
 use super::exchange::{Answer, ask};
 use super::round::{Effect, Input, Round};
 use super::state::{Ending, Open, Phase, ServerState};
-use super::{ServerArgs, ServerError, ServerEvent, sampler};
+use super::{ServerArgs, ServerError, sampler};
 use crate::aggregator::{Accepted, Aggregate, AggregateError, AggregatorMsg};
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 
@@ -63,11 +63,11 @@ pub(super) struct Looked {
 }
 
 impl Server {
-    /// Starts the actor under `supervisor`.
+    /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
     /// What ractor says, or a stored state that does not fit.
-    pub async fn spawn(name: String, args: ServerArgs, supervisor: ActorCell) -> Result<ServerRef, SpawnErr> {
+    pub async fn spawn(args: ServerArgs, (name, supervisor): (String, ActorCell)) -> Result<ServerRef, SpawnErr> {
         Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
     }
 }
@@ -184,7 +184,7 @@ impl ServerState {
         let cohort = config.cohort.min(candidates.len());
         let quorum = (cohort as f64 * f64::from(config.quorum)).ceil() as usize;
         let stored = std::mem::take(&mut self.args.resume.stored);
-        let down_split = match crate::wire::split(&view.frame) {
+        let down_split = match self.args.link.weigh(&view.frame) {
             Ok(split) => split,
             Err(source) => return self.fail(myself, ServerError::Download { round: number, source: source.into() }),
         };
@@ -199,7 +199,6 @@ impl ServerState {
             last_drop: None,
             down_split,
         };
-        self.args.metrics.round_began(number);
         if self.args.aggregator.cast(AggregatorMsg::Begin { round: number }).is_err() {
             // The supervisor sees the aggregator's end too, and starts this server again with a new one.
             return;
@@ -231,13 +230,11 @@ impl ServerState {
     pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
         let (Phase::Round(open), Some(view)) = (&self.phase, &self.view) else { return };
         let (round, client, frame) = (open.number, open.candidates[position as usize], view.frame.clone());
-        match self.args.link.down(&frame) {
-            Ok(split) => self.ledger.count_down(split),
-            Err(source) => return self.fail(myself, ServerError::Download { round, source: source.into() }),
-        }
+        self.args.link.down(&open.down_split);
+        self.ledger.count_down(open.down_split);
         let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
         let (myself, stop) = (myself.clone(), self.stop.clone());
-        self.args.metrics.in_flight(1);
+        self.args.metrics.clients_in_flight.inc();
         tokio::spawn(async move {
             let answer = ask(client, round, frame, participants, myself.get_cell(), deadline_s, stop).await;
             send(&myself, Internal::Answered(round, position, Source::Live(answer)));
@@ -247,9 +244,9 @@ impl ServerState {
     pub(super) fn replay(&mut self, myself: &ServerRef, position: u32) {
         let Phase::Round(open) = &self.phase else { return };
         let round = open.number;
-        let split = open.down_split;
-        self.ledger.count_down(split);
-        self.args.metrics.in_flight(1);
+        self.args.link.down(&open.down_split);
+        self.ledger.count_down(open.down_split);
+        self.args.metrics.clients_in_flight.inc();
         let (journal, myself) = (self.args.journal.clone(), myself.clone());
         tokio::spawn(async move {
             let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;

@@ -35,7 +35,7 @@ pub(super) fn step(model: &mut Model, update: &[f32], round: u32) -> Result<f64,
     if count > 0 {
         return Err(ServerError::NotFinite { round, count });
     }
-    model.optimizer.step(Arc::make_mut(&mut model.weights), update);
+    model.optimizer.step(Arc::make_mut(&mut model.weights).as_mut_slice(), update);
     Ok(update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt())
 }
 
@@ -51,7 +51,8 @@ pub(super) async fn look(
     let next = Occasion { round: round + 1, client: None, examples: 0 };
     let pool = |source| ServerError::Pool { round, source };
     let download = |source| ServerError::Download { round: round + 1, source };
-    let frame = compressors.encode(Direction::Download, next, weights.clone()).await.map_err(pool)?.map_err(download)?;
+    let frame =
+        compressors.encode(Direction::Download, next, weights.clone()).await.map_err(pool)?.map_err(download)?;
     let frame = Arc::new(frame);
     let values = compressors.decode(Direction::Download, next, frame.clone()).await.map_err(pool)?.map_err(download)?;
     let mut view = View { frame, values, loss: None, loss_dense_copy: None };

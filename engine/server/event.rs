@@ -96,7 +96,9 @@ pub enum ServerError {
         source: PoolError,
     },
     /// Several rounds in a row had too few clients.
-    #[error("{rounds} rounds in a row missed the quorum: {completed} of {quorum} needed clients completed, the last to drop was {client}: {reason}")]
+    #[error(
+        "{rounds} rounds in a row missed the quorum: {completed} of {quorum} needed clients completed, the last to drop was {client}: {reason}"
+    )]
     Quorum {
         /// Rounds in a row.
         rounds: u32,

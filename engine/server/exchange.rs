@@ -7,7 +7,7 @@ use std::time::Duration;
 use ractor::ActorCell;
 use ractor::rpc::CallResult;
 
-use crate::client::{Assignment, Client, ClientArgs, ClientMsg, ClientUpdate, Participants};
+use crate::client::{Assignment, Client, ClientArgs, ClientError, ClientMsg, ClientUpdate, Participants};
 use crate::trainer::TrainerError;
 
 /// How an exchange ended.
@@ -46,7 +46,7 @@ pub(super) async fn ask(
     let answer = actor.call(|reply| ClientMsg::Take { assignment, reply }, deadline).await;
     match answer {
         Ok(CallResult::Success(Ok(update))) => Answer::Update(update),
-        Ok(CallResult::Success(Err(crate::client::ClientError::Trainer(TrainerError::Cancelled)))) => Answer::Cancelled,
+        Ok(CallResult::Success(Err(ClientError::Trainer(TrainerError::Cancelled { .. })))) => Answer::Cancelled,
         Ok(CallResult::Success(Err(error))) => Answer::Failed(error.to_string()),
         Ok(CallResult::Timeout) => {
             cancel.store(true, Ordering::Relaxed);

@@ -27,14 +27,8 @@ pub(super) enum StoredAnswer {
 
 pub(super) fn update(position: u32, client: u32, update: &ClientUpdate) -> StoredUpdate {
     let ClientUpdate { frame, examples, loss, steps, tokens, seconds } = update;
-    let meta = Meta {
-        dropped: None,
-        examples: *examples,
-        loss: *loss,
-        steps: *steps,
-        tokens: *tokens,
-        seconds: *seconds,
-    };
+    let meta =
+        Meta { dropped: None, examples: *examples, loss: *loss, steps: *steps, tokens: *tokens, seconds: *seconds };
     StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string() }
 }
 

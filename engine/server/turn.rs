@@ -24,7 +24,7 @@ const MISSES: u32 = 3;
 
 impl ServerState {
     pub(super) fn answered(&mut self, myself: &ServerRef, round: u32, position: u32, source: Source) {
-        self.args.metrics.in_flight(-1);
+        self.args.metrics.clients_in_flight.dec();
         let Some(client) = self.client(round, position) else { return };
         match source {
             Source::Live(Answer::Update(update)) => {
@@ -79,14 +79,14 @@ impl ServerState {
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
         let (round, client) = (open.number, open.candidates[position as usize]);
-        let split = match self.args.link.up(&update.frame) {
+        let split = match self.args.link.weigh(&update.frame) {
             Ok(split) => split,
             Err(error) => return self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string()),
         };
+        self.args.link.up(&split);
         self.ledger.count_up(split);
         let ClientUpdate { frame, examples, loss, steps, seconds, .. } = update;
-        open.answers[position as usize] =
-            Some(Said { loss, examples, steps, bytes_up: frame.len() as u64, seconds });
+        open.answers[position as usize] = Some(Said { loss, examples, steps, bytes_up: frame.len() as u64, seconds });
         let offer = Offer { client, examples, loss, frame };
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
         tokio::spawn(async move {
@@ -166,7 +166,13 @@ impl ServerState {
         if let Some(reason) = &reason {
             open.last_drop = Some((client, reason.clone()));
         }
-        self.args.metrics.client(outcome);
+        let clients = &self.args.metrics.clients;
+        match outcome {
+            "completed" => clients.completed.inc(),
+            "late" => clients.late.inc(),
+            "rejected" => clients.rejected.inc(),
+            _ => clients.failed.inc(),
+        }
         let (round, done, asked) = (open.number, open.client_rows.len() as u32, open.machine.asked());
         self.tell(ServerEvent::Client { round, client, dropped: reason, done, asked });
     }
@@ -183,12 +189,7 @@ impl ServerState {
         });
     }
 
-    pub(super) fn aggregated(
-        &mut self,
-        myself: &ServerRef,
-        round: u32,
-        aggregate: Result<Aggregate, AggregateError>,
-    ) {
+    pub(super) fn aggregated(&mut self, myself: &ServerRef, round: u32, aggregate: Result<Aggregate, AggregateError>) {
         if self.client(round, 0).is_none() {
             return;
         }
@@ -290,9 +291,25 @@ impl ServerState {
         self.model = model;
         self.view = view;
         self.closed = round;
-        self.args.metrics.round_closed(&row);
+        self.measure(&row);
         self.tell(ServerEvent::Round { row, client_rows });
         self.next(myself);
+    }
+
+    fn measure(&self, row: &RoundRow) {
+        let metrics = &self.args.metrics;
+        metrics.round_closed(row.round, row.seconds);
+        let gauges = [
+            (&metrics.train_loss, row.train_loss),
+            (&metrics.eval_loss, row.eval_loss),
+            (&metrics.eval_loss_dense_copy, row.eval_loss_dense_copy),
+            (&metrics.update_norm, row.update_norm),
+        ];
+        for (gauge, value) in gauges {
+            if let Some(value) = value {
+                gauge.set(value);
+            }
+        }
     }
 
     pub(super) fn stop(&mut self, myself: &ServerRef) {

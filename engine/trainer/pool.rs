@@ -110,7 +110,7 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Starts `size` trainers under `supervisor`.
+    /// Starts `size` trainers under a supervisor, with a name for ractor's registry.
     ///
     /// # Errors
     /// The reason for which ractor could not start the pool.
@@ -118,7 +118,7 @@ impl Trainers {
         shards: Arc<Shards>,
         local: LocalConfig,
         size: usize,
-        supervisor: ActorCell,
+        place: (String, ActorCell),
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
         let slot = Slot {
@@ -128,7 +128,7 @@ impl Trainers {
             local: Arc::new(local),
         };
         let make = move || slot.clone();
-        Ok(Self { pool: Pool::spawn("trainer", size, supervisor, make, on_restart).await?, shards })
+        Ok(Self { pool: Pool::spawn("trainer", place, size, make, on_restart).await?, shards })
     }
 
     /// Trains a client from `start` (`P` values).
@@ -177,6 +177,11 @@ impl Trainers {
         Ok(Ok(total))
     }
 
+    /// Jobs that wait for a free worker.
+    pub async fn waiting(&self) -> i64 {
+        self.pool.waiting().await
+    }
+
     /// The pool's supervisor; its children are the trainers.
     pub fn actor(&self) -> ActorCell {
         self.pool.actor().get_cell()
@@ -211,9 +216,7 @@ impl Slot {
     fn train(&self, key: TrainKey, start: &[f32], cancel: &AtomicBool) -> Result<Trained, TrainerError> {
         match self.local.trainer {
             TrainerKind::Noop => Ok(noop_train(&self.layout, key)),
-            TrainerKind::Burn => {
-                self.trainer.train(start, &self.shards.train(key.client)?, &self.local, key, cancel)
-            }
+            TrainerKind::Burn => self.trainer.train(start, &self.shards.train(key.client)?, &self.local, key, cancel),
         }
     }
 }
