@@ -1,7 +1,6 @@
 //! `fedavg`: the weighted mean of the cohort's updates (McMahan et al. 2017), summed in the order of acceptance.
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "aggregator", path: "../../wit" });
 }
 
@@ -49,7 +48,8 @@ impl Aggregating for FedAvg {
     fn init(layout: Layout, options: Vec<NamedOption>) -> Result<(), PolicyError> {
         STATE.with_borrow_mut(|state| {
             state.values = layout.values;
-            state.by_examples = options.iter().any(|(_, value)| matches!(value, OptionValue::Text(word) if word == "examples"));
+            state.by_examples =
+                options.iter().any(|(_, value)| matches!(value, OptionValue::Text(word) if word == "examples"));
         });
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! `refuse`, decodes).
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
 }
 
@@ -19,8 +18,23 @@ use bindings::exports::cellm::policy::describing::Guest as Describing;
 
 /// Everything it can do; `none` behaves.
 const ACTS: [&str; 17] = [
-    "none", "loop", "host-loop", "memory", "vectors", "handles", "leak", "trap", "recursion", "output", "parts", "list", "range",
-    "indices", "long", "refuse", "chunks",
+    "none",
+    "loop",
+    "host-loop",
+    "memory",
+    "vectors",
+    "handles",
+    "leak",
+    "trap",
+    "recursion",
+    "output",
+    "parts",
+    "list",
+    "range",
+    "indices",
+    "long",
+    "refuse",
+    "chunks",
 ];
 
 thread_local! {
