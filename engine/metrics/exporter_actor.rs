@@ -76,7 +76,11 @@ impl Actor for MetricsExporter {
         let address = exporter.address();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            let ended = exporter.serve(args.metrics, async { drop(stopped.await) }).await;
+            let told = async {
+                // A dropped sender says stop too.
+                let _ = stopped.await;
+            };
+            let ended = exporter.serve(args.metrics, told).await;
             let reason = ended.err().map_or_else(|| "it was stopped".into(), |error| error.to_string());
             // Nobody listens any more after an ordinary stop.
             drop(myself.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason })));
