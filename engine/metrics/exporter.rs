@@ -114,7 +114,7 @@ pub(super) mod tests {
         let address = exporter.address();
         assert_ne!(address.port(), 0);
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(exporter.serve(Arc::new(sample()), async { drop(stopped.await) }));
+        let served = tokio::spawn(exporter.serve(Arc::new(sample()), async { stopped.await.unwrap() }));
         let answer = get_path(address, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/plain; version=0.0.4"), "{answer}");
         assert!(answer.contains("cellm_rounds_total 1"), "{answer}");

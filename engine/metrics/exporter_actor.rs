@@ -55,7 +55,7 @@ impl MetricsExporter {
         args: MetricsExporterArgs,
         supervisor: ActorCell,
     ) -> Result<(MetricsExporterRef, SocketAddr), SpawnErr> {
-        let (actor, _) = Actor::spawn_linked(Some("metrics-exporter".into()), Self, args, supervisor).await?;
+        let (actor, _) = Actor::spawn_linked(None, Self, args, supervisor).await?;
         let address = ractor::call!(actor, MetricsExporterMsg::Address)
             .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
         Ok((actor, address))
@@ -76,7 +76,11 @@ impl Actor for MetricsExporter {
         let address = exporter.address();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            let ended = exporter.serve(args.metrics, async { drop(stopped.await) }).await;
+            let told = async {
+                // A dropped sender says stop too.
+                let _ = stopped.await;
+            };
+            let ended = exporter.serve(args.metrics, told).await;
             let reason = ended.err().map_or_else(|| "it was stopped".into(), |error| error.to_string());
             // Nobody listens any more after an ordinary stop.
             drop(myself.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason })));
@@ -141,6 +145,19 @@ mod tests {
         let listen = taken.address().to_string();
         let error = start(&listen).await.unwrap_err().to_string();
         assert!(error.contains(&listen), "{error}");
+    }
+
+    #[tokio::test]
+    async fn two_can_live_in_one_process_and_each_tells_its_address() {
+        let (root, _) = start("127.0.0.1:0").await.unwrap();
+        let args = || MetricsExporterArgs { listen: "127.0.0.1:0".into(), metrics: Arc::new(sample()) };
+        let (one, first) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
+        let (two, second) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
+        assert_ne!(first, second);
+        assert!(get_path(second, "/healthz").await.ends_with("ok\n"));
+        one.stop(None);
+        two.stop(None);
+        root.stop(None);
     }
 
     async fn becomes_free(address: SocketAddr) {
