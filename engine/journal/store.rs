@@ -123,7 +123,7 @@ impl Journal {
             Ok(Some((closed, weights.len())))
         })?;
         match stored {
-            Some((_, bytes)) if bytes % 4 != 0 => {
+            Some((_, bytes)) if !bytes.is_multiple_of(4) => {
                 Err(self.damaged(format!("its weights have {bytes} bytes, expected a multiple of 4")))
             }
             stored => Ok(stored.map(|(closed, _)| closed)),

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_gap_is_its_quotient_in_zeros_then_a_one_then_its_remainder_from_the_low_bits_up() {
         // Gaps 3 = 1 * 2 + 1 and 5 = 2 * 2 + 1: bits 0 1 1 and 0 0 1 1.
-        assert_eq!(code(&[3, 9], 1), [0b1100_110]);
+        assert_eq!(code(&[3, 9], 1), [0b0110_0110]);
     }
 
     #[test]
