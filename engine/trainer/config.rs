@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::peft::PeftConfig;
+
 /// Section `model`: the frozen base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -52,6 +54,19 @@ impl Default for LoraConfig {
     fn default() -> Self {
         let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
         Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).into(), init: None }
+    }
+}
+
+impl LoraConfig {
+    /// What a PEFT folder says of an adapter of this config for the model `base_model`.
+    pub fn peft(&self, base_model: &str) -> PeftConfig {
+        PeftConfig {
+            base_model: Some(base_model.into()),
+            rank: self.rank,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            targets: self.targets.clone(),
+        }
     }
 }
 
