@@ -7,6 +7,7 @@
 
 pub mod adapter;
 pub mod aggregator;
+pub mod cli;
 pub mod compressor;
 pub mod config;
 pub mod data;

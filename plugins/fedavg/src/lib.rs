@@ -49,7 +49,8 @@ impl Aggregating for FedAvg {
     fn init(layout: Layout, options: Vec<NamedOption>) -> Result<(), PolicyError> {
         STATE.with_borrow_mut(|state| {
             state.values = layout.values;
-            state.by_examples = options.iter().any(|(_, value)| matches!(value, OptionValue::Text(word) if word == "examples"));
+            state.by_examples =
+                options.iter().any(|(_, value)| matches!(value, OptionValue::Text(word) if word == "examples"));
         });
         Ok(())
     }

@@ -16,8 +16,18 @@ fn option(name: &str, kind: OptionKind, default: OptionValue, about: &str) -> Op
 pub fn declared() -> Vec<OptionInfo> {
     let text = |word: &str| OptionValue::Text(word.into());
     vec![
-        option("decay", OptionKind::Share, OptionValue::Number(1.0), "Factor on the density every `decay_every` rounds."),
-        option("decay_every", OptionKind::Count, OptionValue::Integer(0), "Rounds from one decay to the next; 0 never decays."),
+        option(
+            "decay",
+            OptionKind::Share,
+            OptionValue::Number(1.0),
+            "Factor on the density every `decay_every` rounds.",
+        ),
+        option(
+            "decay_every",
+            OptionKind::Count,
+            OptionValue::Integer(0),
+            "Rounds from one decay to the next; 0 never decays.",
+        ),
         option(
             "reference",
             words(&["zero", "seeded"]),

@@ -19,8 +19,23 @@ use bindings::exports::cellm::policy::describing::Guest as Describing;
 
 /// Everything it can do; `none` behaves.
 const ACTS: [&str; 17] = [
-    "none", "loop", "host-loop", "memory", "vectors", "handles", "leak", "trap", "recursion", "output", "parts", "list", "range",
-    "indices", "long", "refuse", "chunks",
+    "none",
+    "loop",
+    "host-loop",
+    "memory",
+    "vectors",
+    "handles",
+    "leak",
+    "trap",
+    "recursion",
+    "output",
+    "parts",
+    "list",
+    "range",
+    "indices",
+    "long",
+    "refuse",
+    "chunks",
 ];
 
 thread_local! {
