@@ -17,7 +17,7 @@ const SECTIONS: [(&str, &str, &str); 12] = [
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
     ("data", "Config", include_str!("../data/config.rs")),
-    ("partition", "Config", include_str!("../data/partition.rs")),
+    ("partition", "Config", include_str!("../data/partition/config.rs")),
     ("server", "Config", include_str!("../server/config.rs")),
     ("client", "LocalConfig", include_str!("../trainer/config.rs")),
     ("download", "Config", include_str!("../compressor/config.rs")),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::data::DataError;
+
 /// Why a config was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -79,7 +81,18 @@ pub enum ConfigError {
     },
     /// What the data room refuses.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(DataError),
+}
+
+impl From<DataError> for ConfigError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Value { key, found, allowed } => {
+                Self::Value { key: key.into(), found, allowed, origin: String::new() }
+            }
+            other => Self::Data(other),
+        }
+    }
 }
 
 fn known_profiles(known: &[String]) -> String {

@@ -4,8 +4,6 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 
 use super::{Config, ConfigError};
-use crate::data::partition;
-use crate::trainer::TrainerKind;
 
 /// Checks every value; the first bad one is the error.
 pub fn validate(config: &Config) -> Result<(), ConfigError> {
@@ -43,16 +41,7 @@ fn model(config: &Config) -> Result<(), ConfigError> {
 
 fn clients(config: &Config) -> Result<(), ConfigError> {
     let partition = &config.partition;
-    if partition.kind == partition::Kind::Dirichlet {
-        let alpha = partition.alpha;
-        ensure(alpha.is_finite() && alpha > 0.0, "partition.alpha", alpha, "a finite number above 0")?;
-    }
-    let counted = partition.clients > 0 || partition.kind == partition::Kind::NaturalId;
-    let kind = "at least 1, as only partition.kind natural-id takes all clients it finds";
-    ensure(counted, "partition.clients", partition.clients, kind)?;
-    let noop = config.client.trainer == TrainerKind::Noop;
-    let allowed = "at least 1, as client.trainer noop reads no data to count clients in";
-    ensure(partition.clients > 0 || !noop, "partition.clients", partition.clients, allowed)?;
+    partition.validate()?;
     let cohort = config.server.cohort;
     ensure(cohort >= 1, "server.cohort", cohort, "at least 1")?;
     if partition.clients > 0 {

@@ -124,3 +124,28 @@ fn a_bad_value_is_named_with_its_origin() {
     let error = refused(&Layers { overrides: set(&["upload.density=0"]), ..Layers::default() });
     assert_eq!(error, "upload.density is 0, it must be in (0, 1] (--set)");
 }
+
+#[test]
+fn the_configs_that_are_shipped_load_with_each_of_their_profiles() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            files += 1;
+            let profiles = File::read(&path).unwrap().profiles;
+            for profile in std::iter::once(None).chain(profiles.into_iter().map(|(name, _)| Some(name))) {
+                let layers = Layers { files: vec![path.clone()], profile, ..Layers::default() };
+                layers.load().unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+    assert!(files >= 3);
+}
+
+#[test]
+fn the_demo_config_is_the_default_config() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/demo.toml");
+    let loaded = Layers { files: vec![demo], ..Layers::default() }.load().unwrap();
+    assert_eq!(loaded.config, Config::default());
+}
