@@ -91,7 +91,7 @@ impl Intake {
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
         let instance = Some(policy.aggregator(&layout, &options)?);
-        let (codec, calls) = (upload.codec(metrics), metrics.policy(policy.name()));
+        let (codec, calls) = (upload.codec(metrics), metrics.policy(&policy.name));
         Ok(Self { codec, policy, layout, options, max_norm, calls, instance })
     }
 

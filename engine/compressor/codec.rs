@@ -91,7 +91,7 @@ impl CodecPlan {
             Direction::Download => metrics.download.clone(),
             Direction::Upload => metrics.upload.clone(),
         };
-        Codec { plan: self.clone(), timing, calls: metrics.policy(self.policy.name()), instance: None }
+        Codec { plan: self.clone(), timing, calls: metrics.policy(&self.policy.name), instance: None }
     }
 
     /// The policy that this direction uses.
@@ -126,7 +126,7 @@ impl CodecPlan {
                 Direction::Upload => FrameKind::Upload,
             },
             layout: self.layout.hash().short(),
-            policy: self.policy.hash().short(),
+            policy: self.policy.hash.short(),
             round: occasion.round,
             client: occasion.client.unwrap_or(u32::MAX),
             sequence: 0,
@@ -170,7 +170,7 @@ impl Codec {
         let values = self.timed(Hook::Decode, |instance| instance.decode(&context, message, start))?;
         let count = values.iter().filter(|value| !value.is_finite()).count();
         if count > 0 {
-            return Err(CompressorError::NotFinite { policy: self.plan.policy.name().to_owned(), count });
+            return Err(CompressorError::NotFinite { policy: self.plan.policy.name.clone(), count });
         }
         self.timing.decode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(values)

@@ -105,7 +105,7 @@ fn record(config: &Config, layout: &AdapterLayout, codecs: &Plans, aggregation: 
                 run.remove(key);
             }
         }
-        let hash = |policy: &Policy| format!("{:?}", policy.hash());
+        let hash = |policy: &Policy| format!("{:?}", policy.hash);
         sections.insert(
             "policies".into(),
             json!({
