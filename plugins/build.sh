@@ -60,13 +60,13 @@ for name in $policies hostile; do
         $cargo rustc --locked --profile plugin --target $target --target-dir "$built" $extra \
         -p "cellm-$name" --crate-type cdylib
 done
-cargo build --locked --release --target-dir "$built" -p cellm-componentize
+cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
 for name in $policies hostile; do
     place=plugins/prebuilt/$name.wasm
     [ $name = hostile ] && place=tests/fixtures/hostile.wasm
-    "$built/release/cellm-componentize" "$built/$target/plugin/cellm_$name.wasm" "$built/$name.wasm"
+    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$name.wasm" "$built/$name.wasm"
     if [ "${1:-}" != --check ]; then
         mkdir -p "$(dirname $place)"
         cp "$built/$name.wasm" $place
