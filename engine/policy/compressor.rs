@@ -31,6 +31,16 @@ pub enum Direction {
     Upload,
 }
 
+impl Direction {
+    /// `download` or `upload`, as in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
+}
+
 /// What one call is about. Encoder and decoder of a message must be given the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {

@@ -1,0 +1,102 @@
+//! `data.template`: text with `{field}` placeholders in, the text of a record out.
+
+use super::DataError;
+
+/// A parsed template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(String),
+}
+
+impl Template {
+    /// Parses `{field}` placeholders; `{{` and `}}` are literal braces.
+    pub(super) fn parse(template: &str) -> Result<Self, DataError> {
+        let failed = |reason: &str| DataError::Template { template: template.into(), reason: reason.into() };
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        let mut rest = template;
+        while let Some(at) = rest.find(['{', '}']) {
+            text.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                text.push_str(brace);
+                rest = after;
+                continue;
+            }
+            if brace == "}" {
+                return Err(failed("a `}` without `{` (write `}}` for a brace)"));
+            }
+            let end = rest.find('}').ok_or_else(|| failed("a `{` without `}` (write `{{` for a brace)"))?;
+            if rest[..end].is_empty() || rest[..end].contains('{') {
+                return Err(failed("a placeholder must be `{field}`"));
+            }
+            if !text.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            pieces.push(Piece::Field(rest[..end].into()));
+            rest = &rest[end + 1..];
+        }
+        text.push_str(rest);
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
+            return Err(failed("it has no `{field}`, so every record would be the same"));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// Fills the placeholders; `field` appends a field's value to the text.
+    pub(super) fn fill(
+        &self,
+        mut field: impl FnMut(&str, &mut String) -> Result<(), DataError>,
+    ) -> Result<String, DataError> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Field(name) => field(name, &mut text)?,
+            }
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(template: &str) -> String {
+        Template::parse(template)
+            .unwrap()
+            .fill(|name, text| {
+                text.push_str(&name.to_uppercase());
+                Ok(())
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn placeholders_are_filled_and_doubled_braces_are_literal() {
+        assert_eq!(fill("{text}"), "TEXT");
+        assert_eq!(fill("Q: {question}\nA: {answer}!"), "Q: QUESTION\nA: ANSWER!");
+        assert_eq!(fill("{{{text}}} é"), "{TEXT} é");
+    }
+
+    #[test]
+    fn a_template_that_does_not_parse_says_why() {
+        for (template, part) in
+            [("a } b {c}", "without `{`"), ("{text", "without `}`"), ("{}", "must be"), ("hello", "no `{field}`")]
+        {
+            let error = Template::parse(template).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(template), "{error}");
+        }
+    }
+}
