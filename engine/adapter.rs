@@ -2,6 +2,7 @@
 
 mod layout;
 mod message;
+pub mod peft;
 mod weights;
 
 pub use layout::{AdapterLayout, LayoutHash, Role, TensorInfo, TensorSpec};

@@ -5,11 +5,37 @@
 //! `client`; `compressor`s and the `aggregator` run `policy` components; the `trainer` trains on `data`;
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
-pub mod adapter;
-pub mod aggregator;
-pub mod compressor;
-pub mod data;
+pub mod cli;
 pub mod federation;
-pub mod metrics;
-pub mod random;
+
+pub mod config;
+
+pub mod report;
+
 pub mod server;
+
+pub mod client;
+
+pub mod link;
+
+pub mod aggregator;
+
+pub mod compressor;
+
+pub mod policy;
+
+pub mod trainer;
+
+pub mod data;
+
+pub mod journal;
+
+pub mod wire;
+
+pub mod adapter;
+
+pub mod metrics;
+
+pub mod pool;
+
+pub mod random;

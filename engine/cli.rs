@@ -1,0 +1,49 @@
+//! The command line: arguments in, an exit code out. Commands are thin; the work is in the rooms.
+//!
+//! Results go to stdout, everything for people (progress, warnings, errors) to stderr. Exit codes: 0 done, 2 usage or config,
+//! 3 data or model, 4 policy, 5 interrupted but resumable, 1 anything else.
+
+mod args;
+mod doctor;
+mod eval;
+mod export;
+mod failure;
+mod logging;
+mod output;
+mod plugin;
+mod progress;
+mod run;
+mod sources;
+mod stop;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command, ConfigCommand, PluginCommand};
+use failure::Failure;
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    let voice = arguments.voice;
+    match arguments.command.unwrap_or(Command::Run(arguments.run)) {
+        Command::Run(run) => run::run(&run, voice),
+        Command::Eval(eval) => eval::eval(&eval),
+        Command::Export(export) => export::export(&export),
+        Command::Report(report) => export::report(&report),
+        Command::Plugin(PluginCommand::List) => plugin::list(),
+        Command::Plugin(PluginCommand::Inspect { plugin }) => plugin::inspect(&plugin),
+        Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources),
+        Command::Config(ConfigCommand::Keys) => sources::keys(),
+        Command::Doctor(sources) => doctor::doctor(&sources),
+    }
+}

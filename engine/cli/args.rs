@@ -1,0 +1,154 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Communication-efficient federated fine-tuning of language models.
+///
+/// Without a command it runs: `cellm` alone is the demo, a federation of 24 clients on bundled data.
+#[derive(Debug, Parser)]
+#[command(name = "cellm", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub run: Run,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Voice {
+    /// Say nothing but errors on stderr.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a federation in this process; without a config, the demo.
+    Run(Run),
+    /// Measure the loss of a model with an adapter on a data file, or on the validation data of a run.
+    Eval(Eval),
+    /// Write the adapter of a run as a PEFT folder.
+    Export(Export),
+    /// Write an HTML report on one or several runs.
+    Report(Report),
+    /// Look at the policies that there are.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Look at the config.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check that this machine, the model, the policies and the run directory are fit for a run.
+    Doctor(Sources),
+}
+
+/// Where the config comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Sources {
+    /// Config file (TOML); may be given several times, later files win.
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Lay the tables [profile.NAME.*] of the files over the rest of them.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Set one key, such as upload.density=0.0625; may be given several times (`cellm config keys` lists the keys).
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub sources: Sources,
+    /// Run directory, in place of runs/TIME-NAME.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with the interrupted run in --out, else with the newest one under runs/.
+    #[arg(long, conflicts_with_all = ["config", "profile"])]
+    pub resume: bool,
+    /// Print the summary as one JSON object, the last line of stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[command(flatten)]
+    pub sources: Sources,
+    /// Take model, data and adapter of this run directory.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// The result always is one JSON object; accepted for scripts that pass it everywhere.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The run directory.
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// The PEFT folder to write.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Run directories; several are compared.
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The page to write; by default report.html in the run directory, or comparison.html here for several runs.
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the built-in policies.
+    List,
+    /// Show what a policy is, what options it takes and the hash that pins it.
+    Inspect {
+        /// Name of a built-in policy, or a component file.
+        #[arg(value_name = "NAME|FILE")]
+        plugin: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective config; each value with its origin.
+    Show(Sources),
+    /// List every key with its default and its meaning.
+    Keys,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_a_run_and_takes_its_options() {
+        let arguments = Arguments::try_parse_from(["cellm", "--set", "run.rounds=2", "-q", "--json"]).unwrap();
+        assert!(arguments.command.is_none() && arguments.run.json && arguments.voice.quiet);
+        assert_eq!(arguments.run.sources.set, ["run.rounds=2"]);
+        let arguments = Arguments::try_parse_from(["cellm", "run", "--resume", "-vv"]).unwrap();
+        assert_eq!(arguments.voice.verbose, 2);
+        assert!(matches!(arguments.command, Some(Command::Run(Run { resume: true, .. }))));
+        assert!(Arguments::try_parse_from(["cellm", "run", "--resume", "--config", "x"]).is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! `cellm eval`: the loss of a model with an adapter. On a data file each record is one sequence; on a run directory without
+//! a data file it is the run's own validation data, cut as the run cuts it.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::adapter::peft;
+use crate::config::{Config, Loaded};
+use crate::data::{DataError, Dataset, LongRecords, Record, Sequence, partition, tokenize};
+use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
+
+use super::args::Eval;
+use super::{Failure, output, run, sources};
+
+/// Sequences a forward pass; the loss does not depend on it.
+const BATCH: usize = 16;
+
+/// Measures and prints one JSON object.
+pub fn eval(arguments: &Eval) -> Result<u8, Failure> {
+    let started = Instant::now();
+    let loaded = match &arguments.run {
+        Some(dir) => run::stored(dir, &arguments.sources)?.0,
+        None => sources::load(&arguments.sources)?,
+    };
+    let given = |key: &str| is_given(&loaded, arguments.run.as_deref(), key);
+    let mut config = loaded.config.clone();
+    if let Some(dir) = &arguments.run {
+        if config.client.trainer == TrainerKind::Noop {
+            return Err(Failure::usage(format!(
+                "{} was a run of client.trainer noop: it trained no model",
+                dir.display()
+            )));
+        }
+        if !given("lora.init") {
+            config.lora.init = Some(dir.join("adapter"));
+        }
+    }
+    follow_adapter(&mut config.lora, given)?;
+
+    let model = Model::load(&config.model)?;
+    let (sequences, records) = if arguments.run.is_some() && !given("data.path") {
+        validation(&config, &model)?
+    } else {
+        let limit = if given("data.max_tokens") { config.data.max_tokens } else { usize::MAX };
+        whole(&config, &model, limit)?
+    };
+    let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
+    let measured = trainer.evaluate(&trainer.start().0, &sequences, BATCH, &AtomicBool::new(false))?;
+    output::print_json(&json!({
+        "eval_loss": measured.loss(),
+        "perplexity": measured.loss().exp(),
+        "tokens": measured.tokens,
+        "records": records,
+        "sequences": sequences.len(),
+        "seconds": started.elapsed().as_secs_f64(),
+        "model": trainer.model().name(),
+        "adapter": config.lora.init,
+        "data": config.data.path,
+    }))?;
+    Ok(0)
+}
+
+/// Whether the user of this command set a key, rather than the defaults or the run's own config.
+fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
+    let own = run.map(|dir| dir.join("config.toml").display().to_string());
+    let origin = loaded.origin(key);
+    !loaded.is_default(key) && !own.is_some_and(|own| origin.starts_with(&own))
+}
+
+/// An adapter folder tells its rank, scale and targets itself; a key that was set all the same must agree with it.
+fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let Some(folder) = &lora.init else { return Ok(()) };
+    let adapter = peft::read_config(folder)?;
+    if !given("lora.rank") {
+        lora.rank = adapter.rank;
+    }
+    if !given("lora.alpha") {
+        lora.alpha = adapter.alpha;
+    }
+    if !given("lora.targets") {
+        lora.targets = adapter.targets;
+    }
+    Ok(())
+}
+
+/// Every record of the data as one sequence, cut at `limit` tokens and at the model's positions.
+fn whole(config: &Config, model: &Model, limit: usize) -> Result<(Vec<Sequence>, usize), Failure> {
+    let data = match &config.data.path {
+        Some(path) => Dataset::load_file(path, &config.data, None)?,
+        None => Dataset::load(&config.data, None)?,
+    };
+    let limit = limit.min(model.max_positions());
+    let sequences = tokenize(model.tokenizer(), &data.records, limit, LongRecords::Truncate)?;
+    Ok((sequences, data.records.len()))
+}
+
+/// The validation records of every client of the run.
+fn validation(config: &Config, model: &Model) -> Result<(Vec<Sequence>, usize), Failure> {
+    let data = Dataset::load(&config.data, config.partition.field())?;
+    let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
+    let held_out = split.shards.iter().flat_map(|shard| &shard.validation);
+    let records: Vec<&Record> = held_out.filter_map(|number| data.records.get(*number as usize)).collect();
+    let limit = config.data.max_tokens.min(model.max_positions());
+    let sequences = tokenize(model.tokenizer(), records.iter().copied(), limit, config.data.long)?;
+    if sequences.is_empty() {
+        let found = config.data.validation.to_string();
+        return Err(DataError::Value {
+            key: "data.validation",
+            found,
+            allowed: "large enough to hold records out".into(),
+        }
+        .into());
+    }
+    Ok((sequences, records.len()))
+}

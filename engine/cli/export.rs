@@ -1,0 +1,78 @@
+//! `cellm export` and `cellm report`: what a run directory holds, in another form.
+
+use std::path::{Path, PathBuf};
+
+use crate::adapter::{AdapterWeights, peft};
+use crate::journal::Journal;
+use crate::report;
+use crate::trainer::{Model, Trainer, TrainerKind};
+
+use super::args::{Export, Report, Sources};
+use super::{Failure, output, run};
+
+const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
+/// Writes the adapter of a run as a PEFT folder.
+pub fn export(arguments: &Export) -> Result<u8, Failure> {
+    let from = arguments.run.join("adapter");
+    if FILES.iter().all(|file| from.join(file).exists()) {
+        peft::read_config(&from)?;
+        copy(&from, &arguments.to)?;
+    } else {
+        from_journal(&arguments.run, &arguments.to)?;
+    }
+    output::print(&format!("{}\n", arguments.to.display()))?;
+    Ok(0)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(to).map_err(|error| Failure::file("make", to, error))?;
+    for file in FILES {
+        let (from, to) = (from.join(file), to.join(file));
+        // A copy onto itself would empty the file.
+        if std::fs::canonicalize(&from).ok() == std::fs::canonicalize(&to).ok() {
+            return Err(Failure::usage(format!("--to {} is where the adapter lies already", to.display())));
+        }
+        std::fs::copy(&from, &to).map_err(|error| Failure::file("write", &to, error))?;
+    }
+    Ok(())
+}
+
+/// A run that was killed has no adapter folder yet; its journal holds the state after the newest closed round.
+fn from_journal(run_dir: &Path, to: &Path) -> Result<(), Failure> {
+    let (loaded, _) = run::stored(run_dir, &Sources::default())?;
+    let config = loaded.config;
+    if config.client.trainer == TrainerKind::Noop {
+        return Err(Failure::usage(format!(
+            "{} was a run of client.trainer noop: it trained no adapter",
+            run_dir.display()
+        )));
+    }
+    let (journal, _) = Journal::open(&run_dir.join("journal"))?;
+    let Some(closed) = journal.latest()? else {
+        return Err(Failure::usage(format!("{} closed no round yet: there is no adapter", run_dir.display())));
+    };
+    let model = Model::load(&config.model)?;
+    let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
+    let lora = &config.lora;
+    let about = peft::PeftConfig {
+        base_model: Some(trainer.model().name().to_owned()),
+        rank: lora.rank,
+        alpha: lora.alpha,
+        dropout: lora.dropout,
+        targets: lora.targets.clone(),
+    };
+    Ok(peft::write(to, trainer.layout(), &AdapterWeights(closed.weights), &about)?)
+}
+
+/// Writes the report and prints where it lies.
+pub fn report(arguments: &Report) -> Result<u8, Failure> {
+    let to = match (&arguments.to, arguments.runs.as_slice()) {
+        (Some(to), _) => to.clone(),
+        (None, [run]) => run.join("report.html"),
+        (None, _) => PathBuf::from("comparison.html"),
+    };
+    report::write(&arguments.runs, &to)?;
+    output::print(&format!("{}\n", to.display()))?;
+    Ok(0)
+}

@@ -1,0 +1,112 @@
+//! The progress of a run on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::federation::{Progress, RoundRow};
+use crate::report::{bytes, duration, loss};
+
+use super::args::Voice;
+
+/// Drops that are told one by one; the rest is in clients.jsonl.
+const TOLD_DROPS: usize = 10;
+
+/// A bar that is shown on a terminal only.
+pub fn bar(voice: Voice) -> ProgressBar {
+    if voice.quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
+    // The template is a constant; were it wrong, the default style would do.
+    if let Ok(style) = ProgressStyle::with_template("round {pos}/{len} {wide_bar} {msg}  {elapsed}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// Says what a run tells until it is over.
+pub async fn follow(mut events: UnboundedReceiver<Progress>, bar: ProgressBar, voice: Voice) {
+    let mut teller = Teller { bar, voice, rounds: 0, drops: 0, last: String::new() };
+    while let Some(event) = events.recv().await {
+        teller.tell(event);
+    }
+    teller.bar.finish_and_clear();
+}
+
+struct Teller {
+    bar: ProgressBar,
+    voice: Voice,
+    rounds: u32,
+    drops: usize,
+    last: String,
+}
+
+impl Teller {
+    fn tell(&mut self, event: Progress) {
+        match event {
+            Progress::Ready { model, clients, values, run_dir, rounds, first_round } => {
+                self.rounds = rounds;
+                self.bar.set_length(u64::from(rounds));
+                self.bar.set_position(u64::from(first_round.saturating_sub(1)));
+                self.say(&model);
+                self.say(&format!(
+                    "{clients} clients, {values} adapter values, {rounds} rounds, run directory {}",
+                    run_dir.display()
+                ));
+                if first_round > 1 {
+                    self.say(&format!("resumed before round {first_round}"));
+                }
+            }
+            Progress::Client { round, client, dropped, done, cohort } => {
+                self.client(round, &client, dropped, done, cohort)
+            }
+            Progress::Round(row) => self.round(&row),
+            Progress::Warning(text) => tracing::warn!("{text}"),
+        }
+    }
+
+    fn client(&mut self, round: u32, client: &str, dropped: Option<String>, done: u32, cohort: u32) {
+        if let Some(reason) = dropped {
+            self.drops += 1;
+            if self.drops <= TOLD_DROPS || self.voice.verbose > 0 {
+                self.say(&format!("round {round}: client {client} dropped: {reason}"));
+            }
+            if self.drops == TOLD_DROPS && self.voice.verbose == 0 {
+                self.say("further drops are in clients.jsonl alone");
+            }
+        }
+        self.bar.set_message(format!("client {done}/{cohort}  {}", self.last));
+    }
+
+    fn round(&mut self, row: &RoundRow) {
+        self.bar.set_position(u64::from(row.round));
+        self.last = format!("loss {}  {}", loss(row.eval_loss.or(row.train_loss)), bytes(row.bytes_total));
+        self.bar.set_message(self.last.clone());
+        // On a terminal the bar tells the rounds between two evaluations.
+        if self.bar.is_hidden() || row.eval_loss.is_some() {
+            self.say(&line(row, self.rounds));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.voice.quiet {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
+
+fn line(row: &RoundRow, rounds: u32) -> String {
+    let width = rounds.to_string().len();
+    format!(
+        "round {:>width$}/{rounds}  train loss {:>6}  validation loss {:>6}  {:>9} sent  {}/{} clients  {}",
+        row.round,
+        loss(row.train_loss),
+        loss(row.eval_loss),
+        bytes(row.bytes_total),
+        row.completed,
+        row.cohort,
+        duration(row.seconds)
+    )
+}

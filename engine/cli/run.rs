@@ -1,0 +1,196 @@
+//! `cellm run`: a new run or the continuation of an interrupted one.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Layers, Loaded, Override};
+use crate::federation::{self, Start, Summary};
+use crate::report;
+
+use super::args::{Run, Sources, Voice};
+use super::{Failure, logging, output, progress, sources, stop, table};
+
+/// Where runs lie that have no `run.out`.
+const RUNS: &str = "runs";
+
+/// Runs a federation; the exit code tells whether it came to its end.
+pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
+    let start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
+    let run_dir = start.run_dir.clone();
+    std::fs::create_dir_all(&run_dir).map_err(|error| Failure::file("make run directory", &run_dir, error))?;
+    let bar = progress::bar(voice);
+    logging::start(&run_dir, voice, &bar)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
+    let summary = runtime.block_on(drive(start, voice, bar));
+    // Blocking work of an aborted round has nothing more to say.
+    runtime.shutdown_background();
+    let summary = summary.inspect_err(|_| leave_nothing(&run_dir))?;
+
+    report::write(std::slice::from_ref(&run_dir), &summary.report)?;
+    finish(&summary, arguments.json, voice)
+}
+
+async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
+    let (events, listen) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(false);
+    let above = bar.clone();
+    let signals = tokio::spawn(stop::watch_signals(stop, move |text| above.suspend(|| eprintln!("{text}"))));
+    let teller = tokio::spawn(progress::follow(listen, bar, voice));
+    let result = federation::run(start, events, stopped).await;
+    // The channel is closed by now, so the teller ends with the last event; a panic of it is no reason to lose the result.
+    let _ = teller.await;
+    signals.abort();
+    Ok(result?)
+}
+
+fn finish(summary: &Summary, json: bool, voice: Voice) -> Result<u8, Failure> {
+    let text = table::summary(summary);
+    if json {
+        if !voice.quiet {
+            eprint!("\n{text}");
+        }
+        let object = serde_json::to_value(summary).map_err(|error| Failure { code: 1, error: error.into() })?;
+        output::print_json(&object)?;
+    } else {
+        output::print(&text)?;
+    }
+    if summary.interrupted {
+        eprintln!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display());
+        return Ok(stop::INTERRUPTED);
+    }
+    Ok(0)
+}
+
+/// A run that failed before it wrote its config leaves no directory that looks like a run.
+fn leave_nothing(run_dir: &Path) {
+    if !holds_run(run_dir) {
+        // What cannot be removed, or holds files of someone else, stays; the run's own error is what counts.
+        let _ = std::fs::remove_file(run_dir.join("log.jsonl"));
+        let _ = std::fs::remove_dir(run_dir);
+    }
+}
+
+fn fresh(arguments: &Run) -> Result<Start, Failure> {
+    let mut layers = sources::layers(&arguments.sources)?;
+    if let Some(out) = &arguments.out {
+        let value = out.to_str().ok_or_else(|| Failure::usage(format!("--out {} is not Unicode", out.display())))?;
+        layers.overrides.push(Override { key: "run.out".into(), value: quoted(value), option: "--out" });
+    }
+    let loaded = layers.load()?;
+    let run_dir = match &loaded.config.run.out {
+        Some(out) => out.clone(),
+        None => unused(&Path::new(RUNS).join(format!("{}-{}", timestamp(SystemTime::now()), loaded.config.run.name))),
+    };
+    if holds_run(&run_dir) {
+        let dir = run_dir.display();
+        return Err(Failure::usage(format!(
+            "{dir} holds a run already; continue it with --resume --out {dir}, or choose another --out"
+        )));
+    }
+    Ok(start(&loaded, loaded.to_toml(), run_dir, false))
+}
+
+/// The config of an interrupted run is the one that it wrote: files and environment of today do not count, `--set` does.
+fn resumed(arguments: &Run) -> Result<Start, Failure> {
+    let run_dir = match &arguments.out {
+        Some(out) => out.clone(),
+        None => newest(Path::new(RUNS))
+            .ok_or_else(|| Failure::usage(format!("there is no run under {RUNS} to resume; name it with --out")))?,
+    };
+    if !holds_run(&run_dir) {
+        return Err(Failure::usage(format!("{} holds no run to resume: it has no config.toml", run_dir.display())));
+    }
+    let (loaded, path) = stored(&run_dir, &arguments.sources)?;
+    let text = if arguments.sources.set.is_empty() {
+        std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, error))?
+    } else {
+        loaded.to_toml()
+    };
+    Ok(start(&loaded, text, run_dir, true))
+}
+
+/// The config that a run directory holds, with the `--set` of `sources` over it, and the file it lies in.
+pub fn stored(run_dir: &Path, sources: &Sources) -> Result<(Loaded, PathBuf), Failure> {
+    let path = run_dir.join("config.toml");
+    let overrides = sources.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?;
+    let mut files = vec![path.clone()];
+    files.extend(sources.config.iter().cloned());
+    let loaded = Layers { files, profile: sources.profile.clone(), environment: Vec::new(), overrides }.load()?;
+    Ok((loaded, path))
+}
+
+fn start(loaded: &Loaded, effective_toml: String, run_dir: PathBuf, resume: bool) -> Start {
+    Start { config: loaded.config.clone(), effective_toml, run_dir, resume }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn holds_run(dir: &Path) -> bool {
+    dir.join("config.toml").exists()
+}
+
+/// The newest run: names begin with their time, so they sort by it.
+fn newest(runs: &Path) -> Option<PathBuf> {
+    let dirs = std::fs::read_dir(runs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    dirs.filter(|dir| holds_run(dir)).max()
+}
+
+fn unused(dir: &Path) -> PathBuf {
+    let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", dir.display())));
+    std::iter::once(dir.to_owned()).chain(numbered).find(|dir| !dir.exists()).unwrap_or_else(|| dir.to_owned())
+}
+
+/// UTC as `20261231-235959`: sorts by time and is a file name everywhere.
+fn timestamp(time: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.chars()
+        .filter(|letter| !matches!(letter, '-' | ':' | 'Z'))
+        .map(|letter| if letter == 'T' { '-' } else { letter })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_directories_sort_by_time_and_the_newest_is_found() {
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH), "19700101-000000");
+        let runs = tempfile::tempdir().unwrap();
+        for name in ["20260101-000000-a", "20260102-000000-a", "20260103-000000-empty"] {
+            std::fs::create_dir(runs.path().join(name)).unwrap();
+        }
+        assert_eq!(newest(runs.path()), None);
+        for name in ["20260101-000000-a", "20260102-000000-a"] {
+            std::fs::write(runs.path().join(name).join("config.toml"), "").unwrap();
+        }
+        assert!(newest(runs.path()).unwrap().ends_with("20260102-000000-a"));
+        assert!(unused(&runs.path().join("20260101-000000-a")).ends_with("20260101-000000-a-2"));
+    }
+
+    #[test]
+    fn a_directory_with_a_run_is_not_overwritten_and_one_without_is_not_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let arguments =
+            |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume, json: false };
+        let failure = resumed(&arguments(true)).map(|_| ()).unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.error.to_string().contains("no run to resume"));
+        let start = fresh(&arguments(false)).map_err(|failure| failure.error).unwrap();
+        assert_eq!(start.run_dir, dir.path());
+        assert!(start.effective_toml.contains("# --out"));
+        std::fs::write(dir.path().join("config.toml"), start.effective_toml).unwrap();
+        let failure = fresh(&arguments(false)).map(|_| ()).unwrap_err();
+        assert!(failure.code == 2 && failure.error.to_string().contains("--resume"));
+        let again = resumed(&arguments(true)).map_err(|failure| failure.error).unwrap();
+        assert_eq!(again.config, start.config);
+        assert!(again.resume && again.effective_toml.contains("# --out"));
+    }
+}

@@ -1,0 +1,29 @@
+//! The table at the end of a run.
+
+use crate::federation::Summary;
+use crate::report::{bytes, duration, loss, ratio};
+
+/// What a run reached, one fact a line.
+pub fn summary(summary: &Summary) -> String {
+    let change = match (summary.eval_loss_before, summary.eval_loss_after) {
+        (Some(before), Some(after)) => format!("  ({:+.1}%)", (after / before - 1.0) * 100.0),
+        _ => String::new(),
+    };
+    let rows = [
+        ("rounds", format!("{} in {}", summary.rounds, duration(summary.seconds))),
+        ("clients", format!("{}, {} adapter values", summary.clients, summary.values)),
+        ("validation loss before", loss(summary.eval_loss_before)),
+        ("validation loss after", loss(summary.eval_loss_after) + &change),
+        ("bytes down", bytes(summary.bytes_down)),
+        ("bytes up", bytes(summary.bytes_up)),
+        ("bytes both ways", bytes(summary.bytes_total)),
+        ("dense LoRA would take", bytes(summary.dense_bytes_total)),
+        ("reduction", ratio(summary.reduction)),
+        ("peak memory", bytes(summary.peak_rss_bytes)),
+        ("adapter (PEFT)", summary.adapter.display().to_string()),
+        ("adapter hash", summary.adapter_hash.clone()),
+        ("report", summary.report.display().to_string()),
+    ];
+    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+}

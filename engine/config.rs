@@ -1,0 +1,61 @@
+//! The config: every room's section in one struct, read in layers, checked once before anything starts.
+//!
+//! Layers, each over the ones before it: defaults, files (in the order given), the profile, the environment, the
+//! command line. A profile is a set of tables `[profile.NAME.SECTION]` in any of the files; `--profile NAME` lays it over
+//! all files. An environment variable `CELLM_SECTION__KEY` sets `section.key`.
+
+mod docs;
+mod error;
+mod keys;
+mod layers;
+mod show;
+mod validate;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{aggregator, compressor, data, federation, metrics, policy, server, trainer};
+
+pub use docs::{KeyDoc, key_docs};
+pub use error::ConfigError;
+pub use layers::{Layers, Loaded, Override};
+pub use show::keys_text;
+
+/// Every section.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The run: name, seed, rounds, place, threads.
+    pub run: federation::RunConfig,
+    /// The frozen base model.
+    pub model: trainer::ModelConfig,
+    /// The trained adapter.
+    pub lora: trainer::LoraConfig,
+    /// Which text, and how it becomes tokens.
+    pub data: data::Config,
+    /// Who owns which record.
+    pub partition: data::partition::Config,
+    /// How the server runs its rounds.
+    pub server: server::Config,
+    /// What a sampled client does.
+    pub client: trainer::LocalConfig,
+    /// Compression from the server to the clients.
+    pub download: compressor::Config,
+    /// Compression from a client to the server.
+    pub upload: compressor::Config,
+    /// How many updates become one.
+    pub aggregate: aggregator::Config,
+    /// What a policy may use up.
+    pub limits: policy::LimitsConfig,
+    /// The Prometheus endpoint.
+    pub metrics: metrics::Config,
+}
+
+impl Config {
+    /// Checks every value that can be checked without touching a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first bad key, what was found and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        validate::validate(self)
+    }
+}

@@ -1,0 +1,83 @@
+//! What each key means. The doc comment on the field of the room's config struct is the only text; it is read from the
+//! source that was compiled in, so `cellm config keys` and the reference documentation cannot disagree.
+
+/// One key with its doc text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDoc {
+    /// Section.
+    pub section: &'static str,
+    /// Key inside the section.
+    pub key: String,
+    /// Doc text on one line.
+    pub doc: String,
+}
+
+const SECTIONS: [(&str, &str, &str); 12] = [
+    ("run", "RunConfig", include_str!("../federation/config.rs")),
+    ("model", "ModelConfig", include_str!("../trainer/config.rs")),
+    ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
+    ("data", "Config", include_str!("../data/config.rs")),
+    ("partition", "Config", include_str!("../data/partition/config.rs")),
+    ("server", "Config", include_str!("../server/config.rs")),
+    ("client", "LocalConfig", include_str!("../trainer/config.rs")),
+    ("download", "Config", include_str!("../compressor/config.rs")),
+    ("upload", "Config", include_str!("../compressor/config.rs")),
+    ("aggregate", "Config", include_str!("../aggregator/config.rs")),
+    ("limits", "LimitsConfig", include_str!("../policy/config.rs")),
+    ("metrics", "Config", include_str!("../metrics/config.rs")),
+];
+
+/// Every key in the order of the sections and of their fields.
+pub fn key_docs() -> Vec<KeyDoc> {
+    SECTIONS.iter().flat_map(|(section, name, source)| fields(section, name, source)).collect()
+}
+
+fn fields(section: &'static str, name: &str, source: &str) -> Vec<KeyDoc> {
+    let head = format!("pub struct {name} {{");
+    let inside = source.lines().map(str::trim).skip_while(|line| *line != head).skip(1).take_while(|line| *line != "}");
+    let mut fields = Vec::new();
+    let mut doc = String::new();
+    for line in inside {
+        if let Some(text) = line.strip_prefix("///") {
+            if !doc.is_empty() {
+                doc.push(' ');
+            }
+            doc.push_str(text.trim());
+        } else if let Some((key, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
+            fields.push(KeyDoc { section, key: key.to_owned(), doc: std::mem::take(&mut doc) });
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_doc_and_every_doc_is_of_a_key() {
+        let docs = key_docs();
+        for key in &docs {
+            assert!(key.doc.len() > 5, "{}.{} has no doc", key.section, key.key);
+        }
+        let documented: BTreeSet<String> = docs.iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
+        assert_eq!(documented.len(), docs.len());
+        let json = serde_json::to_value(Config::default()).unwrap();
+        for (section, keys) in json.as_object().unwrap() {
+            for key in keys.as_object().unwrap().keys() {
+                assert!(documented.contains(&format!("{section}.{key}")), "{section}.{key}");
+            }
+        }
+        // What serde skips when unset must be a real key too.
+        for key in documented {
+            let (section, key) = key.split_once('.').unwrap();
+            let text = format!("[{section}]\n{key} = {{ nonsense = true }}\n");
+            let error =
+                toml::from_str::<Config>(&text).map(|_| String::new()).unwrap_or_else(|error| error.to_string());
+            assert!(!error.contains("unknown field `{key}`"), "{error}");
+        }
+    }
+}

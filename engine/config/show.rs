@@ -1,0 +1,127 @@
+//! The config as text: the effective values with their origins, or every key with its default and meaning. Both are TOML
+//! that can be read back.
+
+use std::fmt::Write;
+
+use figment::value::{Num, Value};
+
+use super::{Config, Loaded, key_docs};
+
+impl Loaded {
+    /// The effective config; each line ends with the origin of its value. Keys that are not set are left out.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in key_docs() {
+            if key.section != section {
+                let _ = write!(text, "{}[{}]\n", if section.is_empty() { "" } else { "\n" }, key.section);
+                section = key.section;
+            }
+            let dotted = format!("{}.{}", key.section, key.key);
+            if let Some(value) = lookup(&self.config, key.section, &key.key) {
+                let _ = writeln!(text, "{} = {}  # {}", key.key, literal(&value), self.option_origins(&dotted, &value));
+            }
+        }
+        text
+    }
+
+    /// A table of options can come from several places.
+    fn option_origins(&self, key: &str, value: &Value) -> String {
+        let mut origins: Vec<String> = match value.as_dict().filter(|dict| !dict.is_empty()) {
+            Some(dict) => dict.keys().map(|inner| self.origin(&format!("{key}.{inner}"))).collect(),
+            None => vec![self.origin(key)],
+        };
+        origins.dedup();
+        origins.join("; ")
+    }
+}
+
+/// Every key with its default and its doc, as a TOML file in which nothing is changed.
+pub fn keys_text() -> String {
+    let defaults = Config::default();
+    let mut text = String::new();
+    for key in key_docs() {
+        let _ = writeln!(text, "# {}", key.doc);
+        let _ = match lookup(&defaults, key.section, &key.key) {
+            Some(value) => writeln!(text, "{}.{} = {}\n", key.section, key.key, literal(&value)),
+            None => writeln!(text, "# {}.{} is not set\n", key.section, key.key),
+        };
+    }
+    text.truncate(text.trim_end().len() + 1);
+    text
+}
+
+fn lookup(config: &Config, section: &str, key: &str) -> Option<Value> {
+    let value = Value::serialize(config).ok()?.find(&format!("{section}.{key}"))?;
+    (!matches!(value, Value::Empty(..))).then_some(value)
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => toml::Value::String(text.clone()).to_string(),
+        Value::Char(_, letter) => toml::Value::String(letter.to_string()).to_string(),
+        Value::Bool(_, flag) => flag.to_string(),
+        // Printed from its own width: 0.002_f32 is 0.002, not 0.0020000000949949026.
+        Value::Num(_, Num::F32(number)) => float(format!("{number:?}")),
+        Value::Num(_, Num::F64(number)) => float(format!("{number:?}")),
+        Value::Num(_, number) => match (number.to_u128(), number.to_i128()) {
+            (Some(number), _) => number.to_string(),
+            (None, Some(number)) => number.to_string(),
+            (None, None) => "0".into(),
+        },
+        Value::Array(_, items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        Value::Dict(_, dict) if dict.is_empty() => "{}".into(),
+        Value::Dict(_, dict) => {
+            let pairs: Vec<String> =
+                dict.iter().map(|(key, value)| format!("{} = {}", bare(key), literal(value))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        // TOML has no null; the caller leaves unset keys out.
+        Value::Empty(..) => "\"\"".into(),
+    }
+}
+
+fn float(text: String) -> String {
+    match text.as_str() {
+        "NaN" => "nan".into(),
+        _ => text,
+    }
+}
+
+fn bare(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if plain { key.to_owned() } else { toml::Value::String(key.to_owned()).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Layers, Override};
+    use super::*;
+
+    #[test]
+    fn the_effective_config_reads_back_to_itself_and_names_origins() {
+        let set = [
+            "upload.density=0.0625",
+            "upload.options.decay=0.5",
+            "run.name=a \"b\" #c",
+            "data.path=x.jsonl",
+            "client.lr=1e-20",
+        ];
+        let overrides = set.iter().map(|text| Override::parse(text).unwrap()).collect();
+        let loaded = Layers { overrides, ..Layers::default() }.load().unwrap();
+        let text = loaded.to_toml();
+        assert!(text.contains("density = 0.0625  # --set"), "{text}");
+        assert!(text.contains("options = { decay = 0.5 }  # --set"), "{text}");
+        assert!(text.contains("cohort = 8  # default"), "{text}");
+        assert!(text.contains("tau = 0.001  # default"), "{text}");
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), loaded.config);
+    }
+
+    #[test]
+    fn the_list_of_keys_is_toml_that_changes_nothing() {
+        let text = keys_text();
+        assert!(text.contains("# Seed of every random choice.\nrun.seed = 1\n"), "{text}");
+        assert!(text.contains("# run.out is not set"), "{text}");
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+    }
+}

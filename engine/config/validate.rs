@@ -1,0 +1,156 @@
+//! The checks of values, done once before anything starts. What needs a file, a model or a policy is checked by its room.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use super::{Config, ConfigError};
+
+/// Checks every value; the first bad one is the error.
+pub fn validate(config: &Config) -> Result<(), ConfigError> {
+    run(config)?;
+    model(config)?;
+    config.data.validate()?;
+    clients(config)?;
+    server(config)?;
+    local(config)?;
+    policies(config)?;
+    if let Some(listen) = &config.metrics.listen {
+        let parses = listen.parse::<SocketAddr>().is_ok();
+        ensure(parses, "metrics.listen", listen, "an address with a port, such as 127.0.0.1:9464")?;
+    }
+    Ok(())
+}
+
+fn run(config: &Config) -> Result<(), ConfigError> {
+    let name = &config.run.name;
+    let plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "." && name != "..";
+    ensure(plain, "run.name", format!("`{name}`"), "a name without slashes, as a directory is named after it")?;
+    ensure(config.run.rounds >= 1, "run.rounds", config.run.rounds, "at least 1")
+}
+
+fn model(config: &Config) -> Result<(), ConfigError> {
+    let device = config.model.device.as_str();
+    let number = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
+    ensure(matches!(device, "auto" | "cpu") || number, "model.device", format!("`{device}`"), "auto, cpu or cuda:N")?;
+    let lora = &config.lora;
+    ensure(lora.rank >= 1, "lora.rank", lora.rank, "at least 1")?;
+    positive("lora.alpha", lora.alpha)?;
+    ensure((0.0..1.0).contains(&lora.dropout), "lora.dropout", lora.dropout, "in [0, 1)")?;
+    ensure(!lora.targets.is_empty(), "lora.targets", "empty", "at least one layer, such as q_proj")
+}
+
+fn clients(config: &Config) -> Result<(), ConfigError> {
+    let partition = &config.partition;
+    partition.validate()?;
+    let cohort = config.server.cohort;
+    ensure(cohort >= 1, "server.cohort", cohort, "at least 1")?;
+    if partition.clients > 0 {
+        let allowed = format!("at most partition.clients, {}", partition.clients);
+        ensure(cohort <= partition.clients, "server.cohort", cohort, allowed)?;
+    }
+    Ok(())
+}
+
+fn server(config: &Config) -> Result<(), ConfigError> {
+    let server = &config.server;
+    positive("server.lr", server.lr)?;
+    ensure((0.0..1.0).contains(&server.momentum), "server.momentum", server.momentum, "in [0, 1)")?;
+    ensure((0.0..1.0).contains(&server.beta2), "server.beta2", server.beta2, "in [0, 1)")?;
+    positive("server.tau", server.tau)?;
+    let deadline = server.deadline_s;
+    ensure(
+        deadline.is_finite() && deadline >= 0.0,
+        "server.deadline_s",
+        deadline,
+        "a finite number of seconds, 0 or more",
+    )?;
+    share("server.quorum", server.quorum)?;
+    not_negative("server.over_selection", server.over_selection)?;
+    not_negative("server.max_update_norm", server.max_update_norm)
+}
+
+fn local(config: &Config) -> Result<(), ConfigError> {
+    let client = &config.client;
+    positive("client.lr", client.lr)?;
+    ensure((0.0..1.0).contains(&client.momentum), "client.momentum", client.momentum, "in [0, 1)")?;
+    not_negative("client.weight_decay", client.weight_decay)?;
+    ensure(client.batch >= 1, "client.batch", client.batch, "at least 1")?;
+    not_negative("client.max_grad_norm", client.max_grad_norm)?;
+    ensure(client.steps >= 1 || client.epochs >= 1, "client.epochs", client.epochs, "at least 1, as client.steps is 0")
+}
+
+fn policies(config: &Config) -> Result<(), ConfigError> {
+    share("download.density", config.download.density)?;
+    share("upload.density", config.upload.density)?;
+    for (key, policy) in [
+        ("download.policy", &config.download.policy),
+        ("upload.policy", &config.upload.policy),
+        ("aggregate.policy", &config.aggregate.policy),
+    ] {
+        ensure(!policy.is_empty(), key, "empty", "a built-in name or the path of a component")?;
+    }
+    let limits = &config.limits;
+    ensure(limits.memory_mb >= 1, "limits.memory_mb", limits.memory_mb, "at least 1")?;
+    ensure(limits.deadline_ms >= 1, "limits.deadline_ms", limits.deadline_ms, "at least 1")?;
+    ensure(limits.output_mb >= 1, "limits.output_mb", limits.output_mb, "at least 1")?;
+    ensure(limits.parts >= 1, "limits.parts", limits.parts, "at least 1")?;
+    ensure(limits.handles >= 1, "limits.handles", limits.handles, "at least 1")
+}
+
+fn share(key: &str, value: f32) -> Result<(), ConfigError> {
+    ensure(value > 0.0 && value <= 1.0, key, value, "in (0, 1]")
+}
+
+fn positive(key: &str, value: f32) -> Result<(), ConfigError> {
+    ensure(value.is_finite() && value > 0.0, key, value, "a finite number above 0")
+}
+
+fn not_negative(key: &str, value: f32) -> Result<(), ConfigError> {
+    ensure(value.is_finite() && value >= 0.0, key, value, "a finite number, 0 or more")
+}
+
+fn ensure(holds: bool, key: &str, found: impl Display, allowed: impl Into<String>) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        key: key.into(),
+        found: found.to_string(),
+        allowed: allowed.into(),
+        origin: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(change: fn(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        validate(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        validate(&Config::default()).unwrap();
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_named_with_what_is_allowed() {
+        assert_eq!(message(|c| c.upload.density = 0.0), "upload.density is 0, it must be in (0, 1]");
+        assert_eq!(message(|c| c.download.density = 1.5), "download.density is 1.5, it must be in (0, 1]");
+        assert_eq!(message(|c| c.download.density = f32::NAN), "download.density is NaN, it must be in (0, 1]");
+        assert_eq!(message(|c| c.run.rounds = 0), "run.rounds is 0, it must be at least 1");
+        assert_eq!(message(|c| c.server.quorum = 0.0), "server.quorum is 0, it must be in (0, 1]");
+        assert_eq!(message(|c| c.client.lr = f32::INFINITY), "client.lr is inf, it must be a finite number above 0");
+        assert_eq!(message(|c| c.client.batch = 0), "client.batch is 0, it must be at least 1");
+        assert!(
+            message(|c| c.server.cohort = 25).contains("server.cohort is 25, it must be at most partition.clients, 24")
+        );
+        assert!(message(|c| c.metrics.listen = Some("nine".into())).contains("metrics.listen is nine"));
+        assert!(message(|c| c.data.validation = 1.0).contains("data.validation is 1"));
+        assert!(message(|c| c.model.device = "gpu".into()).contains("`gpu`"));
+        assert!(message(|c| c.run.name = "a/b".into()).contains("a/b"));
+    }
+}

@@ -1,0 +1,134 @@
+//! What the journal keeps, as its callers see it.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// Which run a journal belongs to. Written once, when the journal is created.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RunRecord {
+    /// Hash of every setting that changes the result, as hexadecimal text.
+    pub config_hash: String,
+    /// Hash of the adapter's layout, as hexadecimal text.
+    pub layout_hash: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The settings behind `config_hash` as a JSON object, so that a mismatch can be named.
+    pub json: String,
+}
+
+/// One thing in which two runs differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs, for example `config.server.lr`.
+    pub what: String,
+    /// What the journal has.
+    pub stored: String,
+    /// What the caller has.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} in the journal and {} now", self.what, self.stored, self.found)
+    }
+}
+
+impl RunRecord {
+    /// What keeps a journal with this record from being continued as `now`; empty when nothing does. The settings in
+    /// `json` are compared one by one, and only when the hashes differ.
+    pub fn differences(&self, now: &Self) -> Vec<Difference> {
+        let mut all = Vec::new();
+        let mut compare = |what: &str, stored: &dyn fmt::Display, found: &dyn fmt::Display| {
+            let (stored, found) = (stored.to_string(), found.to_string());
+            if stored != found {
+                all.push(Difference { what: what.into(), stored, found });
+            }
+        };
+        compare("seed", &self.seed, &now.seed);
+        compare("layout hash", &self.layout_hash, &now.layout_hash);
+        compare("config hash", &self.config_hash, &now.config_hash);
+        if self.config_hash != now.config_hash {
+            let parse = |json: &str| serde_json::from_str(json).unwrap_or(Value::Null);
+            compare_settings("config", &parse(&self.json), &parse(&now.json), &mut all);
+        }
+        all
+    }
+}
+
+fn compare_settings(name: &str, stored: &Value, found: &Value, all: &mut Vec<Difference>) {
+    if let (Value::Object(stored), Value::Object(found)) = (stored, found) {
+        for (key, value) in stored {
+            let other = found.get(key).unwrap_or(&Value::Null);
+            compare_settings(&format!("{name}.{key}"), value, other, all);
+        }
+        for (key, value) in found.iter().filter(|(key, _)| !stored.contains_key(*key)) {
+            compare_settings(&format!("{name}.{key}"), &Value::Null, value, all);
+        }
+    } else if stored != found {
+        all.push(Difference { what: name.into(), stored: stored.to_string(), found: found.to_string() });
+    }
+}
+
+/// An upload that has arrived in the round in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredUpdate {
+    /// The client's place in the round's cohort.
+    pub position: u32,
+    /// The client's number in the roster.
+    pub client: u32,
+    /// The wire frame as it came.
+    pub frame: Vec<u8>,
+    /// What the server wants to know again when it resumes, as JSON.
+    pub meta: String,
+}
+
+/// The state after a closed round.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClosedRound {
+    /// The round.
+    pub round: u32,
+    /// The adapter after it, in layout order.
+    pub weights: Vec<f32>,
+    /// The server optimizer's own state.
+    pub optimizer: Vec<u8>,
+    /// The round's line of `metrics.jsonl`, without its end of line.
+    pub row: String,
+    /// The round's lines of `clients.jsonl`.
+    pub client_rows: String,
+    /// Totals up to and with this round (bytes, seconds), as JSON.
+    pub ledger: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(config_hash: &str, json: &str) -> RunRecord {
+        RunRecord { config_hash: config_hash.into(), layout_hash: "b".into(), seed: 1, json: json.into() }
+    }
+
+    #[test]
+    fn records_that_differ_name_what_differs_and_both_values() {
+        let stored = record("a", r#"{"server":{"lr":0.1,"cohort":8},"run":{"rounds":3}}"#);
+        assert_eq!(stored.differences(&stored.clone()), []);
+        let mut now = record("c", r#"{"server":{"lr":0.2,"cohort":8,"quorum":4},"run":{"rounds":3}}"#);
+        now.seed = 2;
+        let text: Vec<String> = stored.differences(&now).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "seed is 1 in the journal and 2 now",
+                "config hash is a in the journal and c now",
+                "config.server.lr is 0.1 in the journal and 0.2 now",
+                "config.server.quorum is null in the journal and 4 now",
+            ]
+        );
+    }
+
+    #[test]
+    fn settings_that_do_not_change_the_hash_do_not_count() {
+        let stored = record("a", r#"{"run":{"threads":1}}"#);
+        assert_eq!(stored.differences(&record("a", r#"{"run":{"threads":2}}"#)), []);
+    }
+}

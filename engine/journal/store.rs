@@ -1,0 +1,287 @@
+//! The database behind the journal: its tables, and one transaction for each change.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::blobs::{self, BLOBS, Blob};
+use super::{ClosedRound, JournalError, RunRecord, StoredUpdate};
+
+/// The journal format that this build reads and writes.
+const FORMAT: u32 = 1;
+const FILE: &str = "journal.redb";
+/// Pages that wait for their commit and pages that were read: a round's uploads pass through once, so little helps.
+const CACHE_BYTES: usize = 16 << 20;
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
+const ROWS: TableDefinition<u32, &str> = TableDefinition::new("rows");
+const CLIENT_ROWS: TableDefinition<u32, &str> = TableDefinition::new("client-rows");
+/// (round, position) to client and meta; the frame is a blob.
+const UPDATES: TableDefinition<(u32, u32), (u32, &str)> = TableDefinition::new("updates");
+
+/// The journal of one run, open for this process alone. Calls block until the data is on disk; share it behind an
+/// `Arc` and call it from blocking threads.
+pub struct Journal {
+    path: PathBuf,
+    database: Database,
+    last_commit_nanos: AtomicU64,
+}
+
+impl Journal {
+    /// Makes the journal of a new run in a directory, which is made when missing. A journal that exists has its run
+    /// record: the file gets its name after the first commit.
+    ///
+    /// # Errors
+    /// When there is one already or the directory cannot be written.
+    pub fn create(directory: &Path, run: &RunRecord) -> Result<Self, JournalError> {
+        let path = directory.join(FILE);
+        if path.exists() {
+            return Err(JournalError::Exists { path });
+        }
+        let unnamed = directory.join("journal.redb.new");
+        let io = |error| JournalError::io(&path, error);
+        fs::create_dir_all(directory).map_err(io)?;
+        if unnamed.exists() {
+            fs::remove_file(&unnamed).map_err(io)?;
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(&unnamed)
+            .map_err(|error| JournalError::database(&unnamed, error))?;
+        let journal = Self { path: path.clone(), database, last_commit_nanos: AtomicU64::new(0) };
+        let record = serde_json::to_vec(run).map_err(|error| io(error.into()))?;
+        journal.write(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
+            meta.insert("run", record.as_slice())?;
+            transaction.open_table(STATE)?;
+            transaction.open_table(ROWS)?;
+            transaction.open_table(CLIENT_ROWS)?;
+            transaction.open_table(UPDATES)?;
+            transaction.open_table(BLOBS)?;
+            Ok(())
+        })?;
+        fs::rename(&unnamed, &path).map_err(io)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+        Ok(journal)
+    }
+
+    /// Opens the journal of a run and verifies every checksum in it.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, in use by another process or of another format.
+    pub fn open(directory: &Path) -> Result<(Self, RunRecord), JournalError> {
+        let path = directory.join(FILE);
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .open(&path)
+            .map_err(|error| JournalError::database(&path, error))?;
+        let journal = Self { path, database, last_commit_nanos: AtomicU64::new(0) };
+        let (format, record) = journal.read(|transaction| {
+            let meta = transaction.open_table(META)?;
+            let value = |key| meta.get(key).map(|value| value.map(|value| value.value().to_vec()));
+            Ok((value("format")?, value("run")?))
+        })?;
+        match format.as_deref().and_then(|format| format.as_array()).copied().map(u32::from_le_bytes) {
+            None => return Err(journal.damaged("it has no format number")),
+            Some(FORMAT) => {}
+            Some(found) => return Err(JournalError::Version { path: journal.path, found, expected: FORMAT }),
+        }
+        let record = serde_json::from_slice(&record.unwrap_or_default())
+            .map_err(|error| journal.damaged(format!("its run record is unreadable: {error}")))?;
+        Ok((journal, record))
+    }
+
+    /// The state after the newest closed round; none before the first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn latest(&self) -> Result<Option<ClosedRound>, JournalError> {
+        let stored = self.read(|transaction| {
+            let state = transaction.open_table(STATE)?;
+            let Some(round) = closed_round(&state)? else { return Ok(None) };
+            let ledger = state.get("ledger")?.map(|ledger| String::from_utf8_lossy(ledger.value()).into_owned());
+            let blobs = transaction.open_table(BLOBS)?;
+            let row = |table: TableDefinition<u32, &str>| {
+                let text = transaction.open_table(table)?.get(round)?.map(|row| row.value().to_owned());
+                Ok::<_, redb::Error>(text.unwrap_or_default())
+            };
+            let weights = blobs::get(&blobs, Blob::Weights)?.unwrap_or_default();
+            let closed = ClosedRound {
+                round,
+                weights: weights.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+                optimizer: blobs::get(&blobs, Blob::Optimizer)?.unwrap_or_default(),
+                row: row(ROWS)?,
+                client_rows: row(CLIENT_ROWS)?,
+                ledger: ledger.unwrap_or_default(),
+            };
+            Ok(Some((closed, weights.len())))
+        })?;
+        match stored {
+            Some((_, bytes)) if !bytes.is_multiple_of(4) => {
+                Err(self.damaged(format!("its weights have {bytes} bytes, expected a multiple of 4")))
+            }
+            stored => Ok(stored.map(|(closed, _)| closed)),
+        }
+    }
+
+    /// A stored upload of a round; none where there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn update(&self, round: u32, position: u32) -> Result<Option<StoredUpdate>, JournalError> {
+        self.read(|transaction| {
+            let frame = blobs::get(&transaction.open_table(BLOBS)?, Blob::Frame(round, position))?;
+            let updates = transaction.open_table(UPDATES)?;
+            Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
+                let (client, meta) = update.value();
+                StoredUpdate { position, client, frame, meta: meta.to_owned() }
+            }))
+        })
+    }
+
+    /// Which positions of a round's cohort have a stored upload, in ascending order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn update_positions(&self, round: u32) -> Result<Vec<u32>, JournalError> {
+        self.read(|transaction| {
+            let updates = transaction.open_table(UPDATES)?;
+            let range = updates.range((round, 0)..=(round, u32::MAX))?;
+            Ok(range.map(|entry| entry.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Stores uploads of the round in progress, all in one transaction. One of the same position is replaced.
+    ///
+    /// # Errors
+    /// When the round is closed already, or the database cannot be written (then none is stored).
+    pub fn put_updates(&self, round: u32, updates: &[StoredUpdate]) -> Result<(), JournalError> {
+        self.write_round(round, |transaction| {
+            let mut table = transaction.open_table(UPDATES)?;
+            let mut frames = transaction.open_table(BLOBS)?;
+            for update in updates {
+                table.insert((round, update.position), (update.client, update.meta.as_str()))?;
+                blobs::put_bytes(&mut frames, Blob::Frame(round, update.position), &update.frame)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Closes a round in one transaction: its state replaces the one before, its rows are added, clients' states are
+    /// replaced, and the uploads of this round and of all before it go.
+    ///
+    /// # Errors
+    /// When this or a later round is closed already, or the database cannot be written (then nothing has changed).
+    pub fn close_round(&self, closed: &ClosedRound, client_states: &[(u32, Vec<u8>)]) -> Result<(), JournalError> {
+        self.write_round(closed.round, |transaction| {
+            let mut state = transaction.open_table(STATE)?;
+            state.insert("round", closed.round.to_le_bytes().as_slice())?;
+            state.insert("ledger", closed.ledger.as_bytes())?;
+            transaction.open_table(ROWS)?.insert(closed.round, closed.row.as_str())?;
+            transaction.open_table(CLIENT_ROWS)?.insert(closed.round, closed.client_rows.as_str())?;
+            let mut table = transaction.open_table(BLOBS)?;
+            blobs::put_values(&mut table, Blob::Weights, &closed.weights)?;
+            blobs::put_bytes(&mut table, Blob::Optimizer, &closed.optimizer)?;
+            for (client, state) in client_states {
+                blobs::put_bytes(&mut table, Blob::Client(*client), state)?;
+            }
+            blobs::remove_frames(&mut table, closed.round)?;
+            transaction.open_table(UPDATES)?.retain_in(..=(closed.round, u32::MAX), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// The `metrics.jsonl` lines of all closed rounds, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rows(&self) -> Result<Vec<String>, JournalError> {
+        self.read(|transaction| {
+            let rows = transaction.open_table(ROWS)?;
+            Ok(rows.iter()?.map(|entry| entry.map(|(_, row)| row.value().to_owned())).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The `clients.jsonl` lines of all closed rounds, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn client_rows(&self) -> Result<String, JournalError> {
+        self.read(|transaction| {
+            let rows = transaction.open_table(CLIENT_ROWS)?;
+            Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// A client's state as the last round that it closed left it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn client_state(&self, client: u32) -> Result<Option<Vec<u8>>, JournalError> {
+        self.read(|transaction| blobs::get(&transaction.open_table(BLOBS)?, Blob::Client(client)))
+    }
+
+    /// Length of the file.
+    ///
+    /// # Errors
+    /// When the file cannot be asked.
+    pub fn bytes_on_disk(&self) -> Result<u64, JournalError> {
+        Ok(fs::metadata(&self.path).map_err(|error| JournalError::io(&self.path, error))?.len())
+    }
+
+    /// How long the newest commit took, writing and syncing, in seconds; 0 before the first.
+    pub fn last_commit_seconds(&self) -> f64 {
+        self.last_commit_nanos.load(Ordering::Relaxed) as f64 / 1e9
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>) -> Result<T, JournalError> {
+        let result = self.database.begin_read().map_err(redb::Error::from).and_then(|transaction| read(&transaction));
+        result.map_err(|error| JournalError::database(&self.path, error))
+    }
+
+    /// One transaction, on disk when this returns: redb syncs at each commit unless told otherwise.
+    fn write(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), JournalError> {
+        let commit = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            write(&transaction)?;
+            let start = Instant::now();
+            transaction.commit()?;
+            self.last_commit_nanos.store(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            Ok(())
+        };
+        commit().map_err(|error| JournalError::database(&self.path, error))
+    }
+
+    /// A transaction that belongs to a round that is not closed yet.
+    fn write_round(
+        &self,
+        found: u32,
+        write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), JournalError> {
+        let closed = self.read(|transaction| closed_round(&transaction.open_table(STATE)?))?;
+        match closed {
+            Some(closed) if found <= closed => {
+                Err(JournalError::RoundClosed { path: self.path.clone(), found, closed })
+            }
+            _ => self.write(write),
+        }
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> JournalError {
+        JournalError::damaged(&self.path, reason)
+    }
+}
+
+fn closed_round(state: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, redb::Error> {
+    let round = state.get("round")?;
+    Ok(round.and_then(|round| round.value().as_array().copied()).map(u32::from_le_bytes))
+}
+
+#[cfg(test)]
+mod tests;

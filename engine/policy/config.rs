@@ -1,0 +1,25 @@
+//! Section `limits`: what a policy may use up before it is stopped.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of one policy instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Memory of one policy instance in MiB: its own linear memory and what it holds in the host, together.
+    pub memory_mb: u32,
+    /// Wall-clock milliseconds that one call of a policy may take.
+    pub deadline_ms: u64,
+    /// MiB that the parts of one encoded message may take before wire coding.
+    pub output_mb: u32,
+    /// Parts of one message.
+    pub parts: u32,
+    /// Vectors, index sets and messages that a policy may hold at the same time.
+    pub handles: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { memory_mb: 1024, deadline_ms: 60_000, output_mb: 512, parts: 1024, handles: 65_536 }
+    }
+}

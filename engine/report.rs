@@ -1,0 +1,145 @@
+//! The report: run directories in, one self-contained HTML page out (no script, no external resource).
+//!
+//! It reads files alone (`metrics.jsonl`, `clients.jsonl`, `summary.json`, `config.toml`), so it also works on a run that
+//! is still going on, was killed, or was made by another version: fields it does not know are ignored.
+
+mod compare;
+mod format;
+mod html;
+mod plot;
+mod run;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+pub use format::{bytes, duration, loss, ratio};
+pub use run::Run;
+
+/// Why a report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// No run was named.
+    #[error("no run directory given")]
+    NoRuns,
+    /// A file of a run directory is missing or unreadable.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of a `.jsonl` file is not what it must be.
+    #[error("{path}, line {line}: {reason}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Line number from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The page could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The page.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Reads the run directories and writes one page about them to `to`; several runs share each plot.
+///
+/// # Errors
+/// A run directory without a readable `metrics.jsonl`, a corrupt line in it, or a page that cannot be written.
+pub fn write(run_dirs: &[PathBuf], to: &Path) -> Result<(), ReportError> {
+    let runs = run_dirs.iter().map(|dir| Run::read(dir)).collect::<Result<Vec<_>, _>>()?;
+    if runs.is_empty() {
+        return Err(ReportError::NoRuns);
+    }
+    let write = |source| ReportError::Write { path: to.to_owned(), source };
+    if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(write)?;
+    }
+    std::fs::write(to, html::page(&runs)).map_err(write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(rows: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("metrics.jsonl"), rows).unwrap();
+        dir
+    }
+
+    fn row(round: u32, loss: &str, bytes: u64) -> String {
+        format!(
+            r#"{{"round":{round},"cohort":8,"completed":7,"dropped":1,"train_loss":null,"eval_loss":{loss},"bytes_down":{bytes},"bytes_up":1,"bytes_total":{},"seconds":0.5}}"#,
+            bytes + 1
+        ) + "\n"
+    }
+
+    fn page(dirs: &[&tempfile::TempDir]) -> Result<String, ReportError> {
+        let out = tempfile::tempdir().unwrap();
+        let to = out.path().join("deep/report.html");
+        write(&dirs.iter().map(|dir| dir.path().to_owned()).collect::<Vec<_>>(), &to)?;
+        Ok(std::fs::read_to_string(to).unwrap())
+    }
+
+    #[test]
+    fn one_run_gives_a_page_without_script_or_external_resource() {
+        let run = dir(&(row(0, "4.4", 0) + &row(1, "null", 900) + &row(2, "3.5", 1800)));
+        std::fs::write(run.path().join("config.toml"), "[run]\nname = \"<b>&co\"\n").unwrap();
+        let page = page(&[&run]).unwrap();
+        assert!(page.contains("<svg") && page.contains("3.500"));
+        assert!(page.contains("&lt;b&gt;&amp;co") && !page.contains("<b>&co"));
+        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    }
+
+    #[test]
+    fn a_run_without_losses_and_a_run_of_one_round_have_a_page() {
+        let noop = dir(&row(1, "null", 900));
+        assert!(page(&[&noop]).unwrap().contains("no loss was measured"));
+        let single = dir(&row(1, "4.0", 900));
+        assert!(page(&[&single]).unwrap().contains("<svg"));
+        let empty = dir("");
+        assert!(page(&[&empty]).unwrap().contains("no round was closed"));
+    }
+
+    #[test]
+    fn several_runs_are_compared_with_the_one_that_sent_most() {
+        let dense = dir(&(row(0, "4.0", 0) + &row(1, "3.5", 100_000) + &row(2, "3.0", 200_000)));
+        let sparse =
+            dir(&(row(0, "4.0", 0) + &row(1, "3.2", 10_000) + &row(2, "2.9", 20_000) + &row(3, "2.8", 30_000)));
+        let page = page(&[&dense, &sparse]).unwrap();
+        assert!(page.contains("Comparison") && page.contains("10.0x"), "{page}");
+    }
+
+    #[test]
+    fn a_corrupt_line_is_an_error_that_names_file_and_line() {
+        let run = dir(&(row(0, "4.0", 0) + "{nonsense}\n" + &row(1, "4.0", 1)));
+        let error = page(&[&run]).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl, line 2"), "{error}");
+        let missing = tempfile::tempdir().unwrap();
+        let error = page(&[&missing]).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl"), "{error}");
+    }
+
+    #[test]
+    fn an_unfinished_last_line_of_a_killed_run_is_left_out() {
+        let run = dir(&(row(0, "4.0", 0) + &row(1, "3.0", 10)[..40]));
+        let run = Run::read(run.path()).unwrap();
+        assert_eq!(run.rows.len(), 1);
+    }
+
+    #[test]
+    fn a_round_that_a_resumed_run_wrote_twice_counts_once() {
+        let run = dir(&(row(0, "4.0", 0) + &row(1, "3.9", 10) + &row(1, "3.0", 12)));
+        let run = Run::read(run.path()).unwrap();
+        assert_eq!(run.rows.len(), 2);
+        assert_eq!(run.rows[1].eval_loss, Some(3.0));
+    }
+}

@@ -1,0 +1,247 @@
+//! One run directory, read into memory. The field names are the contract of the run directory's files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ReportError;
+
+/// Bytes of one direction by what they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Kinds {
+    /// Frames counted.
+    pub frames: u64,
+    /// Bytes of coded indices.
+    pub indices: u64,
+    /// Bytes of coded values.
+    pub values: u64,
+    /// Bytes that a policy coded by itself.
+    pub other: u64,
+    /// Headers and checksums.
+    pub framing: u64,
+}
+
+/// One closed round; a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Row {
+    /// Rounds closed so far; 0 is the state before any training.
+    pub round: u32,
+    /// Clients asked.
+    #[serde(default)]
+    pub cohort: u32,
+    /// Clients aggregated.
+    #[serde(default)]
+    pub completed: u32,
+    /// Clients dropped.
+    #[serde(default)]
+    pub dropped: u32,
+    /// Nats a token in local training.
+    pub train_loss: Option<f64>,
+    /// Nats a predicted token on validation data, as a client would see it.
+    pub eval_loss: Option<f64>,
+    /// The same on the server's dense copy.
+    pub eval_loss_dense_copy: Option<f64>,
+    /// Bytes down so far.
+    pub bytes_down: u64,
+    /// Bytes up so far.
+    pub bytes_up: u64,
+    /// Bytes both ways so far.
+    pub bytes_total: u64,
+    /// What dense f32 would have cost so far.
+    #[serde(default)]
+    pub dense_bytes_total: u64,
+    /// Down by kind.
+    #[serde(default)]
+    pub down: Kinds,
+    /// Up by kind.
+    #[serde(default)]
+    pub up: Kinds,
+    /// Seconds of the round.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// What one client did in one round; a line of `clients.jsonl`.
+#[derive(Debug, Clone, Deserialize)]
+struct ClientRow {
+    round: u32,
+    client: u32,
+    #[serde(default)]
+    name: String,
+    outcome: String,
+    reason: Option<String>,
+    loss: Option<f64>,
+    #[serde(default)]
+    bytes_down: u64,
+    #[serde(default)]
+    bytes_up: u64,
+}
+
+/// What one client did over the whole run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Client {
+    /// Display name.
+    pub name: String,
+    /// Rounds in which its update was aggregated.
+    pub completed: u32,
+    /// Rounds in which it was dropped.
+    pub dropped: u32,
+    /// Reasons of the drops with their counts.
+    pub reasons: BTreeMap<String, u32>,
+    /// Loss of its last local training.
+    pub last_loss: Option<f64>,
+    /// Bytes sent to it.
+    pub bytes_down: u64,
+    /// Bytes it sent.
+    pub bytes_up: u64,
+}
+
+/// What the report takes from `summary.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Summary {
+    /// Clients in the roster.
+    pub clients: usize,
+    /// Adapter values.
+    pub values: usize,
+    /// BLAKE3 of the adapter.
+    #[serde(default)]
+    pub adapter_hash: String,
+    /// Stopped before its last round.
+    #[serde(default)]
+    pub interrupted: bool,
+    /// Largest resident set, bytes.
+    #[serde(default)]
+    pub peak_rss_bytes: u64,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The run directory.
+    pub dir: PathBuf,
+    /// The directory's own name.
+    pub name: String,
+    /// Closed rounds in order, each once.
+    pub rows: Vec<Row>,
+    /// Clients by number.
+    pub clients: BTreeMap<u32, Client>,
+    /// `summary.json`, where the run wrote it.
+    pub summary: Option<Summary>,
+    /// `config.toml` as text; empty where it is missing.
+    pub config: String,
+}
+
+impl Run {
+    /// Reads one run directory.
+    ///
+    /// # Errors
+    /// A missing `metrics.jsonl`, an unreadable file or a corrupt line. A last line without its line end is what a killed
+    /// run leaves and is skipped.
+    pub fn read(dir: &Path) -> Result<Run, ReportError> {
+        let mut rows = BTreeMap::new();
+        lines(&dir.join("metrics.jsonl"), true, |row: Row| {
+            rows.insert(row.round, row);
+        })?;
+        let mut clients = BTreeMap::new();
+        lines(&dir.join("clients.jsonl"), false, |row: ClientRow| {
+            clients.insert((row.client, row.round), row);
+        })?;
+        let summary = dir.join("summary.json");
+        let summary = match optional(&summary)? {
+            Some(text) => Some(serde_json::from_str(&text).map_err(|error| ReportError::Line {
+                path: summary,
+                line: error.line(),
+                reason: error.to_string(),
+            })?),
+            None => None,
+        };
+        let full = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        Ok(Run {
+            dir: dir.to_owned(),
+            name: full.file_name().unwrap_or(full.as_os_str()).to_string_lossy().into_owned(),
+            rows: rows.into_values().collect(),
+            clients: by_client(clients.into_values()),
+            summary,
+            config: optional(&dir.join("config.toml"))?.unwrap_or_default(),
+        })
+    }
+
+    /// The last closed round.
+    pub fn last(&self) -> Option<&Row> {
+        self.rows.last()
+    }
+
+    /// First and last measured validation loss, in nats a predicted token.
+    pub fn losses(&self) -> Option<(f64, f64)> {
+        let mut measured = self.rows.iter().filter_map(|row| row.eval_loss);
+        let first = measured.next()?;
+        Some((first, measured.next_back().unwrap_or(first)))
+    }
+}
+
+fn by_client(rows: impl Iterator<Item = ClientRow>) -> BTreeMap<u32, Client> {
+    let mut clients: BTreeMap<u32, Client> = BTreeMap::new();
+    for row in rows {
+        let client = clients.entry(row.client).or_default();
+        client.name = if row.name.is_empty() { format!("client {}", row.client) } else { row.name };
+        client.last_loss = row.loss.or(client.last_loss);
+        client.bytes_down += row.bytes_down;
+        client.bytes_up += row.bytes_up;
+        if row.outcome == "completed" {
+            client.completed += 1;
+        } else {
+            client.dropped += 1;
+            *client.reasons.entry(row.reason.unwrap_or(row.outcome)).or_default() += 1;
+        }
+    }
+    clients
+}
+
+fn optional(path: &Path) -> Result<Option<String>, ReportError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReportError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn lines<T: DeserializeOwned>(path: &Path, required: bool, mut each: impl FnMut(T)) -> Result<(), ReportError> {
+    let read = |source| ReportError::Read { path: path.to_owned(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if !required && error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(read(source)),
+    };
+    let mut text = Vec::new();
+    for line in 1.. {
+        text.clear();
+        if file.read_until(b'\n', &mut text).map_err(read)? == 0 {
+            break;
+        }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(&text) {
+            Ok(row) => each(row),
+            Err(_) if text.last() != Some(&b'\n') => break,
+            Err(error) => {
+                return Err(ReportError::Line { path: path.to_owned(), line, reason: reason(&error) });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    // serde_json counts lines inside the line that it was given; only the column means something here.
+    text.replace(
+        &format!(" at line {} column {}", error.line(), error.column()),
+        &format!(" at column {}", error.column()),
+    )
+}

@@ -1,0 +1,146 @@
+//! Sections `model`, `lora` and `client`: which model, what of it is trained, and how a client trains.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::peft::PeftConfig;
+
+/// Section `model`: the frozen base model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Hugging Face folder with config.json, model.safetensors and tokenizer.json; unset takes the bundled stories260k.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N.
+    pub device: String,
+    /// Type of weights and arithmetic in memory; only f32 for now. Files may hold f32, f16 or bf16.
+    pub dtype: Dtype,
+}
+
+/// Type of weights and arithmetic in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE single precision.
+    F32,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { path: None, device: "auto".into(), dtype: Dtype::F32 }
+    }
+}
+
+/// Section `lora`: the trained adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rank of every pair A, B.
+    pub rank: usize,
+    /// Numerator of the scale: the product B A is multiplied by alpha / rank.
+    pub alpha: f32,
+    /// Share of a pair's inputs set to zero in training, in [0, 1).
+    pub dropout: f32,
+    /// Linear layers that get a pair, in every block: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+    pub targets: Vec<String>,
+    /// PEFT folder to start from in place of the seeded start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).into(), init: None }
+    }
+}
+
+impl LoraConfig {
+    /// What a PEFT folder says of an adapter of this config for the model `base_model`.
+    pub fn peft(&self, base_model: &str) -> PeftConfig {
+        PeftConfig {
+            base_model: Some(base_model.into()),
+            rank: self.rank,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            targets: self.targets.clone(),
+        }
+    }
+}
+
+/// Who does a client's local work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainerKind {
+    /// Real training on Burn.
+    Burn,
+    /// A seeded made-up delta, no model and no data: measures everything but training.
+    Noop,
+}
+
+/// The local optimizer. Its state is fresh in every round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// SGD with momentum; weight decay is added to the gradient.
+    Sgd,
+    /// Adam (Kingma and Ba 2015), beta 0.9 and 0.999; weight decay is added to the gradient.
+    Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    Adamw,
+}
+
+/// Section `client`: what a sampled client does with the weights that it got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalConfig {
+    /// burn trains; noop makes a delta up, to size a deployment.
+    pub trainer: TrainerKind,
+    /// Local optimizer: sgd, adam or adamw.
+    pub optimizer: OptimizerKind,
+    /// Local learning rate.
+    pub lr: f32,
+    /// Momentum of sgd.
+    pub momentum: f32,
+    /// Weight decay: of the gradient in sgd and adam, decoupled in adamw.
+    pub weight_decay: f32,
+    /// Passes over the shard where `steps` is 0.
+    pub epochs: u32,
+    /// Exactly so many steps, going round the shard as often as it takes; 0 means `epochs` passes.
+    pub steps: u32,
+    /// Sequences a step.
+    pub batch: usize,
+    /// Scale the gradient down to this L2 norm where it is above it; 0 never does.
+    pub max_grad_norm: f32,
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self {
+            trainer: TrainerKind::Burn,
+            optimizer: OptimizerKind::Adam,
+            lr: 2e-3,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            epochs: 1,
+            steps: 8,
+            batch: 4,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_and_missing_ones_take_defaults() {
+        let config: LocalConfig = toml::from_str("optimizer = \"sgd\"\nlr = 0.5").unwrap();
+        assert_eq!((config.optimizer, config.lr, config.batch), (OptimizerKind::Sgd, 0.5, 4));
+        assert!(toml::from_str::<LocalConfig>("learning_rate = 0.5").is_err());
+        assert!(toml::from_str::<LoraConfig>("r = 4").is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! What can go wrong with a model, an adapter or a client's training; every message names the part and both values.
+
+use std::path::PathBuf;
+
+use crate::adapter::peft::PeftError;
+use crate::data::DataError;
+
+/// An error of the trainer room.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainerError {
+    /// A model file that cannot be read.
+    #[error("cannot read model file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A config.json that is no JSON, or lacks a key.
+    #[error("model config {file}: {reason}")]
+    Config {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A config.json that asks for what this engine does not have.
+    #[error("model config {file}: {key} is {found}, but only {supported} is supported")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What is supported.
+        supported: String,
+    },
+    /// A file that is not safetensors, or is cut off.
+    #[error("model weights {file}: not a readable safetensors file: {reason}")]
+    Weights {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A tensor that the model needs and the file lacks.
+    #[error("model weights {file}: tensor {tensor} is missing")]
+    MissingTensor {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor of another shape than config.json says.
+    #[error("model weights {file}: tensor {tensor} has shape {found:?}, but config.json makes it {expected:?}")]
+    TensorShape {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// What config.json makes it.
+        expected: Vec<usize>,
+        /// What the file has.
+        found: Vec<usize>,
+    },
+    /// A tensor of a type that is not read.
+    #[error("model weights {file}: tensor {tensor} has type {found}, but only F32, F16 and BF16 are read")]
+    TensorType {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tokenizer that knows more tokens than the model has embeddings.
+    #[error("tokenizer {tokenizer} has {tokens} tokens, but the model {model} has {embeddings} embeddings")]
+    Vocabulary {
+        /// The tokenizer.
+        tokenizer: String,
+        /// Its vocabulary's size.
+        tokens: usize,
+        /// The model.
+        model: String,
+        /// Rows of its embedding.
+        embeddings: usize,
+    },
+    /// A device that cannot be used.
+    #[error("model.device {device}: {reason}")]
+    Device {
+        /// The configured device.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// A target module that the model does not have.
+    #[error("lora.targets has {target}, but the model's linear layers are {known}")]
+    UnknownTarget {
+        /// The target.
+        target: String,
+        /// The known ones.
+        known: String,
+    },
+    /// A setting outside its range.
+    #[error("{key} is {found}, but must be {expected}")]
+    Setting {
+        /// The config key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// The range.
+        expected: &'static str,
+    },
+    /// Adapter values of another length than the layout says.
+    #[error("the adapter has {found} values, but its layout has {expected}")]
+    Values {
+        /// What the layout says.
+        expected: usize,
+        /// What came.
+        found: usize,
+    },
+    /// A sequence longer than the model's positions.
+    #[error("a sequence has {tokens} tokens, but the model has {positions} positions")]
+    TooLong {
+        /// Its length.
+        tokens: usize,
+        /// The model's limit.
+        positions: usize,
+    },
+    /// A token without an embedding.
+    #[error("a sequence has token {token}, but the model has {embeddings} embeddings")]
+    Token {
+        /// The token.
+        token: u32,
+        /// Rows of the embedding.
+        embeddings: usize,
+    },
+    /// Nothing to train or evaluate on.
+    #[error("there is nothing to predict in the {sequences} sequences given")]
+    NothingToPredict {
+        /// How many sequences came.
+        sequences: usize,
+    },
+    /// A loss or gradient norm that is NaN or infinite.
+    #[error("{what} is {value} in step {step} of the local training")]
+    NotFinite {
+        /// The loss, or the gradient norm.
+        what: &'static str,
+        /// The step, from 0.
+        step: u32,
+        /// NaN or an infinity.
+        value: f64,
+    },
+    /// The caller asked to stop.
+    #[error("cancelled in step {step}")]
+    Cancelled {
+        /// The step or batch before which it stopped.
+        step: u32,
+    },
+    /// The device failed to compute.
+    #[error("the device failed: {0}")]
+    Compute(String),
+    /// The tokenizer.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The adapter of `lora.init`.
+    #[error(transparent)]
+    Peft(#[from] PeftError),
+}

@@ -1,0 +1,237 @@
+//! Local training, evaluation and generation: adapter values and sequences in; a delta, a loss or tokens out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::batch::{Batch, readable, shuffled, usable};
+use super::block::{BlockPairs, BlockPlan};
+use super::dropout::Dropout;
+use super::optimizer::Optimizer;
+use super::{LocalConfig, LoraConfig, Model, TrainerError, llama, lora};
+use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
+use crate::data::Sequence;
+use crate::random::{Purpose, stream};
+
+/// Whose local run it is: with the run's seed, the key of all its random choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainKey {
+    /// The run's seed.
+    pub seed: u64,
+    /// The round.
+    pub round: u32,
+    /// The client's index in the roster.
+    pub client: u32,
+}
+
+/// What a local run gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trained {
+    /// Local end minus local start.
+    pub delta: AdapterDelta,
+    /// Mean nats a predicted token over the whole run, each batch before its step.
+    pub loss: f64,
+    /// Optimizer steps.
+    pub steps: u32,
+    /// Predicted tokens over the whole run.
+    pub tokens: u64,
+    /// Sequences of the shard that have something to predict.
+    pub examples: u64,
+}
+
+/// A loss over some sequences.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluated {
+    /// Nats over all predicted tokens.
+    pub loss_sum: f64,
+    /// Predicted tokens.
+    pub tokens: u64,
+}
+
+impl Evaluated {
+    /// Mean nats a predicted token.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.tokens as f64
+    }
+}
+
+/// A base model and an adapter layout: trains and evaluates adapter values. Called from any number of threads at once.
+#[derive(Debug)]
+pub struct Trainer {
+    model: Arc<Model>,
+    layout: Arc<AdapterLayout>,
+    plan: Vec<BlockPlan>,
+    start: AdapterWeights,
+    dropout: f32,
+}
+
+impl Trainer {
+    /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`.
+    ///
+    /// # Errors
+    /// [`TrainerError`] where a setting or target is wrong, or the PEFT folder does not fit the layout.
+    pub fn new(model: Arc<Model>, lora: &LoraConfig, seed: u64) -> Result<Self, TrainerError> {
+        let (layout, plan) = lora::plan(&model.llama.config, lora, seed)?;
+        let start = match &lora.init {
+            Some(folder) => peft::read(folder, &layout)?,
+            None => layout.start(),
+        };
+        Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout })
+    }
+
+    /// The base model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The adapter's tensors, in flat order.
+    pub fn layout(&self) -> &Arc<AdapterLayout> {
+        &self.layout
+    }
+
+    /// The values that a run starts from: `lora.init` where it is set, else the layout's own start.
+    pub fn start(&self) -> &AdapterWeights {
+        &self.start
+    }
+
+    /// Trains from `start` on a client's shard. The same arguments give the same bits, whatever else runs.
+    ///
+    /// # Errors
+    /// [`TrainerError::NotFinite`] where the loss or gradient is no number, [`TrainerError::Cancelled`] where `cancel`
+    /// was set before a step, else what is wrong with settings or sequences.
+    pub fn train(
+        &self,
+        start: &[f32],
+        shard: &[Sequence],
+        local: &LocalConfig,
+        key: TrainKey,
+        cancel: &AtomicBool,
+    ) -> Result<Trained, TrainerError> {
+        check(local)?;
+        let shard = self.usable(shard)?;
+        let mut order = stream(key.seed, Purpose::Shuffle, key.round, key.client);
+        let dropout = stream(key.seed, Purpose::Dropout, key.round, key.client);
+        let mut dropout = (self.dropout > 0.0).then_some(Dropout { stream: dropout, share: self.dropout });
+        let steps = match local.steps {
+            0 => local.epochs * shard.len().div_ceil(local.batch) as u32,
+            steps => steps,
+        };
+        let mut weights = self.check_values(start)?.to_vec();
+        let mut gradient = vec![0.0; weights.len()];
+        let mut optimizer = Optimizer::new(local, weights.len());
+        let (mut loss_sum, mut tokens) = (0.0, 0);
+        let mut left: Vec<usize> = Vec::new();
+        for step in 0..steps {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(TrainerError::Cancelled { step });
+            }
+            if left.is_empty() {
+                left = shuffled(shard.len(), &mut order);
+            }
+            let chosen = left.drain(..local.batch.min(left.len()));
+            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>());
+            let llama = &self.model.llama;
+            let pairs = llama.pairs(&self.plan, &weights);
+            let loss = llama.loss_and_gradient(&batch, &self.plan, &pairs, dropout.as_mut(), &mut gradient)?;
+            if !loss.is_finite() {
+                return Err(TrainerError::NotFinite { what: "the loss", step, value: loss });
+            }
+            optimizer.step(&mut weights, &mut gradient)?;
+            loss_sum += loss;
+            tokens += batch.targets.len() as u64;
+        }
+        let delta = weights.iter().zip(start).map(|(end, start)| end - start).collect();
+        let loss = loss_sum / tokens as f64;
+        Ok(Trained { delta: AdapterDelta(delta), loss, steps, tokens, examples: shard.len() as u64 })
+    }
+
+    /// The loss of adapter values over sequences, `batch` at a time, shortest first. The sum does not depend on the order
+    /// in which sequences come, up to rounding.
+    ///
+    /// # Errors
+    /// [`TrainerError::NotFinite`] where a loss is no number (a NaN names the batch as its step), else as
+    /// [`Self::train`].
+    pub fn evaluate(
+        &self,
+        weights: &[f32],
+        sequences: &[Sequence],
+        batch: usize,
+        cancel: &AtomicBool,
+    ) -> Result<Evaluated, TrainerError> {
+        let mut sequences = self.usable(sequences)?;
+        sequences.sort_by_key(|sequence| sequence.tokens.len());
+        let pairs = self.model.llama.pairs(&self.plan, self.check_values(weights)?);
+        let mut evaluated = Evaluated { loss_sum: 0.0, tokens: 0 };
+        for (step, sequences) in sequences.chunks(batch.max(1)).enumerate() {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(TrainerError::Cancelled { step: step as u32 });
+            }
+            let batch = Batch::new(sequences);
+            let loss = self.model.llama.loss(&batch, &pairs);
+            if !loss.is_finite() {
+                return Err(TrainerError::NotFinite { what: "the evaluation loss", step: step as u32, value: loss });
+            }
+            evaluated.loss_sum += loss;
+            evaluated.tokens += batch.targets.len() as u64;
+        }
+        Ok(evaluated)
+    }
+
+    /// The logits of every position of one sequence, `tokens.len() * vocabulary` values; `None` is the base model alone.
+    ///
+    /// # Errors
+    /// [`TrainerError`] where the sequence or the values do not fit the model.
+    pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
+        let tokens = self.readable(tokens)?;
+        let pairs = match weights {
+            Some(weights) => self.model.llama.pairs(&self.plan, self.check_values(weights)?),
+            None => self.plan.iter().map(|_| BlockPairs::default()).collect(),
+        };
+        llama::values(self.model.llama.logits(&tokens, tokens.len(), &pairs))
+    }
+
+    /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token.
+    ///
+    /// # Errors
+    /// As [`Self::logits`].
+    pub fn generate_greedy(
+        &self,
+        weights: Option<&[f32]>,
+        prompt: &[u32],
+        count: usize,
+    ) -> Result<Vec<u32>, TrainerError> {
+        let mut tokens = prompt.to_vec();
+        for _ in 0..count {
+            let logits = self.logits(weights, &tokens)?;
+            let last = &logits[logits.len() - self.model.llama.config.vocab_size..];
+            let largest = (0..last.len()).fold(0, |best, at| if last[at] > last[best] { at } else { best });
+            tokens.push(largest as u32);
+        }
+        Ok(tokens)
+    }
+
+    fn usable<'a>(&self, sequences: &'a [Sequence]) -> Result<Vec<&'a Sequence>, TrainerError> {
+        usable(sequences, self.model.max_positions(), self.model.llama.config.vocab_size)
+    }
+
+    fn readable(&self, tokens: &[u32]) -> Result<Vec<i64>, TrainerError> {
+        readable(tokens, self.model.max_positions(), self.model.llama.config.vocab_size)?;
+        Ok(tokens.iter().map(|token| i64::from(*token)).collect())
+    }
+
+    fn check_values<'a>(&self, values: &'a [f32]) -> Result<&'a [f32], TrainerError> {
+        match values.len() == self.layout.values() {
+            true => Ok(values),
+            false => Err(TrainerError::Values { expected: self.layout.values(), found: values.len() }),
+        }
+    }
+}
+
+fn check(local: &LocalConfig) -> Result<(), TrainerError> {
+    let setting = |fine: bool, key, found: String, expected| match fine {
+        true => Ok(()),
+        false => Err(TrainerError::Setting { key, found, expected }),
+    };
+    setting(local.batch > 0, "client.batch", local.batch.to_string(), "at least 1")?;
+    setting(local.steps > 0 || local.epochs > 0, "client.epochs", "0".into(), "at least 1 where client.steps is 0")?;
+    setting(local.lr.is_finite() && local.lr >= 0.0, "client.lr", local.lr.to_string(), "a finite number from 0 up")
+}

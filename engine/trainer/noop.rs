@@ -1,0 +1,39 @@
+//! A trainer that makes its delta up: no model, no data, next to no time. It measures everything around training.
+
+use super::{TrainKey, Trained};
+use crate::adapter::{AdapterDelta, AdapterLayout};
+use crate::random::{Purpose, stream};
+
+use rand_core::Rng;
+
+/// A delta of values in +-0.001, a counter-based function of the key and the place alone.
+pub fn noop_train(layout: &AdapterLayout, key: TrainKey) -> Trained {
+    let base = stream(key.seed, Purpose::NoopDelta, key.round, key.client).next_u64();
+    let mut values = vec![0.0; layout.values()];
+    for (at, value) in values.iter_mut().enumerate() {
+        // A Weyl step and one multiplication: cheap, and independent from value to value, so that it vectorizes.
+        let mixed = (base as u32 ^ (at as u32).wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
+        *value = (mixed as i32 >> 8) as f32 * (0.001 / (1 << 23) as f32);
+    }
+    Trained { delta: AdapterDelta(values), loss: 0.0, steps: 0, tokens: 0, examples: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Role, TensorSpec};
+
+    #[test]
+    fn the_delta_follows_its_key_and_stays_small() {
+        let spec =
+            TensorSpec { name: "a".into(), role: Role::LoraA, shape: vec![100, 100], rank: 8, scale: 1.0, seed: 0 };
+        let layout = AdapterLayout::new(vec![spec]);
+        let delta = |client| noop_train(&layout, TrainKey { seed: 1, round: 2, client }).delta.0;
+        assert_eq!(delta(3), delta(3));
+        assert_ne!(delta(3), delta(4));
+        let values = delta(3);
+        assert!(values.iter().all(|value| value.abs() <= 0.001));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!(mean.abs() < 3e-5, "{mean}");
+    }
+}

@@ -1,0 +1,269 @@
+//! What the whole trainer promises, on the bundled model: golden logits, exact gradients, determinism, clear errors.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+
+use super::*;
+use crate::data::Sequence;
+
+static MODEL: LazyLock<Arc<Model>> =
+    LazyLock::new(|| Model::load(&ModelConfig { device: "cpu".into(), ..ModelConfig::default() }).unwrap());
+
+const TEXTS: [&str; 5] = [
+    "O Romeo, Romeo! wherefore art thou Romeo?",
+    "Deny thy father and refuse thy name;",
+    "Once upon a time",
+    "Or, if thou wilt not, be but sworn my love, and I'll no longer be a Capulet.",
+    "What's in a name? that which we call a rose by any other name would smell as sweet;",
+];
+
+fn sequences() -> Vec<Sequence> {
+    TEXTS.iter().map(|text| Sequence { tokens: MODEL.tokenizer().encode(text).unwrap(), loss_from: 0 }).collect()
+}
+
+fn trainer(lora: &LoraConfig) -> Trainer {
+    Trainer::new(MODEL.clone(), lora, 1).unwrap()
+}
+
+/// Adapter values away from the start, so that no gradient is zero.
+fn anywhere(trainer: &Trainer) -> Vec<f32> {
+    let noise = noop_train(trainer.layout(), TrainKey { seed: 5, round: 0, client: 0 }).delta.0;
+    trainer.start().0.iter().zip(noise).map(|(start, noise)| start + 30.0 * noise).collect()
+}
+
+const KEY: TrainKey = TrainKey { seed: 3, round: 4, client: 5 };
+
+fn train(trainer: &Trainer, local: &LocalConfig) -> Result<Trained, TrainerError> {
+    trainer.train(&trainer.start().0, &sequences(), local, KEY, &AtomicBool::new(false))
+}
+
+fn loss(trainer: &Trainer, weights: &[f32], sequences: &[Sequence], batch: usize) -> Evaluated {
+    trainer.evaluate(weights, sequences, batch, &AtomicBool::new(false)).unwrap()
+}
+
+fn golden() -> serde_json::Value {
+    serde_json::from_slice(include_bytes!("bundled/stories260k/golden.json")).unwrap()
+}
+
+fn tokens(value: &serde_json::Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect()
+}
+
+#[test]
+fn logits_are_the_golden_ones() {
+    let golden = golden();
+    let prompt = tokens(&golden["prompt_ids"]);
+    assert_eq!(MODEL.tokenizer().encode(golden["prompt"].as_str().unwrap()).unwrap(), prompt);
+    let logits = trainer(&LoraConfig::default()).logits(None, &prompt).unwrap();
+    let expected = golden["last_logits"].as_array().unwrap();
+    let last = &logits[logits.len() - expected.len()..];
+    let errors =
+        last.iter().zip(expected).map(|(found, expected)| (f64::from(*found) - expected.as_f64().unwrap()).abs());
+    let largest = errors.fold(0.0, f64::max);
+    assert!(largest <= 1e-3, "largest error {largest}");
+}
+
+#[test]
+fn greedy_text_is_the_golden_one() {
+    let golden = golden();
+    let (prompt, expected) = (tokens(&golden["prompt_ids"]), tokens(&golden["greedy_ids"]));
+    let trainer = trainer(&LoraConfig::default());
+    let found = trainer.generate_greedy(None, &prompt, expected.len() - prompt.len()).unwrap();
+    assert_eq!(found, expected);
+    assert_eq!(MODEL.tokenizer().decode(&found).unwrap(), golden["greedy_text"].as_str().unwrap());
+}
+
+#[test]
+fn an_adapter_whose_b_is_zero_is_the_base_model() {
+    let trainer = trainer(&LoraConfig::default());
+    let prompt = &sequences()[0].tokens;
+    let base = trainer.logits(None, prompt).unwrap();
+    assert_eq!(trainer.logits(Some(&trainer.start().0), prompt).unwrap(), base);
+    assert_ne!(trainer.logits(Some(&anywhere(&trainer)), prompt).unwrap(), base);
+}
+
+#[test]
+fn a_padded_batch_has_the_loss_of_its_sequences_alone() {
+    let (trainer, sequences) = (trainer(&LoraConfig::default()), sequences());
+    let weights = anywhere(&trainer);
+    let (together, alone) = (loss(&trainer, &weights, &sequences, 5), loss(&trainer, &weights, &sequences, 1));
+    assert_eq!(together.tokens, alone.tokens);
+    assert_eq!(together.tokens, sequences.iter().map(|sequence| sequence.tokens.len() as u64 - 1).sum::<u64>());
+    assert!((together.loss_sum - alone.loss_sum).abs() < 1e-4 * alone.loss_sum, "{together:?} {alone:?}");
+}
+
+#[test]
+fn positions_before_loss_from_do_not_count() {
+    let trainer = trainer(&LoraConfig::default());
+    let whole = sequences().remove(0);
+    let (count, half) = (whole.tokens.len(), whole.tokens.len() / 2);
+    let first = Sequence { tokens: whole.tokens[..half].to_vec(), loss_from: 0 };
+    let second = Sequence { loss_from: half, ..whole.clone() };
+    let [whole, first, second] = [whole, first, second].map(|one| loss(&trainer, &trainer.start().0, &[one], 1));
+    assert_eq!(second.tokens, (count - half) as u64);
+    assert!((whole.loss_sum - first.loss_sum - second.loss_sum).abs() < 1e-4);
+}
+
+/// The gradient as one step of plain SGD with rate 1 shows it.
+fn gradient(trainer: &Trainer, weights: &[f32], sequences: &[Sequence]) -> Vec<f32> {
+    let local = LocalConfig {
+        optimizer: OptimizerKind::Sgd,
+        lr: 1.0,
+        momentum: 0.0,
+        max_grad_norm: 0.0,
+        steps: 1,
+        batch: sequences.len(),
+        ..LocalConfig::default()
+    };
+    let trained = trainer.train(weights, sequences, &local, KEY, &AtomicBool::new(false)).unwrap();
+    trained.delta.0.iter().map(|change| -change).collect()
+}
+
+#[test]
+fn the_gradient_agrees_with_finite_differences_in_every_tensor() {
+    let (trainer, sequences) = (trainer(&LoraConfig { rank: 2, ..LoraConfig::default() }), sequences());
+    let weights = anywhere(&trainer);
+    let gradient = gradient(&trainer, &weights, &sequences);
+    for tensor in trainer.layout().tensors() {
+        // The steepest value of each tensor, where rounding disturbs the difference least.
+        let places = tensor.offset..tensor.offset + tensor.len;
+        let at = places.max_by(|left, right| gradient[*left].abs().total_cmp(&gradient[*right].abs())).unwrap();
+        let moved = |step: f32| {
+            let mut weights = weights.clone();
+            weights[at] += step;
+            loss(&trainer, &weights, &sequences, 5).loss()
+        };
+        let slope = (moved(0.001) - moved(-0.001)) / 0.002;
+        let found = f64::from(gradient[at]);
+        assert!((found - slope).abs() < 0.005 * slope.abs() + 2e-3, "{}: {found} is not {slope}", tensor.spec.name);
+    }
+}
+
+#[test]
+fn tensor_operations_give_what_slices_give() {
+    let parts: [&[u8]; 2] =
+        [include_bytes!("bundled/stories260k/config.json"), include_bytes!("bundled/stories260k/model.safetensors")];
+    let config = checkpoint::LlamaConfig::read(parts[0], "c").unwrap();
+    let place = kernel::Place { host: false, ..kernel::Place::cpu() };
+    let llama = llama::Llama::read(&checkpoint::Checkpoint::read(parts[1], "w").unwrap(), config, place).unwrap();
+    let (_, plan) = lora::plan(&MODEL.llama.config, &LoraConfig::default(), 1).unwrap();
+    let (trainer, sequences) = (trainer(&LoraConfig::default()), sequences());
+    let weights = anywhere(&trainer);
+    let batch = batch::Batch::new(&sequences.iter().collect::<Vec<_>>());
+    let run = |llama: &llama::Llama| {
+        let mut gradient = vec![0.0; weights.len()];
+        let pairs = llama.pairs(&plan, &weights);
+        let loss = llama.loss_and_gradient(&batch, &plan, &pairs, None, &mut gradient).unwrap();
+        (loss, gradient)
+    };
+    let ((slices, by_slices), (tensors, by_tensors)) = (run(&MODEL.llama), run(&llama));
+    assert!((slices - tensors).abs() < 1e-5 * slices, "{slices} is not {tensors}");
+    let largest = by_slices.iter().zip(&by_tensors).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max);
+    assert!(largest < 1e-5, "a gradient differs by {largest}");
+}
+
+#[test]
+fn only_the_chosen_targets_move_and_the_base_never_does() {
+    let before = MODEL.llama.embedding_values();
+    for target in ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] {
+        let trainer = trainer(&LoraConfig { targets: vec![target.into()], ..LoraConfig::default() });
+        assert!(trainer.layout().tensors().iter().all(|tensor| tensor.spec.name.contains(target)));
+        let trained = train(&trainer, &LocalConfig { steps: 2, ..LocalConfig::default() }).unwrap();
+        assert!(trained.delta.0.iter().all(|change| change.is_finite()));
+        assert!(trained.delta.0.iter().any(|change| *change != 0.0), "{target} does not move");
+    }
+    assert_eq!(MODEL.llama.embedding_values(), before);
+}
+
+#[test]
+fn training_lowers_the_loss() {
+    let trainer = trainer(&LoraConfig::default());
+    for (optimizer, lr) in [(OptimizerKind::Sgd, 0.05), (OptimizerKind::Adam, 5e-3), (OptimizerKind::Adamw, 5e-3)] {
+        let local = LocalConfig { optimizer, lr, steps: 20, ..LocalConfig::default() };
+        let trained = train(&trainer, &local).unwrap();
+        let end: Vec<f32> =
+            trainer.start().0.iter().zip(&trained.delta.0).map(|(start, delta)| start + delta).collect();
+        let (before, after) =
+            (loss(&trainer, &trainer.start().0, &sequences(), 4), loss(&trainer, &end, &sequences(), 4));
+        assert!(after.loss() < 0.8 * before.loss(), "{optimizer:?}: {} to {}", before.loss(), after.loss());
+        assert_eq!((trained.steps, trained.examples), (20, 5));
+    }
+}
+
+#[test]
+fn epochs_pass_over_the_shard_once_each() {
+    let trained =
+        train(&trainer(&LoraConfig::default()), &LocalConfig { steps: 0, epochs: 3, ..LocalConfig::default() });
+    let trained = trained.unwrap();
+    let tokens: u64 = sequences().iter().map(|sequence| sequence.tokens.len() as u64 - 1).sum();
+    assert_eq!((trained.steps, trained.tokens), (6, 3 * tokens));
+}
+
+#[test]
+fn the_same_key_gives_the_same_bits_alone_or_beside_others() {
+    for dropout in [0.0, 0.1] {
+        let trainer = trainer(&LoraConfig { dropout, ..LoraConfig::default() });
+        let local = LocalConfig { steps: 6, ..LocalConfig::default() };
+        let alone = train(&trainer, &local).unwrap();
+        let beside: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| train(&trainer, &local).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(beside.iter().all(|trained| *trained == alone));
+        let other = trainer.train(
+            &trainer.start().0,
+            &sequences(),
+            &local,
+            TrainKey { client: 6, ..KEY },
+            &AtomicBool::new(false),
+        );
+        assert_ne!(other.unwrap().delta, alone.delta);
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_an_error() {
+    let trainer = trainer(&LoraConfig::default());
+    let weights = vec![f32::NAN; trainer.layout().values()];
+    let cancel = AtomicBool::new(false);
+    let error = trainer.train(&weights, &sequences(), &LocalConfig::default(), KEY, &cancel).unwrap_err();
+    assert_eq!(error.to_string(), "the loss is NaN in step 0 of the local training");
+    assert!(trainer.evaluate(&weights, &sequences(), 4, &cancel).is_err());
+    let runaway = LocalConfig { optimizer: OptimizerKind::Sgd, lr: 1e30, max_grad_norm: 0.0, ..LocalConfig::default() };
+    assert!(matches!(train(&trainer, &runaway), Err(TrainerError::NotFinite { step: 1.., .. })));
+}
+
+#[test]
+fn a_cancelled_run_stops_before_its_next_step() {
+    let trainer = trainer(&LoraConfig::default());
+    let cancel = AtomicBool::new(true);
+    let trained = trainer.train(&trainer.start().0, &sequences(), &LocalConfig::default(), KEY, &cancel);
+    assert_eq!(trained.unwrap_err().to_string(), "cancelled in step 0");
+    assert!(trainer.evaluate(&trainer.start().0, &sequences(), 4, &cancel).is_err());
+}
+
+#[test]
+fn wrong_settings_and_sizes_are_refused_with_both_values() {
+    let trainer = trainer(&LoraConfig::default());
+    let error = train(&trainer, &LocalConfig { batch: 0, ..LocalConfig::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "client.batch is 0, but must be at least 1");
+    let error = trainer.evaluate(&[0.0; 3], &sequences(), 4, &AtomicBool::new(false)).unwrap_err();
+    assert_eq!(error.to_string(), "the adapter has 3 values, but its layout has 46240");
+    let error = Trainer::new(MODEL.clone(), &LoraConfig { dropout: 1.0, ..LoraConfig::default() }, 1).unwrap_err();
+    assert_eq!(error.to_string(), "lora.dropout is 1, but must be in [0, 1)");
+}
+
+#[test]
+fn an_adapter_goes_out_to_a_peft_folder_and_comes_back_as_a_start() {
+    use crate::adapter::{AdapterWeights, peft};
+    let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig::default());
+    let first = trainer(&lora);
+    let weights = AdapterWeights(anywhere(&first));
+    peft::write(dir.path(), first.layout(), &weights, &lora.peft("stories260k")).unwrap();
+    let init = Some(dir.path().to_path_buf());
+    let second = Trainer::new(MODEL.clone(), &LoraConfig { init: init.clone(), ..lora.clone() }, 2).unwrap();
+    assert_eq!(*second.start(), weights);
+    let error =
+        Trainer::new(MODEL.clone(), &LoraConfig { init, targets: vec!["q_proj".into()], ..lora }, 1).unwrap_err();
+    assert!(error.to_string().ends_with("is not part of the run's adapter"), "{error}");
+}

@@ -1,0 +1,82 @@
+//! Reads a byte slice front to back: bytes in; arrays, varints and slices out, or a [`WireError`] that says where.
+//! Varints are LEB128: seven bits a byte, low bits first, the top bit set on all but the last.
+
+use super::WireError;
+
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, offset: 0 }
+    }
+
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], WireError> {
+        let truncated = WireError::Truncated { offset: self.offset, needed: bytes, found: self.rest.len() };
+        let (head, rest) = self.rest.split_at_checked(bytes).ok_or(truncated)?;
+        self.rest = rest;
+        self.offset += bytes;
+        Ok(head)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    /// A varint of at most 32 bits.
+    pub(super) fn varint(&mut self) -> Result<u32, WireError> {
+        let offset = self.offset;
+        let mut value = 0u64;
+        for shift in (0..35).step_by(7) {
+            let [byte] = self.array()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return u32::try_from(value).map_err(|_| WireError::Varint { offset });
+            }
+        }
+        Err(WireError::Varint { offset })
+    }
+}
+
+pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many bytes [`write_varint`] takes.
+pub(super) fn varint_bytes(value: u32) -> usize {
+    (value.checked_ilog2().unwrap_or(0) / 7 + 1) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_come_back_and_take_the_bytes_that_were_announced() {
+        for value in [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
+            let mut bytes = Vec::new();
+            write_varint(&mut bytes, value);
+            assert_eq!(bytes.len(), varint_bytes(value), "{value}");
+            assert_eq!(Cursor::new(&bytes).varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_varint_beyond_32_bits_is_an_error() {
+        for bytes in [[0xff, 0xff, 0xff, 0xff, 0x1f], [0x80; 5]] {
+            assert_eq!(Cursor::new(&bytes).varint(), Err(WireError::Varint { offset: 0 }));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Whole frames: round trips, damage, hostile bytes, golden bytes, sizes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::adapter::{Part, ValueCoding};
+use crate::wire::{BROADCAST, FrameKind};
+
+fn header() -> Header {
+    Header {
+        kind: FrameKind::Upload,
+        layout: 0x0102_0304_0506_0708,
+        policy: 0x1112_1314_1516_1718,
+        round: 3,
+        client: BROADCAST,
+        sequence: 9,
+    }
+}
+
+fn limits() -> Limits {
+    Limits::for_values(100_000)
+}
+
+fn frame_of(parts: Vec<Part>) -> Vec<u8> {
+    encode(&header(), &Message { parts }).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn indices(space: u32, indices: &[u32]) -> Part {
+    Part::Indices { space, indices: indices.into() }
+}
+
+fn values(coding: ValueCoding, values: &[f32]) -> Part {
+    Part::Values { coding, values: values.into() }
+}
+
+/// Puts the right checksum at the end, so that damage reaches what lies behind it.
+fn seal(body: &[u8]) -> Vec<u8> {
+    [body, &xxh3_64(body).to_le_bytes()].concat()
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    let space = prop_oneof![Just(0_u32), Just(1), 2..300_u32, 300..20_000_u32];
+    let any_indices = (space, 0.0..1.0_f64, any::<u64>()).prop_map(|(space, density, seed)| {
+        let kept = |index: &u32| {
+            let mixed = (seed ^ u64::from(*index)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+            (mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as f64 <= density * density * f64::from(u32::MAX)
+        };
+        Part::Indices { space, indices: (0..space).filter(kept).collect() }
+    });
+    let coding = prop_oneof![Just(ValueCoding::F32), Just(ValueCoding::F16), Just(ValueCoding::Bf16)];
+    // Multiples of 1/8 up to 15 survive every coding exactly.
+    let small = (-120..=120_i32).prop_map(|eighths| eighths as f32 / 8.0);
+    let any_values =
+        (coding, prop::collection::vec(small, 0..2000)).prop_map(|(coding, values)| Part::Values { coding, values });
+    prop_oneof![any_indices, any_values, prop::collection::vec(any::<u8>(), 0..100).prop_map(Part::Bytes)]
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_back_and_its_split_adds_up(parts in prop::collection::vec(any_part(), 0..5)) {
+        let message = Message { parts };
+        let bytes = encode(&header(), &message).unwrap();
+        let split = split(&bytes).unwrap();
+        prop_assert_eq!(split.indices + split.values + split.other + split.framing, bytes.len() as u64);
+        prop_assert_eq!(decode(&bytes, &limits()), Ok((header(), message)));
+    }
+
+    #[test]
+    fn any_bytes_give_a_frame_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = (decode(&bytes, &limits()), split(&bytes));
+    }
+
+    #[test]
+    fn any_bytes_after_a_good_header_give_a_frame_or_an_error(
+        parts in 0..4_u8, bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..8_u8, 30..100_u8], 0..200),
+    ) {
+        let mut body = frame_of(vec![])[..HEADER_BYTES].to_vec();
+        body.push(parts);
+        body.extend(bytes);
+        let bytes = seal(&body);
+        if let Ok((header, message)) = decode(&bytes, &Limits { finite: false, ..limits() }) {
+            let again = encode(&header, &message).unwrap();
+            prop_assert!(again.len() <= bytes.len() + 16);
+            prop_assert!(split(&bytes).is_ok());
+        }
+    }
+
+    #[test]
+    fn damage_behind_a_good_checksum_never_panics(
+        parts in prop::collection::vec(any_part(), 1..4), at in any::<prop::sample::Index>(), xor in 1..=255_u8,
+    ) {
+        let frame = frame_of(parts);
+        let mut body = frame[..frame.len() - CHECKSUM_BYTES].to_vec();
+        let at = at.index(body.len());
+        body[at] ^= xor;
+        let _ = decode(&seal(&body), &limits());
+    }
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_detected() {
+    let frame = frame_of(vec![indices(5000, &[1, 17, 3000]), values(ValueCoding::F16, &[1.0, -2.0, 0.5])]);
+    for bit in 0..frame.len() * 8 {
+        let mut damaged = frame.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode(&damaged, &limits()).is_err(), "bit {bit}");
+    }
+    for length in 0..frame.len() {
+        assert!(decode(&frame[..length], &limits()).is_err(), "length {length}");
+    }
+    assert!(decode(&[frame, vec![0]].concat(), &limits()).is_err());
+}
+
+#[test]
+fn frames_of_every_coder_have_the_golden_bytes() {
+    let golden = |part: Part| {
+        let frame = frame_of(vec![part]);
+        let (front, rest) = frame.split_at(HEADER_BYTES + 1);
+        assert_eq!(hex(front), "43454c4d01020807060504030201181716151413121103000000ffffffff0900000001");
+        hex(rest)
+    };
+    assert_eq!(golden(Part::Bytes(vec![0xab, 0xcd])), "0002abcdf7c9aeb996737e63");
+    assert_eq!(golden(values(ValueCoding::F32, &[1.0, -2.5])), "01020000803f000020c06a9d2841f55119f1");
+    assert_eq!(golden(values(ValueCoding::F16, &[1.0, -2.5])), "0202003c00c1b975d0df3452cfad");
+    assert_eq!(golden(values(ValueCoding::Bf16, &[1.0, -2.5])), "0302803f20c0773e9501a101371a");
+    assert_eq!(golden(indices(16, &[0, 2, 3, 5, 8, 9, 12, 15])), "041008022d9371c88bd0af4c933e");
+    assert_eq!(golden(indices(1000, &[3, 250, 251, 999])), "27e807040507da03c0355d8d94ae62a59e0d");
+    assert_eq!(golden(indices(10, &[0, 1, 2, 3, 5, 6, 7, 8, 9])), "410a090104e3d0a6231d29b7d7");
+}
+
+#[test]
+fn a_frame_beyond_a_limit_names_both_values() {
+    let frame = frame_of(vec![indices(100, &[1, 2, 3]), values(ValueCoding::F32, &[0.0; 3]), Part::Bytes(vec![0; 9])]);
+    let good = limits();
+    let error = |limits: Limits| decode(&frame, &limits).unwrap_err();
+    assert_eq!(error(Limits { bytes: 50, ..good }), WireError::TooLong { found: frame.len(), limit: 50 });
+    assert_eq!(error(Limits { parts: 2, ..good }), WireError::TooManyParts { found: 3, limit: 2 });
+    assert_eq!(error(Limits { values: 99, ..good }), WireError::Space { part: 0, found: 100, limit: 99 });
+    let twice = frame_of(vec![values(ValueCoding::F32, &[0.0; 30]), values(ValueCoding::F16, &[0.0; 31])]);
+    let small = Limits { values: 60, ..good };
+    assert_eq!(decode(&twice, &small).unwrap_err(), WireError::TooManyValues { part: 1, found: 61, limit: 60 });
+    let full: Vec<u32> = (0..40).collect();
+    let twice = frame_of(vec![indices(40, &full), indices(40, &full)]);
+    assert_eq!(decode(&twice, &small).unwrap_err(), WireError::TooManyIndices { part: 1, found: 80, limit: 60 });
+}
+
+#[test]
+fn a_frame_of_another_version_kind_or_protocol_says_so() {
+    let change = |at: usize, to: u8| {
+        let mut frame = frame_of(vec![]);
+        frame[at] = to;
+        decode(&frame, &limits()).unwrap_err().to_string()
+    };
+    assert_eq!(change(4, 2), "frame has format version 2, this build reads version 1");
+    assert_eq!(change(5, 7), "frame kind is 7, expected 1 (download) or 2 (upload)");
+    assert_eq!(change(0, 0), "not a frame: starts with [00, 45, 4c, 4d], expected [43, 45, 4c, 4d]");
+    let text = decode(&[], &limits()).unwrap_err().to_string();
+    assert_eq!(text, "frame is cut off at byte 0: 4 bytes needed, 0 left");
+    assert!(change(20, 99).starts_with("frame is damaged: its checksum is "));
+}
+
+#[test]
+fn heads_that_lie_are_errors_and_allocate_nothing() {
+    let front = frame_of(vec![])[..HEADER_BYTES].to_vec();
+    let error = |part: &[u8]| decode(&seal(&[&front, &[1][..], part].concat()), &limits()).unwrap_err();
+    let truncated = |offset, needed, found| WireError::Truncated { offset, needed, found };
+    // 65,535 values of four bytes announced, one byte there.
+    assert_eq!(error(&[1, 0xff, 0xff, 0x03, 0]), truncated(39, 65_535 * 4, 1));
+    assert_eq!(error(&[9]), WireError::Coding { part: 0, found: 9 });
+    assert_eq!(error(&[0, 1, 7, 7, 7]), WireError::Trailing { found: 2 });
+    // Rice: 200 indices below 255 in one byte; an index beyond the space; something after the last index.
+    let count = |expected, found| WireError::IndexCount { part: 0, expected, bytes: 1, found };
+    assert_eq!(error(&[32, 255, 1, 200, 1, 1, 0xff]), count(200, 8));
+    assert_eq!(error(&[32, 4, 1, 1, 0x10]), WireError::IndexRange { part: 0, index: 4, space: 4 });
+    assert_eq!(error(&[32, 9, 1, 1, 0x30]), WireError::IndexPadding { part: 0, bytes: 1, end: 5 });
+    assert_eq!(error(&[32, 9, 1, 1, 0]), count(1, 0));
+    assert_eq!(error(&[32, 9, 10, 2, 0xff, 0xff]), WireError::MoreIndicesThanSpace { part: 0, found: 10, space: 9 });
+    // A bitmap with another number of ones than announced.
+    assert_eq!(error(&[4, 8, 2, 1, 0b111]), count(2, 3));
+}
+
+#[test]
+fn sparse_frames_reach_the_reductions_of_an_ideal_coder() {
+    let space: u32 = 1 << 20;
+    for (density, coding, reduction) in [
+        (4, ValueCoding::F32, 3.6),
+        (16, ValueCoding::F32, 13.6),
+        (64, ValueCoding::F32, 51.5),
+        (4, ValueCoding::F16, 6.6),
+        (16, ValueCoding::F16, 23.7),
+        (64, ValueCoding::F16, 86.5),
+    ] {
+        let mixed = |index: u32| (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let random = |index: &u32| mixed(*index).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40 < (1 << 24) / density;
+        let kept: Vec<u32> = (0..space).filter(random).collect();
+        let frame = frame_of(vec![values(coding, &vec![1.0; kept.len()]), indices(space, &kept)]);
+        let kept_share = kept.len() as f64 * density as f64 / f64::from(space);
+        let reached = f64::from(space) * 4.0 / frame.len() as f64 * kept_share;
+        assert!(reached > reduction, "density 1/{density} {coding:?}: {reached:.2}");
+    }
+}
