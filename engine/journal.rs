@@ -5,10 +5,13 @@
 //! round, the rows of all closed rounds, and the clients' states. Every change is one transaction that is on disk when
 //! the call returns.
 
+mod actor;
+mod blobs;
 mod error;
 mod record;
 mod store;
 
+pub use actor::{JournalMsg, JournalRef, JournalWriter};
 pub use error::JournalError;
 pub use record::{ClosedRound, Difference, RunRecord, StoredUpdate};
 pub use store::Journal;

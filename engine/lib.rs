@@ -5,18 +5,37 @@
 //! `client`; `compressor`s and the `aggregator` run `policy` components; the `trainer` trains on `data`;
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
-pub mod adapter;
-pub mod aggregator;
 pub mod cli;
-pub mod compressor;
-pub mod config;
-pub mod data;
 pub mod federation;
-pub mod journal;
-pub mod metrics;
-pub mod policy;
-pub mod random;
+
+pub mod config;
+
 pub mod report;
+
 pub mod server;
+
+pub mod client;
+
+pub mod link;
+
+pub mod aggregator;
+
+pub mod compressor;
+
+pub mod policy;
+
 pub mod trainer;
+
+pub mod data;
+
+pub mod journal;
+
 pub mod wire;
+
+pub mod adapter;
+
+pub mod metrics;
+
+pub mod pool;
+
+pub mod random;

@@ -1,5 +1,21 @@
 //! What an operator watches: every Prometheus metric of the product, typed, and the endpoint that serves them.
+//!
+//! [`Metrics`] is made once and shared behind an `Arc`; a count is one atomic addition. [`MetricsExporter`] serves it.
 
+mod actors;
 mod config;
+mod exporter;
+mod exporter_actor;
+mod families;
+pub mod names;
+mod policies;
+mod registry;
+mod wire;
 
+pub use actors::{Actor, ActorMetrics};
 pub use config::Config;
+pub use exporter::{Exporter, MetricsError};
+pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};
+pub use policies::{Hook, PolicyMetrics};
+pub use registry::{Clients, Metrics};
+pub use wire::{DirectionMetrics, WireBytes};

@@ -1,5 +1,25 @@
-//! The server: plans rounds, samples cohorts, applies the server optimizer, evaluates.
+//! The server: samples cohorts, runs rounds, applies the server optimizer, evaluates, closes rounds durably.
+//!
+//! In: the run's plan and what the journal holds. Out: [`ServerEvent`]s. Decisions are in [`round`], a pure state
+//! machine; the actor moves messages.
 
+mod actor;
+mod closing;
 mod config;
+mod event;
+mod exchange;
+mod ledger;
+pub mod optimizer;
+pub mod round;
+mod row;
+pub mod sampler;
+mod state;
+mod stored;
+mod turn;
 
+pub use actor::{Server, ServerMsg, ServerRef};
 pub use config::{Config, OptimizerKind};
+pub use event::{Finished, ServerError, ServerEvent};
+pub use ledger::Ledger;
+pub use row::{DirectionBytes, RoundRow};
+pub use state::{Resume, ServerArgs};

@@ -14,6 +14,7 @@ mod lora;
 mod model;
 mod noop;
 mod optimizer;
+mod pool;
 mod projection;
 
 pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, TrainerKind};
@@ -21,6 +22,7 @@ pub use error::TrainerError;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::Model;
 pub use noop::noop_train;
+pub use pool::{Shards, Trainers};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::reader::{self, Lines};
 use super::template::Template;
-use super::{Config, DataError, Source, bundled};
+use super::{Config, DataError, Source};
 
 /// One record of the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,7 @@ fn names(fields: &Map<String, Value>) -> String {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::bundled;
     use super::*;
 
     fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, Config) {

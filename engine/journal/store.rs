@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use super::blobs::{self, BLOBS, Blob};
 use super::{ClosedRound, JournalError, RunRecord, StoredUpdate};
 
 /// The journal format that this build reads and writes.
@@ -19,9 +20,8 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 const ROWS: TableDefinition<u32, &str> = TableDefinition::new("rows");
 const CLIENT_ROWS: TableDefinition<u32, &str> = TableDefinition::new("client-rows");
-const CLIENTS: TableDefinition<u32, &[u8]> = TableDefinition::new("clients");
-/// (round, position) to client, length of the JSON (both `u32`, little endian), JSON, frame.
-const UPDATES: TableDefinition<(u32, u32), &[u8]> = TableDefinition::new("updates");
+/// (round, position) to client and meta; the frame is a blob.
+const UPDATES: TableDefinition<(u32, u32), (u32, &str)> = TableDefinition::new("updates");
 
 /// The journal of one run, open for this process alone. Calls block until the data is on disk; share it behind an
 /// `Arc` and call it from blocking threads.
@@ -61,8 +61,8 @@ impl Journal {
             transaction.open_table(STATE)?;
             transaction.open_table(ROWS)?;
             transaction.open_table(CLIENT_ROWS)?;
-            transaction.open_table(CLIENTS)?;
             transaction.open_table(UPDATES)?;
+            transaction.open_table(BLOBS)?;
             Ok(())
         })?;
         fs::rename(&unnamed, &path).map_err(io)?;
@@ -105,47 +105,44 @@ impl Journal {
         let stored = self.read(|transaction| {
             let state = transaction.open_table(STATE)?;
             let Some(round) = closed_round(&state)? else { return Ok(None) };
-            let bytes = |key| Ok::<_, redb::Error>(state.get(key)?.map(|value| value.value().to_vec()));
+            let ledger = state.get("ledger")?.map(|ledger| String::from_utf8_lossy(ledger.value()).into_owned());
+            let blobs = transaction.open_table(BLOBS)?;
             let row = |table: TableDefinition<u32, &str>| {
                 let text = transaction.open_table(table)?.get(round)?.map(|row| row.value().to_owned());
                 Ok::<_, redb::Error>(text.unwrap_or_default())
             };
-            let weights = bytes("weights")?.unwrap_or_default();
+            let weights = blobs::get(&blobs, Blob::Weights)?.unwrap_or_default();
             let closed = ClosedRound {
                 round,
                 weights: weights.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-                optimizer: bytes("optimizer")?.unwrap_or_default(),
+                optimizer: blobs::get(&blobs, Blob::Optimizer)?.unwrap_or_default(),
                 row: row(ROWS)?,
                 client_rows: row(CLIENT_ROWS)?,
-                ledger: String::from_utf8_lossy(&bytes("ledger")?.unwrap_or_default()).into_owned(),
+                ledger: ledger.unwrap_or_default(),
             };
             Ok(Some((closed, weights.len())))
         })?;
         match stored {
-            Some((_, bytes)) if bytes % 4 != 0 => {
+            Some((_, bytes)) if !bytes.is_multiple_of(4) => {
                 Err(self.damaged(format!("its weights have {bytes} bytes, expected a multiple of 4")))
             }
             stored => Ok(stored.map(|(closed, _)| closed)),
         }
     }
 
-    /// Hands the stored uploads of a round to `visit`, by position, one in memory at a time.
+    /// A stored upload of a round; none where there is none.
     ///
     /// # Errors
-    /// When the database cannot be read, or the first error of `visit`.
-    pub fn for_each_update<E: From<JournalError>>(
-        &self,
-        round: u32,
-        mut visit: impl FnMut(StoredUpdate) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for position in self.update_positions(round)? {
-            let update = self.read(|transaction| {
-                let updates = transaction.open_table(UPDATES)?;
-                Ok(updates.get((round, position))?.and_then(|value| unpack(position, value.value())))
-            })?;
-            visit(update.ok_or_else(|| self.damaged(format!("update {position} of round {round} is unreadable")))?)?;
-        }
-        Ok(())
+    /// When the database cannot be read.
+    pub fn update(&self, round: u32, position: u32) -> Result<Option<StoredUpdate>, JournalError> {
+        self.read(|transaction| {
+            let frame = blobs::get(&transaction.open_table(BLOBS)?, Blob::Frame(round, position))?;
+            let updates = transaction.open_table(UPDATES)?;
+            Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
+                let (client, meta) = update.value();
+                StoredUpdate { position, client, frame, meta: meta.to_owned() }
+            }))
+        })
     }
 
     /// Which positions of a round's cohort have a stored upload, in ascending order.
@@ -167,15 +164,10 @@ impl Journal {
     pub fn put_updates(&self, round: u32, updates: &[StoredUpdate]) -> Result<(), JournalError> {
         self.write_round(round, |transaction| {
             let mut table = transaction.open_table(UPDATES)?;
+            let mut frames = transaction.open_table(BLOBS)?;
             for update in updates {
-                let length = 8 + update.meta.len() + update.frame.len();
-                let mut value = table.insert_reserve((round, update.position), length)?;
-                let (head, rest) = value.as_mut().split_at_mut(8);
-                head[..4].copy_from_slice(&update.client.to_le_bytes());
-                head[4..].copy_from_slice(&(update.meta.len() as u32).to_le_bytes());
-                let (meta, frame) = rest.split_at_mut(update.meta.len());
-                meta.copy_from_slice(update.meta.as_bytes());
-                frame.copy_from_slice(&update.frame);
+                table.insert((round, update.position), (update.client, update.meta.as_str()))?;
+                blobs::put_bytes(&mut frames, Blob::Frame(round, update.position), &update.frame)?;
             }
             Ok(())
         })
@@ -190,20 +182,16 @@ impl Journal {
         self.write_round(closed.round, |transaction| {
             let mut state = transaction.open_table(STATE)?;
             state.insert("round", closed.round.to_le_bytes().as_slice())?;
-            state.insert("optimizer", closed.optimizer.as_slice())?;
             state.insert("ledger", closed.ledger.as_bytes())?;
-            {
-                let mut weights = state.insert_reserve("weights", closed.weights.len() * 4)?;
-                for (to, from) in weights.as_mut().as_chunks_mut().0.iter_mut().zip(&closed.weights) {
-                    *to = from.to_le_bytes();
-                }
-            }
             transaction.open_table(ROWS)?.insert(closed.round, closed.row.as_str())?;
             transaction.open_table(CLIENT_ROWS)?.insert(closed.round, closed.client_rows.as_str())?;
-            let mut clients = transaction.open_table(CLIENTS)?;
+            let mut table = transaction.open_table(BLOBS)?;
+            blobs::put_values(&mut table, Blob::Weights, &closed.weights)?;
+            blobs::put_bytes(&mut table, Blob::Optimizer, &closed.optimizer)?;
             for (client, state) in client_states {
-                clients.insert(client, state.as_slice())?;
+                blobs::put_bytes(&mut table, Blob::Client(*client), state)?;
             }
+            blobs::remove_frames(&mut table, closed.round)?;
             transaction.open_table(UPDATES)?.retain_in(..=(closed.round, u32::MAX), |_, _| false)?;
             Ok(())
         })
@@ -220,14 +208,14 @@ impl Journal {
         })
     }
 
-    /// The `clients.jsonl` lines of a closed round; empty for a round that is not closed.
+    /// The `clients.jsonl` lines of all closed rounds, in order.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn client_rows(&self, round: u32) -> Result<String, JournalError> {
+    pub fn client_rows(&self) -> Result<String, JournalError> {
         self.read(|transaction| {
-            let rows = transaction.open_table(CLIENT_ROWS)?.get(round)?;
-            Ok(rows.map(|rows| rows.value().to_owned()).unwrap_or_default())
+            let rows = transaction.open_table(CLIENT_ROWS)?;
+            Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
     }
 
@@ -236,10 +224,7 @@ impl Journal {
     /// # Errors
     /// When the database cannot be read.
     pub fn client_state(&self, client: u32) -> Result<Option<Vec<u8>>, JournalError> {
-        self.read(|transaction| {
-            let state = transaction.open_table(CLIENTS)?.get(client)?;
-            Ok(state.map(|state| state.value().to_vec()))
-        })
+        self.read(|transaction| blobs::get(&transaction.open_table(BLOBS)?, Blob::Client(client)))
     }
 
     /// Length of the file.
@@ -296,14 +281,6 @@ impl Journal {
 fn closed_round(state: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<u32>, redb::Error> {
     let round = state.get("round")?;
     Ok(round.and_then(|round| round.value().as_array().copied()).map(u32::from_le_bytes))
-}
-
-fn unpack(position: u32, value: &[u8]) -> Option<StoredUpdate> {
-    let (client, rest) = value.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (meta, frame) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    let meta = std::str::from_utf8(meta).ok()?.to_owned();
-    Some(StoredUpdate { position, client: u32::from_le_bytes(*client), frame: frame.to_vec(), meta })
 }
 
 #[cfg(test)]

@@ -23,6 +23,13 @@ pub struct ByteSplit {
     pub framing: u64,
 }
 
+impl ByteSplit {
+    /// The length of the frame.
+    pub fn total(&self) -> u64 {
+        self.indices + self.values + self.other + self.framing
+    }
+}
+
 /// Makes the bytes of a frame, in one allocation of their exact number. A dense f32 message costs about two copies of
 /// its bytes; Rice-coded indices cost a few nanoseconds each.
 ///

@@ -14,7 +14,7 @@ use super::indices::{self, IndexCoding, IndexPlan};
 use super::values;
 use crate::adapter::{Part, ValueCoding};
 
-/// What a receiver takes. Decoding allocates at most `8 * values + bytes` bytes at a time, and less for short input.
+/// What a receiver takes. Decoding allocates at most `12 * values + bytes` bytes, and less for short input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The longest vector that indices may point into; also the most indices and the most values of all parts together.

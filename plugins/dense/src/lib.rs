@@ -1,7 +1,6 @@
 //! `dense`: sends every value, both ways. The do-nothing twin of every other policy, the baseline of every table.
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
 }
 
@@ -9,7 +8,7 @@ use std::cell::Cell;
 
 use bindings::cellm::policy::host::{Message, Vector};
 use bindings::cellm::policy::types::{
-    Context, Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
+    BadOption, Context, Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
 };
 use bindings::exports::cellm::policy::compressing::{Guest as Compressing, Settings};
 use bindings::exports::cellm::policy::describing::Guest as Describing;
@@ -38,7 +37,14 @@ impl Describing for Dense {
 
 impl Compressing for Dense {
     fn init(layout: Layout, settings: Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
-        let mut coding = if settings.bits == 16 { ValueCoding::F16 } else { ValueCoding::F32 };
+        let mut coding = match settings.bits {
+            16 => ValueCoding::F16,
+            32 => ValueCoding::F32,
+            bits => {
+                let (name, allowed) = ("bits".into(), "16 or 32".into());
+                return Err(PolicyError::BadOption(BadOption { name, found: bits.to_string(), allowed }));
+            }
+        };
         for (_, value) in options {
             match value {
                 OptionValue::Text(word) if word == "f32" => coding = ValueCoding::F32,

@@ -1,7 +1,6 @@
 //! `fedavg`: the weighted mean of the cohort's updates (McMahan et al. 2017), summed in the order of acceptance.
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "aggregator", path: "../../wit" });
 }
 

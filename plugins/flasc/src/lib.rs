@@ -5,7 +5,6 @@
 //! `|W - W0|`, the rest is `W0` (`reference = seeded`). Upload: the top k of `|delta|`.
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
 }
 mod options;
@@ -97,7 +96,7 @@ impl Describing for Component {
 
 impl Compressing for Component {
     fn init(layout: Layout, settings: Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
-        let flasc = options::read(layout.values, &settings, options);
+        let flasc = options::read(layout.values, &settings, options)?;
         STATE.with(|state| state.set(flasc)).map_err(|_| PolicyError::Other("init was called twice".into()))
     }
 

@@ -1,7 +1,9 @@
 //! The options of flasc: what it declares, and what it makes of the values that the host checked and handed over.
 
 use crate::Flasc;
-use crate::bindings::cellm::policy::types::{NamedOption, OptionInfo, OptionKind, OptionValue, ValueCoding};
+use crate::bindings::cellm::policy::types::{
+    BadOption, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
+};
 use crate::bindings::exports::cellm::policy::compressing::Settings;
 
 fn words(words: &[&str]) -> OptionKind {
@@ -44,8 +46,15 @@ pub fn declared() -> Vec<OptionInfo> {
 }
 
 /// The state that settings and options ask for.
-pub fn read(values: u32, settings: &Settings, options: Vec<NamedOption>) -> Flasc {
-    let coding = if settings.bits == 16 { ValueCoding::F16 } else { ValueCoding::F32 };
+pub fn read(values: u32, settings: &Settings, options: Vec<NamedOption>) -> Result<Flasc, PolicyError> {
+    let coding = match settings.bits {
+        16 => ValueCoding::F16,
+        32 => ValueCoding::F32,
+        bits => {
+            let (name, allowed) = ("bits".into(), "16 or 32".into());
+            return Err(PolicyError::BadOption(BadOption { name, found: bits.to_string(), allowed }));
+        }
+    };
     let mut flasc = Flasc { values, density: settings.density, decay: 1.0, decay_every: 0, seeded: false, coding };
     for (name, value) in options {
         match (name.as_str(), value) {
@@ -58,5 +67,5 @@ pub fn read(values: u32, settings: &Settings, options: Vec<NamedOption>) -> Flas
             _ => {}
         }
     }
-    flasc
+    Ok(flasc)
 }

@@ -2,7 +2,6 @@
 //! `refuse`, decodes).
 
 mod bindings {
-    #![expect(missing_docs, reason = "generated from wit/policy.wit, where the documentation stands")]
     wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
 }
 

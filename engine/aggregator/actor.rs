@@ -1,0 +1,186 @@
+//! The Aggregator actor: puts offers into cohort order and works on a blocking thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+
+use super::intake::Intake;
+use super::{Accepted, Aggregate, AggregateError, Config, Offer};
+use crate::adapter::AdapterLayout;
+use crate::compressor::CodecPlan;
+use crate::metrics::Metrics;
+use crate::policy::Policy;
+
+/// How the server reaches the aggregator.
+pub type AggregatorRef = ActorRef<AggregatorMsg>;
+
+/// The actor.
+pub struct Aggregator;
+
+/// What the aggregator is asked. Positions are places in the round's cohort.
+pub enum AggregatorMsg {
+    /// Forget what is there and start a round at position 0.
+    Begin {
+        /// The round.
+        round: u32,
+    },
+    /// An update; the reply comes when its turn has come.
+    Offer {
+        /// The round.
+        round: u32,
+        /// Its place.
+        position: u32,
+        /// The update.
+        offer: Offer,
+        /// Whether it is in the aggregate.
+        reply: RpcReplyPort<Result<Accepted, AggregateError>>,
+    },
+    /// Nothing will come for this place.
+    Skip {
+        /// The round.
+        round: u32,
+        /// Its place.
+        position: u32,
+    },
+    /// The round's result; every place must have been offered or skipped.
+    Finish {
+        /// The round.
+        round: u32,
+        /// The aggregate.
+        reply: RpcReplyPort<Result<Aggregate, AggregateError>>,
+    },
+}
+
+/// What the actor is made of.
+pub struct AggregatorArgs {
+    /// The aggregation policy's section.
+    pub config: Config,
+    /// The aggregation policy.
+    pub policy: Arc<Policy>,
+    /// The adapter's layout.
+    pub layout: Arc<AdapterLayout>,
+    /// How uploads are decoded.
+    pub upload: Arc<CodecPlan>,
+    /// `server.max_update_norm`.
+    pub max_norm: f32,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A place's content while it waits for the places before it.
+enum Waiting {
+    Offer(Offer, RpcReplyPort<Result<Accepted, AggregateError>>),
+    Skip,
+}
+
+/// The actor's state.
+pub struct AggregatorState {
+    intake: Option<Intake>,
+    round: u32,
+    next: u32,
+    waiting: BTreeMap<u32, Waiting>,
+}
+
+impl Aggregator {
+    /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
+    ///
+    /// # Errors
+    /// What ractor says, or the policy's word on its options.
+    pub async fn spawn(
+        args: AggregatorArgs,
+        (name, supervisor): (String, ActorCell),
+    ) -> Result<AggregatorRef, SpawnErr> {
+        Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
+    }
+}
+
+impl Actor for Aggregator {
+    type Msg = AggregatorMsg;
+    type State = AggregatorState;
+    type Arguments = AggregatorArgs;
+
+    async fn pre_start(&self, _: AggregatorRef, args: AggregatorArgs) -> Result<AggregatorState, ActorProcessingErr> {
+        let AggregatorArgs { config, policy, layout, upload, max_norm, metrics } = args;
+        let intake = Intake::new(&config, policy, layout, &upload, max_norm, &metrics)?;
+        Ok(AggregatorState { intake: Some(intake), round: 0, next: 0, waiting: BTreeMap::new() })
+    }
+
+    async fn handle(
+        &self,
+        _: AggregatorRef,
+        message: AggregatorMsg,
+        state: &mut AggregatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            AggregatorMsg::Begin { round } => state.begin(round).await,
+            AggregatorMsg::Offer { round, position, offer, reply } => {
+                state.put(round, position, Waiting::Offer(offer, reply)).await
+            }
+            AggregatorMsg::Skip { round, position } => state.put(round, position, Waiting::Skip).await,
+            AggregatorMsg::Finish { round, reply } => state.finish(round, reply).await,
+        }
+    }
+}
+
+impl AggregatorState {
+    async fn begin(&mut self, round: u32) -> Result<(), ActorProcessingErr> {
+        self.round = round;
+        self.next = 0;
+        self.waiting.clear();
+        self.on_blocking_thread(move |intake| intake.begin(round)).await??;
+        Ok(())
+    }
+
+    async fn put(&mut self, round: u32, position: u32, waiting: Waiting) -> Result<(), ActorProcessingErr> {
+        if round != self.round {
+            if let Waiting::Offer(_, reply) = waiting {
+                drop(reply.send(Err(AggregateError::Stale { found: round, expected: self.round })));
+            }
+            return Ok(());
+        }
+        self.waiting.insert(position, waiting);
+        let mut turn = Vec::new();
+        while let Some(waiting) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            if let Waiting::Offer(offer, reply) = waiting {
+                turn.push((offer, reply));
+            }
+        }
+        if turn.is_empty() {
+            return Ok(());
+        }
+        self.on_blocking_thread(move |intake| {
+            for (offer, reply) in turn {
+                drop(reply.send(intake.accept(round, &offer)));
+            }
+        })
+        .await
+    }
+
+    async fn finish(
+        &mut self,
+        round: u32,
+        reply: RpcReplyPort<Result<Aggregate, AggregateError>>,
+    ) -> Result<(), ActorProcessingErr> {
+        if round != self.round {
+            drop(reply.send(Err(AggregateError::Stale { found: round, expected: self.round })));
+            return Ok(());
+        }
+        self.on_blocking_thread(move |intake| drop(reply.send(intake.finish()))).await
+    }
+
+    async fn on_blocking_thread<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Intake) -> R + Send + 'static,
+    ) -> Result<R, ActorProcessingErr> {
+        let mut intake = self.intake.take().ok_or("the aggregator's accumulator was lost in a crash")?;
+        let (intake, result) = tokio::task::spawn_blocking(move || {
+            let result = work(&mut intake);
+            (intake, result)
+        })
+        .await?;
+        self.intake = Some(intake);
+        Ok(result)
+    }
+}

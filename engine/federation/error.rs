@@ -1,0 +1,105 @@
+//! Why a run ends without a result, and the exit code that says so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::adapter::peft::PeftError;
+use crate::compressor::CompressorError;
+use crate::data::DataError;
+use crate::journal::JournalError;
+use crate::policy::PolicyError;
+use crate::server::ServerError;
+use crate::trainer::TrainerError;
+
+/// Why a run ends without a result. What is closed stays in the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationError {
+    /// A setting that only shows to be wrong once everything is loaded.
+    #[error("{0}")]
+    Config(String),
+    /// Reading or splitting the data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Loading the model.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// Reading or writing an adapter.
+    #[error(transparent)]
+    Peft(#[from] PeftError),
+    /// Loading a policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Trying a policy.
+    #[error(transparent)]
+    Compressor(#[from] CompressorError),
+    /// Opening or reading the journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// `--resume` with settings that give another result.
+    #[error("{run_dir} cannot be resumed: {differences}")]
+    Differs {
+        /// The run.
+        run_dir: PathBuf,
+        /// What differs, with both values.
+        differences: String,
+    },
+    /// A file of the run directory.
+    #[error("{path}: {source}")]
+    RunDir {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A fresh run in a directory that has one.
+    #[error("{0} holds a run already: give --resume to go on with it, or another --out")]
+    Exists(PathBuf),
+    /// The metrics endpoint.
+    #[error("metrics endpoint: {0}")]
+    Metrics(String),
+    /// An actor could not be started.
+    #[error("actor {actor} could not be started: {source}")]
+    Spawn {
+        /// Which.
+        actor: &'static str,
+        /// Why.
+        source: Arc<ractor::SpawnErr>,
+    },
+    /// The run failed.
+    #[error(transparent)]
+    Server(ServerError),
+    /// Actors crash faster than they may.
+    #[error(
+        "{restarts} actor restarts within {window_s} s, at most {limit} allowed; the last to crash was {actor}: {reason}"
+    )]
+    Restarts {
+        /// Restarts in the window.
+        restarts: usize,
+        /// Seconds of the window.
+        window_s: u64,
+        /// Allowed in a window.
+        limit: usize,
+        /// Last one.
+        actor: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The root supervisor itself ended.
+    #[error("the federation's root supervisor ended without a result")]
+    Root,
+}
+
+impl FederationError {
+    /// 2 usage or config, 3 data or model, 4 policy, 1 other.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Differs { .. } | Self::Exists(_) | Self::Metrics(_) => 2,
+            Self::Data(_) | Self::Trainer(_) | Self::Peft(_) => 3,
+            Self::Policy(_) | Self::Compressor(_) => 4,
+            Self::Server(ServerError::Download { .. } | ServerError::Aggregate { .. }) => 4,
+            Self::Server(ServerError::Evaluate { .. }) => 3,
+            Self::Server(_) | Self::Journal(_) | Self::RunDir { .. } | Self::Spawn { .. } | Self::Restarts { .. } => 1,
+            Self::Root => 1,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The Journal actor: one writer, group commit. Everything that arrives while a commit runs shares the next one.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+
+use super::{ClosedRound, Journal, JournalError, StoredUpdate};
+
+/// How others reach the journal.
+pub type JournalRef = ActorRef<JournalMsg>;
+
+/// The actor.
+pub struct JournalWriter;
+
+/// What the journal is asked. A reply means that it is durable.
+pub enum JournalMsg {
+    /// Keep a client's answer until its round is closed.
+    Put {
+        /// The round.
+        round: u32,
+        /// The answer.
+        update: StoredUpdate,
+        /// When it is durable.
+        reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
+    },
+    /// Commit what was put.
+    Flush,
+    /// Read a client's answer back.
+    Get {
+        /// The round.
+        round: u32,
+        /// Place in the cohort.
+        position: u32,
+        /// The answer, none where there is none.
+        reply: RpcReplyPort<Result<Option<StoredUpdate>, Arc<JournalError>>>,
+    },
+    /// Close a round; its answers are dropped with it.
+    Close {
+        /// The round's end.
+        closed: ClosedRound,
+        /// When it is durable.
+        reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
+    },
+}
+
+type Waiting = (u32, StoredUpdate, RpcReplyPort<Result<(), Arc<JournalError>>>);
+
+/// The actor's state.
+pub struct WriterState {
+    journal: Arc<Journal>,
+    waiting: Vec<Waiting>,
+}
+
+impl JournalWriter {
+    /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
+    ///
+    /// # Errors
+    /// What ractor says.
+    pub async fn spawn(journal: Arc<Journal>, (name, supervisor): (String, ActorCell)) -> Result<JournalRef, SpawnErr> {
+        Ok(Actor::spawn_linked(Some(name), Self, journal, supervisor).await?.0)
+    }
+}
+
+impl Actor for JournalWriter {
+    type Msg = JournalMsg;
+    type State = WriterState;
+    type Arguments = Arc<Journal>;
+
+    async fn pre_start(&self, _: JournalRef, journal: Arc<Journal>) -> Result<WriterState, ActorProcessingErr> {
+        Ok(WriterState { journal, waiting: Vec::new() })
+    }
+
+    async fn handle(
+        &self,
+        myself: JournalRef,
+        message: JournalMsg,
+        state: &mut WriterState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JournalMsg::Put { round, update, reply } => state.put(&myself, (round, update, reply)),
+            JournalMsg::Flush => state.flush().await,
+            JournalMsg::Get { round, position, reply } => state.get(round, position, reply).await,
+            JournalMsg::Close { closed, reply } => state.close(closed, reply).await,
+        }
+    }
+
+    async fn post_stop(&self, _: JournalRef, state: &mut WriterState) -> Result<(), ActorProcessingErr> {
+        state.flush().await
+    }
+}
+
+impl WriterState {
+    fn put(&mut self, myself: &JournalRef, waiting: Waiting) -> Result<(), ActorProcessingErr> {
+        if self.waiting.is_empty() {
+            // The flush queues behind every put that is in the mailbox already: they share its commit.
+            myself.cast(JournalMsg::Flush)?;
+        }
+        self.waiting.push(waiting);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), ActorProcessingErr> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some(round) = waiting.first().map(|(round, ..)| *round) {
+            let (this, rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|(of, ..)| *of == round);
+            waiting = rest;
+            let (updates, replies): (Vec<_>, Vec<_>) =
+                this.into_iter().map(|(_, update, reply)| (update, reply)).unzip();
+            let journal = self.journal.clone();
+            let done = tokio::task::spawn_blocking(move || journal.put_updates(round, &updates)).await?;
+            let done = done.map_err(Arc::new);
+            for reply in replies {
+                drop(reply.send(done.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(
+        &mut self,
+        round: u32,
+        position: u32,
+        reply: RpcReplyPort<Result<Option<StoredUpdate>, Arc<JournalError>>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let journal = self.journal.clone();
+        let found = tokio::task::spawn_blocking(move || journal.update(round, position)).await?;
+        drop(reply.send(found.map_err(Arc::new)));
+        Ok(())
+    }
+
+    async fn close(
+        &mut self,
+        closed: ClosedRound,
+        reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
+    ) -> Result<(), ActorProcessingErr> {
+        self.flush().await?;
+        let journal = self.journal.clone();
+        let done = tokio::task::spawn_blocking(move || journal.close_round(&closed, &[])).await?;
+        drop(reply.send(done.map_err(Arc::new)));
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Long byte strings in the database, cut into pieces: a name and bytes in, the bytes out.
+//!
+//! redb gives a value a run of pages whose number is a power of two, so that one of 1.1 MB would take 2 MB of memory,
+//! writing and disk. A piece just below 64 KiB fills its run.
+
+use redb::{ReadableTable, Table, TableDefinition};
+
+/// Pieces by name and number.
+pub(super) const BLOBS: TableDefinition<(u32, u32, u32, u32), &[u8]> = TableDefinition::new("blobs");
+
+/// Bytes of a piece: 64 KiB less what redb and the key add. A multiple of 4, so that no f32 is cut.
+const PIECE: usize = (64 << 10) - 64;
+
+type BlobTable<'a> = Table<'a, (u32, u32, u32, u32), &'static [u8]>;
+
+/// The name of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blob {
+    /// The adapter after the newest closed round.
+    Weights,
+    /// The server optimizer's state.
+    Optimizer,
+    /// A client's state.
+    Client(u32),
+    /// The frame at (round, position).
+    Frame(u32, u32),
+}
+
+impl Blob {
+    fn key(self, piece: u32) -> (u32, u32, u32, u32) {
+        match self {
+            Self::Weights => (1, 0, 0, piece),
+            Self::Optimizer => (2, 0, 0, piece),
+            Self::Client(client) => (3, client, 0, piece),
+            Self::Frame(round, position) => (4, round, position, piece),
+        }
+    }
+}
+
+/// Stores `length` bytes under a name, in place of what was there. `fill` writes the bytes from an offset on.
+pub(super) fn put(
+    table: &mut BlobTable<'_>,
+    blob: Blob,
+    length: usize,
+    mut fill: impl FnMut(usize, &mut [u8]),
+) -> Result<(), redb::Error> {
+    // A blob of no bytes has one empty piece, so that it exists.
+    let pieces = length.div_ceil(PIECE).max(1);
+    for piece in 0..pieces {
+        let start = piece * PIECE;
+        let mut value = table.insert_reserve(blob.key(piece as u32), PIECE.min(length - start))?;
+        fill(start, value.as_mut());
+    }
+    table.retain_in(blob.key(pieces as u32)..=blob.key(u32::MAX), |_, _| false)?;
+    Ok(())
+}
+
+/// Stores bytes under a name, in place of what was there.
+pub(super) fn put_bytes(table: &mut BlobTable<'_>, blob: Blob, bytes: &[u8]) -> Result<(), redb::Error> {
+    put(table, blob, bytes.len(), |start, piece| piece.copy_from_slice(&bytes[start..start + piece.len()]))
+}
+
+/// Stores values under a name, four bytes each, little endian, in place of what was there.
+pub(super) fn put_values(table: &mut BlobTable<'_>, blob: Blob, values: &[f32]) -> Result<(), redb::Error> {
+    put(table, blob, values.len() * 4, |start, piece| {
+        for (to, from) in piece.as_chunks_mut().0.iter_mut().zip(&values[start / 4..]) {
+            *to = from.to_le_bytes();
+        }
+    })
+}
+
+/// The bytes under a name.
+pub(super) fn get(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    blob: Blob,
+) -> Result<Option<Vec<u8>>, redb::Error> {
+    let mut bytes = None;
+    for piece in table.range(blob.key(0)..=blob.key(u32::MAX))? {
+        bytes.get_or_insert_with(Vec::new).extend_from_slice(piece?.1.value());
+    }
+    Ok(bytes)
+}
+
+/// Removes the frames of a round and of all rounds before it.
+pub(super) fn remove_frames(table: &mut BlobTable<'_>, last_round: u32) -> Result<(), redb::Error> {
+    let frames = Blob::Frame(0, 0).key(0)..=Blob::Frame(last_round, u32::MAX).key(u32::MAX);
+    Ok(table.retain_in(frames, |_, _| false)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+    use redb::{Database, ReadableTableMetadata};
+
+    use super::*;
+
+    #[test]
+    fn blobs_of_every_length_come_back_and_a_shorter_one_leaves_nothing_behind() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(BLOBS).unwrap();
+        for length in [3 * PIECE + 1, 3 * PIECE, PIECE + 1, PIECE, 1, 0] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
+            for blob in [Blob::Client(1), Blob::Frame(1, 2)] {
+                put_bytes(&mut table, blob, &bytes).unwrap();
+                assert_eq!(get(&table, blob).unwrap().as_deref(), Some(&bytes[..]));
+            }
+            assert_eq!(table.len().unwrap(), 2 * length.div_ceil(PIECE).max(1) as u64);
+        }
+        assert_eq!(get(&table, Blob::Client(2)).unwrap(), None);
+    }
+
+    #[test]
+    fn only_frames_of_closed_rounds_are_removed() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(BLOBS).unwrap();
+        let kept = [Blob::Weights, Blob::Optimizer, Blob::Client(u32::MAX), Blob::Frame(3, 0)];
+        let removed = [Blob::Frame(0, 0), Blob::Frame(2, u32::MAX)];
+        for blob in kept.into_iter().chain(removed) {
+            put_values(&mut table, blob, &[1.0, -2.0]).unwrap();
+        }
+        remove_frames(&mut table, 2).unwrap();
+        let there = |blob: Blob| get(&table, blob).unwrap().is_some();
+        assert!(kept.into_iter().all(there));
+        assert!(!removed.into_iter().any(there));
+    }
+}

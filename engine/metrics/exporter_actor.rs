@@ -1,0 +1,180 @@
+//! The actor that serves the metrics for as long as it lives.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{Exporter, Metrics, MetricsError};
+
+/// How long a stop waits for scrapes in progress.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The address of the actor.
+pub type MetricsExporterRef = ActorRef<MetricsExporterMsg>;
+
+/// Serves `/metrics` and `/healthz`. It fails, for its supervisor to act on, when the endpoint ends by itself.
+#[derive(Debug)]
+pub struct MetricsExporter;
+
+/// What it is asked.
+#[derive(Debug)]
+pub enum MetricsExporterMsg {
+    /// Where does it listen?
+    Address(RpcReplyPort<SocketAddr>),
+    /// The endpoint ended by itself.
+    Ended(MetricsError),
+}
+
+/// What it is made of.
+#[derive(Debug, Clone)]
+pub struct MetricsExporterArgs {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// What it serves.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The endpoint at work.
+#[derive(Debug)]
+pub struct MetricsExporterState {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+impl MetricsExporter {
+    /// Starts it under a supervisor; it serves when this returns, and the address is where.
+    ///
+    /// # Errors
+    /// [`SpawnErr::StartupFailed`] with [`MetricsError::Bind`].
+    pub async fn spawn(
+        args: MetricsExporterArgs,
+        supervisor: ActorCell,
+    ) -> Result<(MetricsExporterRef, SocketAddr), SpawnErr> {
+        let (actor, _) = Actor::spawn_linked(None, Self, args, supervisor).await?;
+        let address = ractor::call!(actor, MetricsExporterMsg::Address)
+            .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
+        Ok((actor, address))
+    }
+}
+
+impl Actor for MetricsExporter {
+    type Msg = MetricsExporterMsg;
+    type State = MetricsExporterState;
+    type Arguments = MetricsExporterArgs;
+
+    async fn pre_start(
+        &self,
+        myself: MetricsExporterRef,
+        args: MetricsExporterArgs,
+    ) -> Result<MetricsExporterState, ActorProcessingErr> {
+        let exporter = Exporter::bind(&args.listen).await?;
+        let address = exporter.address();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(async move {
+            let told = async {
+                // A dropped sender says stop too.
+                let _ = stopped.await;
+            };
+            let ended = exporter.serve(args.metrics, told).await;
+            let reason = ended.err().map_or_else(|| "it was stopped".into(), |error| error.to_string());
+            // Nobody listens any more after an ordinary stop.
+            drop(myself.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason })));
+        });
+        Ok(MetricsExporterState { address, stop: Some(stop), served })
+    }
+
+    async fn handle(
+        &self,
+        _myself: MetricsExporterRef,
+        message: MetricsExporterMsg,
+        state: &mut MetricsExporterState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            MetricsExporterMsg::Address(reply) => Ok(reply.send(state.address)?),
+            MetricsExporterMsg::Ended(error) => Err(error.into()),
+        }
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: MetricsExporterRef,
+        state: &mut MetricsExporterState,
+    ) -> Result<(), ActorProcessingErr> {
+        drop(state.stop.take());
+        if tokio::time::timeout(STOP_DEADLINE, &mut state.served).await.is_err() {
+            state.served.abort();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::super::exporter::tests::get_path;
+    use super::super::registry::tests::sample;
+    use super::*;
+
+    async fn start(listen: &str) -> Result<(MetricsExporterRef, JoinHandle<()>), SpawnErr> {
+        let args = MetricsExporterArgs { listen: listen.into(), metrics: Arc::new(sample()) };
+        Actor::spawn(None, MetricsExporter, args).await
+    }
+
+    #[tokio::test]
+    async fn it_serves_while_it_lives_and_frees_its_address_when_stopped() {
+        let (actor, ended) = start("127.0.0.1:0").await.unwrap();
+        let address = ractor::call!(actor, MetricsExporterMsg::Address).unwrap();
+        assert!(get_path(address, "/metrics").await.contains("cellm_round 3"));
+        // A peer that connects and says nothing must not hold up the stop for ever.
+        let silent = TcpStream::connect(address).await.unwrap();
+        actor.stop(None);
+        ended.await.unwrap();
+        drop(silent);
+        becomes_free(address).await;
+    }
+
+    #[tokio::test]
+    async fn a_start_on_a_taken_address_fails_and_names_it() {
+        let taken = Exporter::bind("127.0.0.1:0").await.unwrap();
+        let listen = taken.address().to_string();
+        let error = start(&listen).await.unwrap_err().to_string();
+        assert!(error.contains(&listen), "{error}");
+    }
+
+    #[tokio::test]
+    async fn two_can_live_in_one_process_and_each_tells_its_address() {
+        let (root, _) = start("127.0.0.1:0").await.unwrap();
+        let args = || MetricsExporterArgs { listen: "127.0.0.1:0".into(), metrics: Arc::new(sample()) };
+        let (one, first) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
+        let (two, second) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
+        assert_ne!(first, second);
+        assert!(get_path(second, "/healthz").await.ends_with("ok\n"));
+        one.stop(None);
+        two.stop(None);
+        root.stop(None);
+    }
+
+    async fn becomes_free(address: SocketAddr) {
+        let freed = async {
+            while Exporter::bind(&address.to_string()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), freed).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_ends_by_itself_fails_the_actor() {
+        let (actor, ended) = start("127.0.0.1:0").await.unwrap();
+        let address = ractor::call!(actor, MetricsExporterMsg::Address).unwrap();
+        actor.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason: "test".into() })).unwrap();
+        ended.await.unwrap();
+        becomes_free(address).await;
+    }
+}

@@ -1,0 +1,234 @@
+//! One compiled policy: checked on loading, shared by all its instances.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::aggregator::AggregatorInstance;
+use super::bindings::cellm::policy::types::{self as wit, OptionInfo};
+use super::bindings::exports::cellm::policy::{aggregating, compressing, describing};
+use super::compressor::CompressorInstance;
+use super::instance::Instance;
+use super::options::{allowed, shown};
+use super::state::State;
+use super::{LimitsConfig, PolicyError};
+use crate::adapter::{AdapterLayout, Role};
+
+/// The WIT package and the version of it that this program offers.
+const PACKAGE: &str = "cellm:policy";
+const VERSION: &str = "0.1.0";
+
+/// BLAKE3 of a component's bytes: what sender and receiver compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PolicyHash(pub [u8; 32]);
+
+impl PolicyHash {
+    /// The first eight bytes, little endian: what a frame carries.
+    pub fn short(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl fmt::Display for PolicyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// An option of a policy, for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionHelp {
+    /// Its key in `options`.
+    pub name: String,
+    /// What it accepts, in words.
+    pub allowed: String,
+    /// What is taken where the user says nothing.
+    pub default: String,
+    /// One sentence.
+    pub about: String,
+}
+
+/// A compiled policy.
+pub struct Policy {
+    /// What it calls itself.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// One or two sentences about it.
+    pub about: String,
+    /// Its options, in the order in which it declares them.
+    pub options: Vec<OptionHelp>,
+    /// Identity of its bytes.
+    pub hash: PolicyHash,
+    pub(super) declared: Vec<OptionInfo>,
+    pub(super) linked: InstancePre<State>,
+    pub(super) limits: LimitsConfig,
+    pub(super) compressing: Option<compressing::GuestIndices>,
+    pub(super) aggregating: Option<aggregating::GuestIndices>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Policy({} {} {})", self.name, self.version, self.hash)
+    }
+}
+
+impl Policy {
+    pub(super) fn compile(
+        engine: &Engine,
+        linker: &Linker<State>,
+        limits: &LimitsConfig,
+        reference: &str,
+        bytes: &[u8],
+    ) -> Result<Self, PolicyError> {
+        let not_a_component = |reason: String| PolicyError::NotAComponent { reference: reference.into(), reason };
+        match bytes {
+            [0, b'a', b's', b'm', _, _, 1, 0, ..] => {}
+            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+                return Err(not_a_component("it is a core module (cellm-componentize makes a component of it)".into()));
+            }
+            _ => return Err(not_a_component(format!("its {} bytes do not start as one", bytes.len()))),
+        }
+        let component =
+            Component::new(engine, bytes).map_err(|error| not_a_component(error.root_cause().to_string()))?;
+        check_interfaces(engine, &component, reference)?;
+        let linked = linker.instantiate_pre(&component).map_err(|error| wrong_wit(reference, format!("{error:#}")))?;
+        let describing = describing::GuestIndices::new(&linked)
+            .map_err(|error| wrong_wit(reference, format!("no describing: {}", error.root_cause())))?;
+        let mut policy = Self {
+            name: reference.into(),
+            version: String::new(),
+            about: String::new(),
+            options: Vec::new(),
+            hash: PolicyHash(*blake3::hash(bytes).as_bytes()),
+            declared: Vec::new(),
+            compressing: compressing::GuestIndices::new(&linked).ok(),
+            aggregating: aggregating::GuestIndices::new(&linked).ok(),
+            linked,
+            limits: limits.clone(),
+        };
+        if policy.compressing.is_none() && policy.aggregating.is_none() {
+            return Err(wrong_wit(reference, "neither a compressor nor an aggregator".into()));
+        }
+        let mut instance = Instance::new(&policy, 0)?;
+        let guest = instance.bind(|store, instance| describing.load(store, instance))?;
+        let described = instance.call("describe", |store| Ok(Ok(guest.call_describe(store)?)))?;
+        policy.name = described.name;
+        policy.version = described.version;
+        policy.about = described.about;
+        policy.options = described.options.iter().map(help).collect();
+        policy.declared = described.options;
+        Ok(policy)
+    }
+
+    /// Whether it compresses.
+    pub fn is_compressor(&self) -> bool {
+        self.compressing.is_some()
+    }
+
+    /// Whether it aggregates.
+    pub fn is_aggregator(&self) -> bool {
+        self.aggregating.is_some()
+    }
+
+    /// The worlds that it serves, in words.
+    pub fn worlds(&self) -> &'static str {
+        match (self.is_compressor(), self.is_aggregator()) {
+            (true, true) => "compressor and aggregator",
+            (true, false) => "compressor",
+            (false, _) => "aggregator",
+        }
+    }
+
+    /// A warm instance that compresses one direction. `options_json` is an object with `direction` (download or upload),
+    /// `density`, `bits` and the policy's own options.
+    pub fn compressor(
+        self: &Arc<Self>,
+        layout: &Arc<AdapterLayout>,
+        options_json: &str,
+    ) -> Result<CompressorInstance, PolicyError> {
+        CompressorInstance::new(self, layout, options_json)
+    }
+
+    /// A warm instance that aggregates. `options_json` is an object with the policy's own options.
+    pub fn aggregator(
+        self: &Arc<Self>,
+        layout: &Arc<AdapterLayout>,
+        options_json: &str,
+    ) -> Result<AggregatorInstance, PolicyError> {
+        AggregatorInstance::new(self, layout, options_json)
+    }
+
+    pub(super) fn wrong_world(&self, wanted: &'static str) -> PolicyError {
+        PolicyError::WrongWorld { policy: self.name.clone(), wanted, found: self.worlds() }
+    }
+
+    /// The layout as the policy sees it.
+    pub(super) fn layout(&self, layout: &AdapterLayout) -> Result<wit::Layout, PolicyError> {
+        let Ok(values) = u32::try_from(layout.values()) else {
+            return Err(PolicyError::Layout { policy: self.name.clone(), found: layout.values(), limit: u32::MAX });
+        };
+        let tensors = layout.tensors().iter().map(|tensor| wit::TensorInfo {
+            name: tensor.spec.name.clone(),
+            role: match tensor.spec.role {
+                Role::LoraA => wit::Role::LoraA,
+                Role::LoraB => wit::Role::LoraB,
+                Role::Core => wit::Role::Core,
+                Role::Head => wit::Role::Head,
+                Role::Base => wit::Role::Base,
+            },
+            // Each of these is at most `values`, which fits.
+            shape: tensor.spec.shape.iter().map(|side| *side as u32).collect(),
+            rank: tensor.spec.rank as u32,
+            scale: tensor.spec.scale,
+            seed: tensor.spec.seed,
+            offset: tensor.offset as u32,
+            len: tensor.len as u32,
+        });
+        Ok(wit::Layout { tensors: tensors.collect(), values })
+    }
+}
+
+fn help(option: &OptionInfo) -> OptionHelp {
+    let (allowed, default) = (allowed(&option.kind), shown(&option.default));
+    OptionHelp { name: option.name.clone(), allowed, default, about: option.about.clone() }
+}
+
+fn wrong_wit(reference: &str, found: String) -> PolicyError {
+    PolicyError::WrongWit { reference: reference.into(), expected: format!("{PACKAGE}@{VERSION}"), found }
+}
+
+/// Every interface named must be of our package in a version that fits; nothing else may be imported.
+fn check_interfaces(engine: &Engine, component: &Component, reference: &str) -> Result<(), PolicyError> {
+    let ty = component.component_type();
+    let mut ours = 0;
+    for (name, import) in
+        ty.imports(engine).map(|(name, _)| (name, true)).chain(ty.exports(engine).map(|(name, _)| (name, false)))
+    {
+        let Some(version) = version_of(name) else {
+            if import {
+                return Err(PolicyError::ForeignImport { reference: reference.into(), import: name.into() });
+            }
+            continue;
+        };
+        if !fits(version) {
+            return Err(wrong_wit(reference, format!("{PACKAGE}@{version}")));
+        }
+        ours += 1;
+    }
+    if ours == 0 { Err(wrong_wit(reference, format!("nothing of {PACKAGE}"))) } else { Ok(()) }
+}
+
+/// The version in `cellm:policy/interface@version`.
+fn version_of(name: &str) -> Option<&str> {
+    name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@').map(|(_, version)| version)
+}
+
+/// Before 1.0 the minor number must be the same.
+fn fits(version: &str) -> bool {
+    let minor = |version: &str| version.split('.').take(2).map(String::from).collect::<Vec<_>>();
+    minor(version) == minor(VERSION)
+}

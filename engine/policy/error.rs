@@ -1,0 +1,214 @@
+//! What can go wrong with a policy, each with the guilty policy, the hook and the values.
+
+use std::io;
+
+/// A failure of loading or running a policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The name is no built-in policy and no file.
+    #[error("policy {reference} is not a file and not built in (built in: {builtin})")]
+    Missing {
+        /// What was asked for.
+        reference: String,
+        /// The names that there are.
+        builtin: String,
+    },
+    /// The file is there and cannot be read.
+    #[error("policy {reference} cannot be read: {source}")]
+    Unreadable {
+        /// What was asked for.
+        reference: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bytes are not a component.
+    #[error("policy {reference} is not a WebAssembly component: {reason}")]
+    NotAComponent {
+        /// What was asked for.
+        reference: String,
+        /// What it is instead.
+        reason: String,
+    },
+    /// A component for another version of the WIT, or for something else.
+    #[error("policy {reference} was built for another interface: expected {expected}, found {found}")]
+    WrongWit {
+        /// What was asked for.
+        reference: String,
+        /// The interface that this program has.
+        expected: String,
+        /// What the component has.
+        found: String,
+    },
+    /// It wants something that policies do not get.
+    #[error("policy {reference} imports {import}, policies get cellm:policy only (no files, network, clock)")]
+    ForeignImport {
+        /// What was asked for.
+        reference: String,
+        /// The import.
+        import: String,
+    },
+    /// A compressor was asked for and it is an aggregator only, or the other way round.
+    #[error("policy {policy} is no {wanted}, it is: {found}")]
+    WrongWorld {
+        /// The policy.
+        policy: String,
+        /// The world that was asked for.
+        wanted: &'static str,
+        /// The worlds that it has.
+        found: &'static str,
+    },
+    /// An option is unknown, of the wrong type or out of range.
+    #[error("policy {policy}: option {option} is {found}, allowed: {allowed}")]
+    Option {
+        /// The policy.
+        policy: String,
+        /// The option.
+        option: String,
+        /// Its value as given.
+        found: String,
+        /// What would do.
+        allowed: String,
+    },
+    /// The policy answered with a typed error; it can still be used.
+    #[error("policy {policy} refused in {hook}: {message}")]
+    Rejected {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Its words.
+        message: String,
+    },
+    /// `finish` without a single update; it can still be used.
+    #[error("policy {policy} has no updates to aggregate")]
+    NoUpdates {
+        /// The policy.
+        policy: String,
+    },
+    /// The policy broke down; this instance is finished.
+    #[error("policy {policy} trapped in {hook}: {reason}")]
+    Trapped {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The trap.
+        reason: String,
+    },
+    /// The call took too long; this instance is finished.
+    #[error("policy {policy} ran past its deadline in {hook}: limit {limit_ms} ms (limits.deadline_ms)")]
+    Deadline {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// It asked for too much memory; this instance is finished.
+    #[error("policy {policy} asked for too much memory in {hook}: {found} bytes, limit {limit} (limits.memory_mb)")]
+    Memory {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Bytes that it would have held.
+        found: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// It holds too many resources; this instance is finished.
+    #[error("policy {policy} holds too many handles in {hook}: limit {limit} (limits.handles)")]
+    Handles {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The limit.
+        limit: u32,
+    },
+    /// The message that it encodes is too large; this instance is finished.
+    #[error("policy {policy} wrote too much in {hook}: {found} {unit}, limit {limit} ({key})")]
+    Output {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Bytes or parts that the message would have had.
+        found: u64,
+        /// The limit.
+        limit: u64,
+        /// What is counted.
+        unit: &'static str,
+        /// The config key of the limit.
+        key: &'static str,
+    },
+    /// A result has another length than the layout; the instance can still be used.
+    #[error("policy {policy} returned {found} values in {hook}, expected {expected}")]
+    WrongLength {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Values returned.
+        found: usize,
+        /// Values of the layout.
+        expected: usize,
+    },
+    /// The caller gave a vector of another length than the layout.
+    #[error("policy {policy} was given {found} values in {hook}, expected {expected}")]
+    GivenLength {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Values given.
+        found: usize,
+        /// Values of the layout.
+        expected: usize,
+    },
+    /// The message has more parts than the policy took; the instance can still be used.
+    #[error("policy {policy} took {taken} of the {found} parts of a message")]
+    LeftOver {
+        /// The policy.
+        policy: String,
+        /// Parts of the message.
+        found: usize,
+        /// Parts taken.
+        taken: usize,
+    },
+    /// A call to an instance that broke down before.
+    #[error("policy {policy} cannot run {hook}: this instance broke down before")]
+    Poisoned {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+    },
+    /// The layout has more values than 32 bits can count.
+    #[error("policy {policy} cannot take {found} values, limit {limit}")]
+    Layout {
+        /// The policy.
+        policy: String,
+        /// Values of the layout.
+        found: usize,
+        /// The limit.
+        limit: u32,
+    },
+    /// The WebAssembly engine itself failed.
+    #[error("the policy engine cannot start: {0}")]
+    Engine(String),
+}
+
+/// Why the host stopped a policy in the middle of a call. It travels through wasmtime as the cause of a trap.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("memory: {found} bytes, limit {limit}")]
+    Memory { found: u64, limit: u64 },
+    #[error("handles: limit {limit}")]
+    Handles { limit: u32 },
+    #[error("output: {found} {unit}, limit {limit}")]
+    Output { found: u64, limit: u64, unit: &'static str, key: &'static str },
+    #[error("{0}")]
+    Misuse(String),
+}

@@ -1,0 +1,91 @@
+//! The engine that compiles policies: one for the process. In: a built-in name or a path. Out: a [`Policy`].
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine};
+
+use super::bindings;
+use super::component::Policy;
+use super::state::State;
+use super::{LimitsConfig, PolicyError};
+
+/// Policies that are compiled in, by name, as `plugins/build.sh` made them.
+const BUILTIN: [(&str, &[u8]); 3] = [
+    ("dense", include_bytes!("../../plugins/prebuilt/dense.wasm")),
+    ("flasc", include_bytes!("../../plugins/prebuilt/flasc.wasm")),
+    ("fedavg", include_bytes!("../../plugins/prebuilt/fedavg.wasm")),
+];
+
+/// Length of an epoch: deadlines are kept to within two of them.
+pub(super) const EPOCH_MS: u64 = 10;
+
+/// Compiles and links policies under one set of limits.
+pub struct PolicyHost {
+    engine: Engine,
+    linker: Linker<State>,
+    limits: LimitsConfig,
+}
+
+impl PolicyHost {
+    /// Starts the engine and the clock behind its deadlines. Compiled policies are cached in the user's cache directory;
+    /// without one they are compiled at every start (tenths of a second each).
+    pub fn new(limits: &LimitsConfig) -> Result<Self, PolicyError> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            // The bits of a NaN differ between machines unless they are made the same.
+            .cranelift_nan_canonicalization(true)
+            .wasm_relaxed_simd(false)
+            .cache(Cache::new(CacheConfig::new()).ok());
+        let engine = Engine::new(&config).map_err(|error| PolicyError::Engine(error.to_string()))?;
+        let mut linker = Linker::new(&engine);
+        bindings::Policy::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+            .map_err(|error| PolicyError::Engine(error.to_string()))?;
+        start_clock(&engine)?;
+        Ok(Self { engine, linker, limits: limits.clone() })
+    }
+
+    /// Names of the policies that are compiled in.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, _)| *name)
+    }
+
+    /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself.
+    pub fn load(&self, reference: &str) -> Result<Arc<Policy>, PolicyError> {
+        let bytes = match BUILTIN.iter().find(|(name, _)| *name == reference) {
+            Some((_, bytes)) => bytes.to_vec(),
+            None => fs::read(reference).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => {
+                    let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
+                    PolicyError::Missing { reference: reference.into(), builtin }
+                }
+                _ => PolicyError::Unreadable { reference: reference.into(), source },
+            })?,
+        };
+        self.load_bytes(reference, &bytes)
+    }
+
+    /// Loads a policy from the bytes of a component; `reference` names it in errors.
+    pub fn load_bytes(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
+        Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes).map(Arc::new)
+    }
+}
+
+/// Ticks as long as the engine lives.
+fn start_clock(engine: &Engine) -> Result<(), PolicyError> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(Duration::from_millis(EPOCH_MS));
+        }
+    };
+    let started = thread::Builder::new().name("policy-clock".into()).spawn(tick);
+    started.map(drop).map_err(|error| PolicyError::Engine(format!("no thread for deadlines: {error}")))
+}

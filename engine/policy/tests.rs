@@ -1,0 +1,262 @@
+//! The host and the first-party policies together, as the engine uses them: through real components.
+
+use std::sync::{Arc, LazyLock};
+
+use rand_core::Rng;
+
+use super::*;
+use crate::adapter::{AdapterLayout, Message, Part, Role, TensorSpec, ValueCoding};
+use crate::random::{self, Purpose};
+
+/// One for all tests: starting one takes a while.
+static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::new(&LimitsConfig::default()).unwrap());
+
+pub(super) fn layout(values: usize) -> Arc<AdapterLayout> {
+    let tensor = |name: &str, role, len| TensorSpec {
+        name: name.into(),
+        role,
+        shape: vec![1, len],
+        rank: 1,
+        scale: 1.0,
+        seed: 3,
+    };
+    let half = values / 2;
+    Arc::new(AdapterLayout::new(vec![tensor("a", Role::LoraA, half), tensor("b", Role::LoraB, values - half)]))
+}
+
+pub(super) fn context(direction: Direction, round: u32) -> Context {
+    Context { direction, round, rounds: 40, seed: 1, client: None, examples: 0 }
+}
+
+fn values(len: usize) -> Vec<f32> {
+    let mut stream = random::stream(9, Purpose::NoopDelta, 0, 0);
+    (0..len).map(|_| (stream.next_u32() as f32 / u32::MAX as f32) - 0.5).collect()
+}
+
+fn compressor(policy: &str, len: usize, options: &str) -> Result<CompressorInstance, PolicyError> {
+    HOST.load(policy)?.compressor(&layout(len), options)
+}
+
+fn round_trip(policy: &str, options: &str, ctx: &Context, of: &[f32]) -> (Message, Vec<f32>) {
+    let start = Arc::new(layout(of.len()).start().0);
+    let mut instance = compressor(policy, of.len(), options).unwrap();
+    let message = instance.encode(ctx, Arc::new(of.to_vec()), start.clone()).unwrap();
+    let mut receiver = compressor(policy, of.len(), options).unwrap();
+    let decoded = receiver.decode(ctx, message.clone(), start).unwrap();
+    (message, decoded)
+}
+
+#[test]
+fn built_in_policies_describe_themselves() {
+    for name in PolicyHost::builtin_names() {
+        let policy = HOST.load(name).unwrap();
+        assert_eq!(policy.name, name);
+        assert_eq!(policy.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(policy.is_aggregator(), name == "fedavg");
+        assert!(!policy.about.is_empty() && !policy.options.is_empty());
+    }
+    assert_ne!(HOST.load("dense").unwrap().hash, HOST.load("flasc").unwrap().hash);
+}
+
+#[test]
+fn dense_sends_everything_and_gives_it_back() {
+    let of = values(1000);
+    let (message, decoded) = round_trip("dense", r#"{"density":0.1,"bits":32}"#, &context(Direction::Upload, 1), &of);
+    assert_eq!(message.parts, [Part::Values { coding: ValueCoding::F32, values: of.clone() }]);
+    assert_eq!(decoded, of);
+}
+
+#[test]
+fn dense_takes_its_coding_from_bits_and_the_option_wins() {
+    let coding = |options: &str| {
+        let (message, _) = round_trip("dense", options, &context(Direction::Upload, 1), &values(8));
+        match message.parts.as_slice() {
+            [Part::Values { coding, .. }] => *coding,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(coding(r#"{"bits":16}"#), ValueCoding::F16);
+    assert_eq!(coding(r#"{"bits":16,"values":"f32"}"#), ValueCoding::F32);
+    assert_eq!(coding(r#"{"values":"bf16"}"#), ValueCoding::Bf16);
+}
+
+#[test]
+fn flasc_uploads_the_largest_values_and_the_rest_is_zero() {
+    let of = values(1000);
+    let (message, decoded) = round_trip(
+        "flasc",
+        r#"{"direction":"upload","density":0.0625,"bits":32}"#,
+        &context(Direction::Upload, 1),
+        &of,
+    );
+    let [Part::Indices { space: 1000, indices }, Part::Values { coding: ValueCoding::F32, values: sent }] =
+        message.parts.as_slice()
+    else {
+        panic!("{message:?}")
+    };
+    assert_eq!((indices.len(), sent.len()), (62, 62));
+    let least = sent.iter().map(|value| value.abs()).fold(f32::INFINITY, f32::min);
+    for (index, (value, got)) in of.iter().zip(&decoded).enumerate() {
+        let chosen = indices.binary_search(&(index as u32)).is_ok();
+        assert!(chosen || value.abs() <= least);
+        assert_eq!(*got, if chosen { *value } else { 0.0 });
+    }
+}
+
+#[test]
+fn flasc_with_the_seeded_reference_falls_back_to_the_start_on_downloads_only() {
+    let start = layout(1000).start().0;
+    let mut of = start.clone();
+    for moved in [3, 400, 999] {
+        of[moved] += 1.0;
+    }
+    let options = r#"{"density":0.003,"bits":32,"reference":"seeded"}"#;
+    let (_, decoded) = round_trip("flasc", options, &context(Direction::Download, 1), &of);
+    assert_eq!(decoded, of, "three coordinates moved and three were sent");
+    let (_, upload) = round_trip("flasc", options, &context(Direction::Upload, 1), &of);
+    assert_eq!(upload.iter().filter(|value| **value != 0.0).count(), 3);
+}
+
+#[test]
+fn flasc_at_density_one_sends_no_indices_and_decays_afterwards() {
+    let of = values(1000);
+    let options = r#"{"density":1,"decay":0.5,"decay_every":10}"#;
+    let (message, decoded) = round_trip("flasc", options, &context(Direction::Upload, 10), &of);
+    assert_eq!((message.parts.len(), decoded), (1, of.clone()));
+    let (message, _) = round_trip("flasc", options, &context(Direction::Upload, 11), &of);
+    assert!(matches!(&message.parts[0], Part::Indices { indices, .. } if indices.len() == 500));
+}
+
+#[test]
+fn zeros_are_sent_too_and_one_value_at_least() {
+    let (message, decoded) = round_trip("flasc", r#"{"density":1e-6}"#, &context(Direction::Upload, 1), &[0.0; 64]);
+    assert!(matches!(&message.parts[0], Part::Indices { indices, .. } if indices == &[0]));
+    assert_eq!(decoded, [0.0; 64]);
+}
+
+fn refused_option(options: &str) -> (String, String, String) {
+    match compressor("flasc", 8, options).err() {
+        Some(PolicyError::Option { option, found, allowed, .. }) => (option, found, allowed),
+        other => panic!("{options}: {other:?}"),
+    }
+}
+
+#[test]
+fn bad_options_are_named_with_what_was_found_and_what_is_allowed() {
+    for density in ["0", "-0.5", "1.5", "\"much\"", "null"] {
+        let (option, found, allowed) = refused_option(&format!(r#"{{"density":{density}}}"#));
+        assert_eq!((option.as_str(), found.as_str()), ("density", density));
+        assert_eq!(allowed, "a number above 0 and at most 1");
+    }
+    assert_eq!(refused_option(r#"{"decay_every":-1}"#).0, "decay_every");
+    assert_eq!(refused_option(r#"{"bits":8}"#).2, "16 or 32");
+    assert_eq!(refused_option(r#"{"reference":"none"}"#).2, "one of zero, seeded");
+    let (option, _, allowed) = refused_option(r#"{"densty":0.5}"#);
+    assert_eq!(option, "densty");
+    assert!(allowed.contains("density, bits, decay, decay_every, reference, values"), "{allowed}");
+    assert_eq!(refused_option("[]").2, "an object");
+    assert_eq!(refused_option("{").2, "an object");
+}
+
+fn meta(client: u32, examples: u64) -> UpdateMeta {
+    UpdateMeta { client, examples, loss: 1.0, norm: 1.0 }
+}
+
+#[test]
+fn fedavg_is_the_mean_and_gives_buffers_back() {
+    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(4), "{}").unwrap();
+    for round in 1..3 {
+        mean.begin(round).unwrap();
+        assert_eq!(mean.accept(vec![1.0, 2.0, 3.0, 4.0], &meta(0, 1)).unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        mean.accept(vec![3.0, 2.0, 1.0, 0.0], &meta(1, 3)).unwrap();
+        assert_eq!(mean.finish().unwrap(), [2.0; 4]);
+    }
+}
+
+#[test]
+fn fedavg_weighs_by_examples_if_asked() {
+    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(2), r#"{"weighting":"examples"}"#).unwrap();
+    mean.begin(1).unwrap();
+    mean.accept(vec![1.0, 0.0], &meta(0, 1)).unwrap();
+    mean.accept(vec![5.0, 4.0], &meta(1, 3)).unwrap();
+    assert_eq!(mean.finish().unwrap(), [4.0, 3.0]);
+}
+
+#[test]
+fn fedavg_without_updates_is_a_typed_error_and_stays_usable() {
+    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(2), "{}").unwrap();
+    mean.begin(1).unwrap();
+    assert!(matches!(mean.finish(), Err(PolicyError::NoUpdates { .. })));
+    assert!(!mean.poisoned());
+    mean.begin(2).unwrap();
+    mean.accept(vec![1.0, 2.0], &meta(0, 1)).unwrap();
+    assert_eq!(mean.finish().unwrap(), [1.0, 2.0]);
+}
+
+#[test]
+fn hostile_messages_are_refused_and_the_instance_stays_usable() {
+    let mut flasc = compressor("flasc", 100, r#"{"density":0.02}"#).unwrap();
+    let start = Arc::new(layout(100).start().0);
+    let ctx = context(Direction::Upload, 1);
+    let indices = |space, indices: &[u32]| Part::Indices { space, indices: indices.into() };
+    let sent = |values: &[f32]| Part::Values { coding: ValueCoding::F32, values: values.into() };
+    let bad: [Vec<Part>; 9] = [
+        vec![],
+        vec![indices(100, &[1, 100]), sent(&[1.0, 2.0])],
+        vec![indices(100, &[2, 1]), sent(&[1.0, 2.0])],
+        vec![indices(100, &[1, 1]), sent(&[1.0, 2.0])],
+        vec![indices(u32::MAX, &[1, 2]), sent(&[1.0, 2.0])],
+        vec![indices(100, &[1, 2, 3]), sent(&[1.0, 2.0, 3.0])],
+        vec![indices(100, &[1, 2]), sent(&[1.0])],
+        vec![Part::Bytes(vec![1, 2, 3])],
+        vec![indices(100, &[1, 2]), sent(&[1.0, 2.0]), sent(&[3.0])],
+    ];
+    for parts in bad {
+        let refused = flasc.decode(&ctx, Message { parts: parts.clone() }, start.clone());
+        assert!(matches!(refused, Err(PolicyError::Rejected { .. } | PolicyError::LeftOver { .. })), "{parts:?}");
+        assert!(!flasc.poisoned());
+    }
+    let good = Message { parts: vec![indices(100, &[1, 99]), sent(&[1.0, 2.0])] };
+    assert_eq!(flasc.decode(&ctx, good, start).unwrap()[99], 2.0);
+}
+
+#[test]
+fn what_is_not_a_policy_is_told_apart() {
+    let reason = |bytes: &[u8]| HOST.load_bytes("it", bytes).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(reason(b"\0asm\x01\0\0\0").contains("core module"));
+    assert!(reason(b"hello").contains("5 bytes do not start as one"));
+    assert!(reason(b"").contains("0 bytes"));
+    assert!(reason(b"\0asm\x0d\0\x01\0").contains("nothing of cellm:policy"));
+    assert!(reason(b"\0asm\x0d\0\x01\0garbage").contains("is not a WebAssembly component"));
+    let missing = HOST.load("no/such.wasm").err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(missing.contains("no/such.wasm") && missing.contains("flasc"), "{missing}");
+    assert!(matches!(HOST.load("."), Err(PolicyError::Unreadable { .. })));
+}
+
+#[test]
+fn another_version_of_the_interface_is_named() {
+    let mut bytes = include_bytes!("../../plugins/prebuilt/dense.wasm").to_vec();
+    for at in 0..bytes.len() - 6 {
+        if &bytes[at..at + 6] == b"@0.1.0" {
+            bytes[at + 3] = b'7';
+        }
+    }
+    let error = HOST.load_bytes("old.wasm", &bytes).unwrap_err();
+    assert!(matches!(error, PolicyError::WrongWit { .. }));
+    assert!(error.to_string().contains("expected cellm:policy@0.1.0, found cellm:policy@0.7.0"), "{error}");
+}
+
+#[test]
+fn the_wrong_world_is_named() {
+    let error = compressor("fedavg", 8, "{}").err().unwrap();
+    assert_eq!(error.to_string(), "policy fedavg is no compressor, it is: aggregator");
+    assert!(matches!(HOST.load("flasc").unwrap().aggregator(&layout(8), "{}"), Err(PolicyError::WrongWorld { .. })));
+}
+
+#[test]
+fn a_vector_of_another_length_is_refused_before_the_policy_sees_it() {
+    let mut dense = compressor("dense", 8, "{}").unwrap();
+    let start = Arc::new(layout(8).start().0);
+    let refused = dense.encode(&context(Direction::Upload, 1), Arc::new(vec![0.0; 9]), start);
+    assert!(matches!(refused, Err(PolicyError::GivenLength { found: 9, expected: 8, .. })));
+}

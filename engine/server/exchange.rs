@@ -1,0 +1,58 @@
+//! One exchange with one client, off the server's mailbox: spawn it, wait for it, name how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ractor::ActorCell;
+use ractor::rpc::CallResult;
+
+use crate::client::{Assignment, Client, ClientArgs, ClientError, ClientMsg, ClientUpdate, Participants};
+use crate::trainer::TrainerError;
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The client has an update.
+    Update(ClientUpdate),
+    /// The client failed, by its own word.
+    Failed(String),
+    /// The deadline passed.
+    Late(f64),
+    /// The client's actor crashed.
+    Crashed,
+    /// The server no longer wants it.
+    Cancelled,
+}
+
+/// Asks `client` and waits for at most `deadline_s` (0: for ever).
+pub(super) async fn ask(
+    client: u32,
+    round: u32,
+    frame: Arc<Vec<u8>>,
+    participants: Participants,
+    supervisor: ActorCell,
+    deadline_s: f64,
+    stop: Arc<AtomicBool>,
+) -> Answer {
+    let actor = match Client::spawn(ClientArgs { client, participants }, supervisor).await {
+        Ok(actor) => actor,
+        Err(error) => return Answer::Failed(error.to_string()),
+    };
+    // A deadline cancels one client, a stopped server all of them: `stop` is theirs in common where none has its own.
+    let cancel = if deadline_s > 0.0 { Arc::new(AtomicBool::new(false)) } else { stop.clone() };
+    let assignment = Assignment { round, frame, cancel: cancel.clone() };
+    let deadline = (deadline_s > 0.0).then(|| Duration::from_secs_f64(deadline_s));
+    let answer = actor.call(|reply| ClientMsg::Take { assignment, reply }, deadline).await;
+    match answer {
+        Ok(CallResult::Success(Ok(update))) => Answer::Update(update),
+        Ok(CallResult::Success(Err(ClientError::Trainer(TrainerError::Cancelled { .. })))) => Answer::Cancelled,
+        Ok(CallResult::Success(Err(error))) => Answer::Failed(error.to_string()),
+        Ok(CallResult::Timeout) => {
+            cancel.store(true, Ordering::Relaxed);
+            Answer::Late(deadline_s)
+        }
+        Ok(CallResult::SenderError) | Err(_) if stop.load(Ordering::Relaxed) => Answer::Cancelled,
+        Ok(CallResult::SenderError) | Err(_) => Answer::Crashed,
+    }
+}

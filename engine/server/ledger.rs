@@ -1,0 +1,60 @@
+//! The communication ledger: bytes of real frames so far, by direction and kind, and what dense f32 would have cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::DirectionBytes;
+use crate::wire::ByteSplit;
+
+/// Bytes so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Server to clients.
+    pub down: DirectionBytes,
+    /// Clients to server.
+    pub up: DirectionBytes,
+    /// What the same frames would have cost with every value in f32.
+    pub dense_total: u64,
+    /// Length of one dense f32 frame of this layout, bytes.
+    dense_frame: u64,
+}
+
+impl Ledger {
+    /// An empty ledger; `dense_frame` is the length of a real dense f32 frame.
+    pub fn new(dense_frame: u64) -> Self {
+        Self { dense_frame, ..Self::default() }
+    }
+
+    /// Counts a frame that went down.
+    pub fn count_down(&mut self, split: ByteSplit) {
+        add(&mut self.down, split);
+        self.dense_total += self.dense_frame;
+    }
+
+    /// Counts a frame that went up.
+    pub fn count_up(&mut self, split: ByteSplit) {
+        add(&mut self.up, split);
+        self.dense_total += self.dense_frame;
+    }
+}
+
+fn add(direction: &mut DirectionBytes, split: ByteSplit) {
+    direction.frames += 1;
+    direction.indices += split.indices;
+    direction.values += split.values;
+    direction.other += split.other;
+    direction.framing += split.framing;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_frame_is_counted_once() {
+        let mut ledger = Ledger::new(100);
+        ledger.count_down(ByteSplit { indices: 1, values: 2, other: 3, framing: 4 });
+        ledger.count_up(ByteSplit { indices: 5, values: 0, other: 0, framing: 1 });
+        assert_eq!((ledger.down.total(), ledger.up.total()), (10, 6));
+        assert_eq!(ledger.dense_total, 200);
+    }
+}

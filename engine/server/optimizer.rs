@@ -1,0 +1,180 @@
+//! Server optimizers: how the aggregated delta `G` moves the server's dense copy `W`. `-G` is the pseudo-gradient.
+
+use super::{Config, OptimizerKind};
+
+/// A server optimizer and its state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerOptimizer {
+    kind: OptimizerKind,
+    lr: f32,
+    momentum: f32,
+    beta2: f32,
+    tau: f32,
+    steps: u32,
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+/// Stored optimizer state that does not fit this run.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored server optimizer has {found} bytes, {expected} expected")]
+pub struct StateError {
+    found: usize,
+    expected: usize,
+}
+
+impl ServerOptimizer {
+    /// A fresh optimizer for `values` adapter values.
+    pub fn new(config: &Config, values: usize) -> Self {
+        let (first, second) = match config.optimizer {
+            OptimizerKind::FedAvg => (0, 0),
+            OptimizerKind::FedAvgM => (values, 0),
+            OptimizerKind::FedAdam | OptimizerKind::FedYogi => (values, values),
+        };
+        Self {
+            kind: config.optimizer,
+            lr: config.lr,
+            momentum: config.momentum,
+            beta2: config.beta2,
+            tau: config.tau,
+            steps: 0,
+            first: vec![0.0; first],
+            second: vec![0.0; second],
+        }
+    }
+
+    /// Moves `weights` by the aggregated `update`, both of the length given to [`ServerOptimizer::new`].
+    pub fn step(&mut self, weights: &mut [f32], update: &[f32]) {
+        assert_eq!(weights.len(), update.len(), "weights and update are of one layout");
+        self.steps += 1;
+        match self.kind {
+            OptimizerKind::FedAvg => {
+                for (weight, delta) in weights.iter_mut().zip(update) {
+                    *weight += self.lr * delta;
+                }
+            }
+            OptimizerKind::FedAvgM => self.step_momentum(weights, update),
+            OptimizerKind::FedAdam => {
+                let beta2 = self.beta2;
+                self.step_adaptive(weights, update, |second, square| beta2 * second + (1.0 - beta2) * square);
+            }
+            OptimizerKind::FedYogi => {
+                let beta2 = self.beta2;
+                // `signum` of a zero difference is not zero in Rust, but the square times it changes nothing then.
+                self.step_adaptive(weights, update, |second, square| {
+                    second - (1.0 - beta2) * square * (second - square).signum()
+                });
+            }
+        }
+    }
+
+    /// Hsu et al. 2019: `v = momentum * v + G; W += lr * v`.
+    fn step_momentum(&mut self, weights: &mut [f32], update: &[f32]) {
+        for ((weight, delta), velocity) in weights.iter_mut().zip(update).zip(&mut self.first) {
+            *velocity = self.momentum * *velocity + delta;
+            *weight += self.lr * *velocity;
+        }
+    }
+
+    /// Reddi et al. 2021, Alg. 2, with Adam's bias correction as in the FLASC reference code.
+    fn step_adaptive(&mut self, weights: &mut [f32], update: &[f32], moment: impl Fn(f32, f32) -> f32) {
+        let first_bias = 1.0 - self.momentum.powi(self.steps.min(i32::MAX as u32) as i32);
+        let second_bias = 1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32);
+        for (((weight, delta), first), second) in
+            weights.iter_mut().zip(update).zip(&mut self.first).zip(&mut self.second)
+        {
+            *first = self.momentum * *first + (1.0 - self.momentum) * delta;
+            *second = moment(*second, delta * delta);
+            *weight += self.lr * (*first / first_bias) / ((*second / second_bias).max(0.0).sqrt() + self.tau);
+        }
+    }
+
+    /// The state as bytes: step count and moments, little endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.steps.to_le_bytes().to_vec();
+        for value in self.first.iter().chain(&self.second) {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Takes back what [`ServerOptimizer::to_bytes`] gave, into an optimizer made by [`ServerOptimizer::new`].
+    ///
+    /// # Errors
+    /// [`StateError`] when the length is another.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let expected = 4 * (1 + self.first.len() + self.second.len());
+        if bytes.len() != expected {
+            return Err(StateError { found: bytes.len(), expected });
+        }
+        let mut words = bytes.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
+        self.steps = words.next().map_or(0, u32::from_le_bytes);
+        for (value, word) in self.first.iter_mut().chain(&mut self.second).zip(words) {
+            *value = f32::from_le_bytes(word);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(optimizer: OptimizerKind) -> Config {
+        Config { optimizer, lr: 0.5, momentum: 0.9, beta2: 0.99, tau: 1e-3, ..Config::default() }
+    }
+
+    #[test]
+    fn fedavg_adds_the_scaled_mean() {
+        let mut weights = vec![1.0, 2.0];
+        ServerOptimizer::new(&config(OptimizerKind::FedAvg), 2).step(&mut weights, &[0.2, -0.4]);
+        assert_eq!(weights, [1.1, 1.8]);
+    }
+
+    #[test]
+    fn fedavgm_builds_up_speed() {
+        let mut optimizer = ServerOptimizer::new(&config(OptimizerKind::FedAvgM), 1);
+        let mut weights = vec![0.0];
+        optimizer.step(&mut weights, &[1.0]);
+        optimizer.step(&mut weights, &[1.0]);
+        assert!((weights[0] - (0.5 + 0.95)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_first_adaptive_step_is_about_lr_whatever_the_size_of_the_update() {
+        for kind in [OptimizerKind::FedAdam, OptimizerKind::FedYogi] {
+            for size in [1.0, 100.0] {
+                let mut weights = vec![0.0];
+                ServerOptimizer::new(&config(kind), 1).step(&mut weights, &[size]);
+                assert!((weights[0] - 0.5).abs() < 2e-3, "{kind:?} {size} {weights:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn yogi_forgets_a_large_update_more_slowly_than_adam() {
+        let second_after = |kind| {
+            let mut optimizer = ServerOptimizer::new(&config(kind), 1);
+            let mut weights = vec![0.0];
+            optimizer.step(&mut weights, &[10.0]);
+            for _ in 0..50 {
+                optimizer.step(&mut weights, &[0.1]);
+            }
+            optimizer.second[0]
+        };
+        assert!(second_after(OptimizerKind::FedYogi) > 1.3 * second_after(OptimizerKind::FedAdam));
+    }
+
+    #[test]
+    fn a_restored_optimizer_goes_on_to_the_bit() {
+        for kind in [OptimizerKind::FedAvg, OptimizerKind::FedAvgM, OptimizerKind::FedAdam, OptimizerKind::FedYogi] {
+            let mut whole = ServerOptimizer::new(&config(kind), 3);
+            let mut weights = vec![0.1, 0.2, 0.3];
+            whole.step(&mut weights, &[0.3, -0.1, 0.0]);
+            let mut restored = ServerOptimizer::new(&config(kind), 3);
+            restored.restore(&whole.to_bytes()).unwrap();
+            assert_eq!(whole, restored);
+            assert!(restored.restore(&[1, 2, 3]).is_err());
+        }
+    }
+}

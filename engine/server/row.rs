@@ -1,0 +1,62 @@
+//! What a closed round leaves in `metrics.jsonl`.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of real frames in one direction, by what they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DirectionBytes {
+    /// Frames counted.
+    pub frames: u64,
+    /// Bytes of coded indices.
+    pub indices: u64,
+    /// Bytes of coded values.
+    pub values: u64,
+    /// Bytes that a policy coded by itself.
+    pub other: u64,
+    /// Headers, section heads, checksums.
+    pub framing: u64,
+}
+
+impl DirectionBytes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.indices + self.values + self.other + self.framing
+    }
+}
+
+/// One line of `metrics.jsonl`: a closed round. Round 0 is the state before any training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundRow {
+    /// Rounds closed so far, this one included.
+    pub round: u32,
+    /// Clients asked.
+    pub cohort: u32,
+    /// Clients whose update was aggregated.
+    pub completed: u32,
+    /// Clients that failed, were late or were rejected.
+    pub dropped: u32,
+    /// Mean nats a token over the cohort's local training; none in round 0.
+    pub train_loss: Option<f64>,
+    /// Mean nats a predicted token of the validation data, on what a client would see; none where not evaluated.
+    pub eval_loss: Option<f64>,
+    /// Perplexity, `exp(eval_loss)`.
+    pub eval_metric: Option<f64>,
+    /// The same loss on the server's dense copy.
+    pub eval_loss_dense_copy: Option<f64>,
+    /// L2 norm of the aggregated update.
+    pub update_norm: Option<f64>,
+    /// Bytes down so far.
+    pub bytes_down: u64,
+    /// Bytes up so far.
+    pub bytes_up: u64,
+    /// Bytes both ways so far.
+    pub bytes_total: u64,
+    /// What dense f32 both ways would have cost so far, in the same frames.
+    pub dense_bytes_total: u64,
+    /// Down by kind, so far.
+    pub down: DirectionBytes,
+    /// Up by kind, so far.
+    pub up: DirectionBytes,
+    /// Seconds of this round.
+    pub seconds: f64,
+}
