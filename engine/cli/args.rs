@@ -70,7 +70,7 @@ pub struct Run {
     /// Run directory, in place of runs/TIME-NAME.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the interrupted run in --out, else with the newest one under runs/.
+    /// Go on with the interrupted run in --out, else with the newest one under runs/. Its own config counts, with --set over it.
     #[arg(long, conflicts_with_all = ["config", "profile"])]
     pub resume: bool,
     /// Print the summary as one JSON object, the last line of stdout.

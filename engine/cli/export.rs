@@ -54,14 +54,11 @@ fn from_journal(run_dir: &Path, to: &Path) -> Result<(), Failure> {
     };
     let model = Model::load(&config.model)?;
     let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
-    let lora = &config.lora;
-    let about = peft::PeftConfig {
-        base_model: Some(trainer.model().name().to_owned()),
-        rank: lora.rank,
-        alpha: lora.alpha,
-        dropout: lora.dropout,
-        targets: lora.targets.clone(),
-    };
+    let about = config.lora.peft(trainer.model().name());
+    let round = closed.round;
+    eprintln!(
+        "the run has no adapter folder yet: writing the server's dense copy after round {round} from its journal"
+    );
     Ok(peft::write(to, trainer.layout(), &AdapterWeights(closed.weights), &about)?)
 }
 

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use indicatif::ProgressBar;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use super::Failure;
 use super::args::Voice;
+use super::{Failure, progress};
 
 /// The variable that sets what `log.jsonl` holds, in the syntax of `tracing` filters; `info` without it.
 const VARIABLE: &str = "CELLM_LOG";
@@ -37,8 +37,9 @@ pub fn start(run_dir: &Path, voice: Voice, bar: &ProgressBar) -> Result<(), Fail
     };
     let human =
         fmt::layer().without_time().with_target(false).with_ansi(bar_is_shown(bar)).with_writer(AboveBar(bar.clone()));
+    let heard = Targets::new().with_default(level).with_target(progress::LOG, LevelFilter::OFF);
     // A second start in one process (as in tests) keeps the first subscriber.
-    let _ = tracing_subscriber::registry().with(json).with(human.with_filter(level)).try_init();
+    let _ = tracing_subscriber::registry().with(json).with(human.with_filter(heard)).try_init();
     Ok(())
 }
 

@@ -10,6 +10,9 @@ use crate::report::{bytes, duration, loss};
 
 use super::args::Voice;
 
+/// Target of the log events that say again what the progress says; they go to `log.jsonl` alone.
+pub const LOG: &str = "cellm::progress";
+
 /// Drops that are told one by one; the rest is in clients.jsonl.
 const TOLD_DROPS: usize = 10;
 
@@ -47,6 +50,7 @@ impl Teller {
     fn tell(&mut self, event: Progress) {
         match event {
             Progress::Ready { model, clients, values, run_dir, rounds, first_round } => {
+                tracing::info!(target: LOG, model, clients, values, rounds, first_round, "ready");
                 self.rounds = rounds;
                 self.bar.set_length(u64::from(rounds));
                 self.bar.set_position(u64::from(first_round.saturating_sub(1)));
@@ -69,6 +73,7 @@ impl Teller {
 
     fn client(&mut self, round: u32, client: &str, dropped: Option<String>, done: u32, cohort: u32) {
         if let Some(reason) = dropped {
+            tracing::warn!(target: LOG, round, client, reason, "client dropped");
             self.drops += 1;
             if self.drops <= TOLD_DROPS || self.voice.verbose > 0 {
                 self.say(&format!("round {round}: client {client} dropped: {reason}"));
@@ -81,6 +86,8 @@ impl Teller {
     }
 
     fn round(&mut self, row: &RoundRow) {
+        let (completed, dropped, bytes_total, seconds) = (row.completed, row.dropped, row.bytes_total, row.seconds);
+        tracing::info!(target: LOG, round = row.round, completed, dropped, bytes_total, seconds, "round closed");
         self.bar.set_position(u64::from(row.round));
         self.last = format!("loss {}  {}", loss(row.eval_loss.or(row.train_loss)), bytes(row.bytes_total));
         self.bar.set_message(self.last.clone());
@@ -98,6 +105,9 @@ impl Teller {
 }
 
 fn line(row: &RoundRow, rounds: u32) -> String {
+    if row.round == 0 {
+        return format!("before training: validation loss {}", loss(row.eval_loss));
+    }
     let width = rounds.to_string().len();
     format!(
         "round {:>width$}/{rounds}  train loss {:>6}  validation loss {:>6}  {:>9} sent  {}/{} clients  {}",

@@ -31,7 +31,7 @@ pub fn target(runs: &[Run]) -> Option<(&Run, f64)> {
 /// The comparison table with its explanation, and the table of config differences.
 pub fn section(runs: &[Run]) -> String {
     let mut html = String::from(
-        "<h3>Comparison</h3>\n<div class=\"scroll\"><table><thead><tr><th>Run</th><th class=\"n\">Rounds</th><th class=\"n\">Loss before</th><th class=\"n\">Final loss</th>\
+        "<h3>Comparison</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th>Run</th><th class=\"n\">Rounds</th><th class=\"n\">Loss before</th><th class=\"n\">Final loss</th>\
          <th class=\"n\">Bytes down</th><th class=\"n\">Bytes up</th><th class=\"n\">Bytes total</th><th class=\"n\">Reduction at equal rounds</th>\
          <th class=\"n\">Bytes to target</th><th class=\"n\">Reduction to target</th></tr></thead><tbody>",
     );
@@ -106,8 +106,9 @@ fn differences(runs: &[Run]) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let mut html =
-        String::from("<h3>Config keys that differ</h3>\n<div class=\"scroll\"><table><thead><tr><th>Run</th>");
+    let mut html = String::from(
+        "<h3>Config keys that differ</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th>Run</th>",
+    );
     keys.iter().for_each(|key| {
         let _ = write!(html, "<th>{}</th>", escape(key));
     });

@@ -9,9 +9,9 @@ pub use axis::{Axis, Scale, Unit};
 
 use super::html::escape;
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 380.0;
-const LEFT: f64 = 68.0;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 340.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 52.0;
@@ -76,15 +76,9 @@ impl Plot {
             title = escape(&self.title)
         );
         self.frame(&mut svg, &x, &y);
-        if let Some((value, meaning)) = &self.guide {
-            let at = y.place(*value);
-            let _ = write!(
-                svg,
-                r#"<line class="guide" x1="{LEFT}" x2="{end}" y1="{at:.1}" y2="{at:.1}"/><text class="tick" x="{end}" y="{above:.1}" text-anchor="end">{meaning}</text>"#,
-                end = WIDTH - RIGHT,
-                above = at - 5.0,
-                meaning = escape(meaning)
-            );
+        if let Some((value, _)) = &self.guide {
+            let (at, end) = (y.place(*value), WIDTH - RIGHT);
+            let _ = write!(svg, r#"<line class="guide" x1="{LEFT}" x2="{end}" y1="{at:.1}" y2="{at:.1}"/>"#);
         }
         for (number, series) in self.series.iter().enumerate() {
             let places: Vec<_> =
@@ -138,6 +132,13 @@ impl Plot {
                 dash = dash(number),
                 mark = marker(number, 22.0, 7.0, ""),
                 name = escape(&series.name)
+            );
+        }
+        if let Some((_, meaning)) = &self.guide {
+            let _ = write!(
+                svg,
+                r#"<li><svg viewBox="0 0 44 14" width="44" height="14" aria-hidden="true"><path class="guide" d="M2 7H42"/></svg>{}</li>"#,
+                escape(meaning)
             );
         }
         svg.push_str("</ul>");

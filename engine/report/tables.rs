@@ -51,8 +51,8 @@ pub fn summary(run: &Run) -> String {
                 fact("Peak memory", bytes(summary.peak_rss_bytes), "resident set".into());
             }
             if !summary.adapter_hash.is_empty() {
-                let short: String = summary.adapter_hash.chars().take(16).collect();
-                fact("Adapter", short, "BLAKE3 of its values, first 16 digits".into());
+                let short: String = summary.adapter_hash.chars().take(12).collect();
+                fact("Adapter", short, "BLAKE3 of its values, first 12 digits".into());
             }
             if summary.interrupted {
                 unfinished = "<p class=\"note\">This run was stopped before its last round; <code>--resume</code> goes on.</p>\n";
