@@ -5,7 +5,9 @@
 //! `client`; `compressor`s and the `aggregator` run `policy` components; the `trainer` trains on `data`;
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
+// The blank lines keep rustfmt from sorting the reading order away.
 pub mod cli;
+
 pub mod federation;
 
 pub mod config;

@@ -12,7 +12,7 @@ mod policies;
 mod registry;
 mod wire;
 
-pub use actors::{Actor, ActorMetrics};
+pub use actors::Actor;
 pub use config::Config;
 pub use exporter::{Exporter, MetricsError};
 pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};

@@ -193,7 +193,9 @@ mod tests {
         let counted = restarts.clone();
         let panics_left = Arc::new(AtomicU32::new(panics));
         let make = move || Doubler { panics_left: panics_left.clone() };
-        let on_restart = Arc::new(move || drop(counted.fetch_add(1, Ordering::SeqCst)));
+        let on_restart = Arc::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
         (
             Pool::spawn("doubler", (format!("doubler-{panics}"), root.get_cell()), 2, make, on_restart).await.unwrap(),
             restarts,

@@ -102,7 +102,7 @@ impl Layers {
             let chosen = profiles.remove(name);
             layers.extend(chosen.ok_or_else(|| ConfigError::UnknownProfile { name: name.clone(), known })?);
         }
-        layers.extend(self.from_environment()?);
+        layers.extend(self.environment_layers()?);
         for given in &self.overrides {
             let dict = nest(&given.key, keys::parse(&given.key, &given.value));
             check(&dict, |_| given.option.to_owned())?;
@@ -115,7 +115,7 @@ impl Layers {
         Ok(Loaded { config, figment, lines })
     }
 
-    fn from_environment(&self) -> Result<Vec<Layer>, ConfigError> {
+    fn environment_layers(&self) -> Result<Vec<Layer>, ConfigError> {
         let mut layers = Vec::new();
         for (name, value) in &self.environment {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };

@@ -14,7 +14,7 @@ impl Loaded {
         let mut section = "";
         for key in key_docs() {
             if key.section != section {
-                let _ = write!(text, "{}[{}]\n", if section.is_empty() { "" } else { "\n" }, key.section);
+                let _ = writeln!(text, "{}[{}]", if section.is_empty() { "" } else { "\n" }, key.section);
                 section = key.section;
             }
             let dotted = format!("{}.{}", key.section, key.key);

@@ -19,6 +19,9 @@ pub(super) struct Lines {
     buffer: String,
 }
 
+/// A record's fields and the line on which it begins.
+type Located = (Map<String, Value>, usize);
+
 /// One record as found: its fields and where it stands.
 pub(super) struct Found<'a> {
     pub(super) fields: Map<String, Value>,
@@ -72,7 +75,7 @@ impl Lines {
         Ok(Some(Found { fields, name: &self.name, line }))
     }
 
-    fn next_object(&mut self) -> Result<Option<(Map<String, Value>, usize)>, DataError> {
+    fn next_object(&mut self) -> Result<Option<Located>, DataError> {
         while self.next_line()? {
             let text = self.buffer.trim();
             if text.is_empty() {
@@ -89,7 +92,7 @@ impl Lines {
         Ok(None)
     }
 
-    fn next_paragraph(&mut self) -> Result<Option<(Map<String, Value>, usize)>, DataError> {
+    fn next_paragraph(&mut self) -> Result<Option<Located>, DataError> {
         let mut paragraph = String::new();
         let mut first = 0;
         while self.next_line()? {

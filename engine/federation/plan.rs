@@ -75,6 +75,8 @@ impl Plan {
             threads => threads,
         };
         let dense_frame = dense_frame_length(layout.values())?;
+        metrics.rounds_planned.set(config.run.rounds.into());
+        metrics.clients_registered.set(shards.clients() as i64);
         let plan = Self {
             config,
             run_dir,

@@ -171,7 +171,10 @@ impl FederationState {
         let latest = plan.journal.latest()?;
         let next = latest.as_ref().map_or(1, |latest| latest.round + 1);
         let stored = plan.journal.update_positions(next)?;
-        let journal = JournalWriter::spawn(plan.journal.clone(), place("journal")).await.map_err(spawned("journal"))?;
+        let commits = plan.metrics.journal_commit_seconds.clone();
+        let on_commit = Arc::new(move |seconds| commits.observe(seconds));
+        let journal = JournalWriter::spawn((plan.journal.clone(), on_commit), place("journal")).await;
+        let journal = journal.map_err(spawned("journal"))?;
         let aggregator = AggregatorArgs {
             config: plan.config.aggregate.clone(),
             policy: plan.aggregation.clone(),
@@ -301,7 +304,7 @@ impl FederationState {
     }
 
     fn count_restart(&mut self, kind: metrics::Actor, actor: &str, reason: &str) -> Result<(), FederationError> {
-        self.plan.metrics.actor(kind).restarts.inc();
+        self.plan.metrics.restarts(kind).inc();
         let now = Instant::now();
         self.restarts.push_back(now);
         while self.restarts.front().is_some_and(|first| now.duration_since(*first) > WINDOW) {
@@ -332,9 +335,8 @@ impl FederationState {
         let (compressors, trainers) = (core.compressors.clone(), core.trainers.clone());
         let plan = self.plan.clone();
         tokio::spawn(async move {
-            let depth = |actor| &plan.metrics.actor(actor).mailbox_depth;
-            depth(metrics::Actor::Compressor).set(compressors.waiting().await);
-            depth(metrics::Actor::Trainer).set(trainers.waiting().await);
+            plan.metrics.compressor_depth().set(compressors.waiting().await);
+            plan.metrics.trainer_depth().set(trainers.waiting().await);
             // A journal that cannot be asked shows in the run itself.
             plan.metrics.journal_bytes.set(plan.journal.bytes_on_disk().unwrap_or(0) as i64);
         });

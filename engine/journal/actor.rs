@@ -45,9 +45,13 @@ pub enum JournalMsg {
 
 type Waiting = (u32, StoredUpdate, RpcReplyPort<Result<(), Arc<JournalError>>>);
 
+/// The journal, and what is told the seconds of each commit.
+pub type JournalArgs = (Arc<Journal>, Arc<dyn Fn(f64) + Send + Sync>);
+
 /// The actor's state.
 pub struct WriterState {
     journal: Arc<Journal>,
+    on_commit: Arc<dyn Fn(f64) + Send + Sync>,
     waiting: Vec<Waiting>,
 }
 
@@ -56,18 +60,22 @@ impl JournalWriter {
     ///
     /// # Errors
     /// What ractor says.
-    pub async fn spawn(journal: Arc<Journal>, (name, supervisor): (String, ActorCell)) -> Result<JournalRef, SpawnErr> {
-        Ok(Actor::spawn_linked(Some(name), Self, journal, supervisor).await?.0)
+    pub async fn spawn(args: JournalArgs, (name, supervisor): (String, ActorCell)) -> Result<JournalRef, SpawnErr> {
+        Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
     }
 }
 
 impl Actor for JournalWriter {
     type Msg = JournalMsg;
     type State = WriterState;
-    type Arguments = Arc<Journal>;
+    type Arguments = JournalArgs;
 
-    async fn pre_start(&self, _: JournalRef, journal: Arc<Journal>) -> Result<WriterState, ActorProcessingErr> {
-        Ok(WriterState { journal, waiting: Vec::new() })
+    async fn pre_start(
+        &self,
+        _: JournalRef,
+        (journal, on_commit): JournalArgs,
+    ) -> Result<WriterState, ActorProcessingErr> {
+        Ok(WriterState { journal, on_commit, waiting: Vec::new() })
     }
 
     async fn handle(
@@ -108,6 +116,7 @@ impl WriterState {
                 this.into_iter().map(|(_, update, reply)| (update, reply)).unzip();
             let journal = self.journal.clone();
             let done = tokio::task::spawn_blocking(move || journal.put_updates(round, &updates)).await?;
+            (self.on_commit)(self.journal.last_commit_seconds());
             let done = done.map_err(Arc::new);
             for reply in replies {
                 drop(reply.send(done.clone()));
@@ -136,6 +145,7 @@ impl WriterState {
         self.flush().await?;
         let journal = self.journal.clone();
         let done = tokio::task::spawn_blocking(move || journal.close_round(&closed, &[])).await?;
+        (self.on_commit)(self.journal.last_commit_seconds());
         drop(reply.send(done.map_err(Arc::new)));
         Ok(())
     }

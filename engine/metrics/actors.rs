@@ -1,4 +1,4 @@
-//! Mailbox depth and restarts of each kind of actor.
+//! Restarts of each kind of actor, and the jobs that wait for a pool.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -20,49 +20,42 @@ pub enum Actor {
     Aggregator,
     /// The journal.
     Journal,
-    /// What carries the frames.
-    Link,
     /// The endpoint that serves these metrics.
     MetricsExporter,
 }
 
-const ACTORS: [(Actor, &str); 8] = [
+const ACTORS: [(Actor, &str); 7] = [
     (Actor::Server, "server"),
     (Actor::Client, "client"),
     (Actor::Compressor, "compressor"),
     (Actor::Trainer, "trainer"),
     (Actor::Aggregator, "aggregator"),
     (Actor::Journal, "journal"),
-    (Actor::Link, "link"),
     (Actor::MetricsExporter, "metrics_exporter"),
 ];
 
-/// What is watched of a kind of actor.
-#[derive(Debug, Clone)]
-pub struct ActorMetrics {
-    /// Requests sent to it that it has not begun to handle.
-    pub mailbox_depth: IntGauge,
-    /// Times it was started anew after a crash.
-    pub restarts: IntCounter,
-}
-
 /// All kinds, at 0 from the start, so that the first restart shows as an increase.
-pub(super) struct Actors([ActorMetrics; ACTORS.len()]);
+pub(super) struct Actors {
+    restarts: [IntCounter; ACTORS.len()],
+    pub compressor_depth: IntGauge,
+    pub trainer_depth: IntGauge,
+}
 
 impl Actors {
     pub(super) fn new(registry: &Registry) -> Self {
-        let depth =
-            gauges(registry, names::MAILBOX_DEPTH, "Requests that wait in mailboxes, by kind of actor.", &["actor"]);
+        let help = "Jobs that wait for a free worker of a pool, by kind of actor.";
+        let depth = gauges(registry, names::MAILBOX_DEPTH, help, &["actor"]);
         let restarts =
             counters(registry, names::ACTOR_RESTARTS, "Actors started anew after a crash, by kind.", &["actor"]);
-        Self(ACTORS.map(|(_, name)| ActorMetrics {
-            mailbox_depth: depth.with_label_values(&[name]),
-            restarts: restarts.with_label_values(&[name]),
-        }))
+        Self {
+            restarts: ACTORS.map(|(_, name)| restarts.with_label_values(&[name])),
+            compressor_depth: depth.with_label_values(&["compressor"]),
+            trainer_depth: depth.with_label_values(&["trainer"]),
+        }
     }
 
-    pub(super) fn get(&self, actor: Actor) -> &ActorMetrics {
-        &self.0[actor as usize]
+    pub(super) fn restarts(&self, actor: Actor) -> &IntCounter {
+        &self.restarts[actor as usize]
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
-use super::actors::{Actor, ActorMetrics, Actors};
+use super::actors::{Actor, Actors};
 use super::families::{CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, gauge, histogram, info, measured};
 use super::policies::{Policies, PolicyMetrics};
 use super::wire::{DirectionMetrics, Wire};
@@ -143,9 +143,19 @@ impl Metrics {
         self.policies.get(policy)
     }
 
-    /// The metrics of a kind of actor.
-    pub fn actor(&self, actor: Actor) -> &ActorMetrics {
-        self.actors.get(actor)
+    /// Times that actors of a kind were started anew after a crash.
+    pub fn restarts(&self, actor: Actor) -> &IntCounter {
+        self.actors.restarts(actor)
+    }
+
+    /// Jobs that wait for a compressor.
+    pub fn compressor_depth(&self) -> &IntGauge {
+        &self.actors.compressor_depth
+    }
+
+    /// Jobs that wait for a trainer.
+    pub fn trainer_depth(&self) -> &IntGauge {
+        &self.actors.trainer_depth
     }
 
     /// Counts a closed round that took `seconds`.
@@ -224,7 +234,7 @@ pub(super) mod tests {
         let policy = metrics.policy("flasc");
         policy.call_seconds(Hook::Encode).observe(0.001);
         policy.call_seconds(Hook::Decode).observe(0.001);
-        metrics.actor(Actor::Server).mailbox_depth.set(2);
+        metrics.trainer_depth().set(2);
         metrics.round_closed(3, 1.5);
         metrics
     }
@@ -252,7 +262,7 @@ pub(super) mod tests {
             "cellm_clients_total{outcome=\"rejected\"} 0",
             "cellm_policy_traps_total{policy=\"flasc\"} 0",
             "cellm_policy_call_duration_seconds_count{hook=\"encode\",policy=\"flasc\"} 1",
-            "cellm_mailbox_depth{actor=\"server\"} 2",
+            "cellm_mailbox_depth{actor=\"trainer\"} 2",
             "cellm_actor_restarts_total{actor=\"trainer\"} 0",
             "cellm_round 3",
             "cellm_eval_loss 3.1",

@@ -160,7 +160,7 @@ fn bad_options_are_named_with_what_was_found_and_what_is_allowed() {
     }
     assert_eq!(refused_option(r#"{"decay_every":-1}"#).0, "decay_every");
     assert_eq!(refused_option(r#"{"bits":8}"#).2, "16 or 32");
-    assert_eq!(refused_option(r#"{"reference":"none"}"#).2, "one of zero, seeded");
+    assert_eq!(refused_option(r#"{"reference":"none"}"#).2, "one of seeded, zero");
     let (option, _, allowed) = refused_option(r#"{"densty":0.5}"#);
     assert_eq!(option, "densty");
     assert!(allowed.contains("density, bits, decay, decay_every, reference, values"), "{allowed}");

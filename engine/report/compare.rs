@@ -65,10 +65,10 @@ pub fn section(runs: &[Run]) -> String {
     }
     html.push_str("</tbody></table></div>\n");
     if let Some(base) = base {
-        let _ = write!(
+        let _ = writeln!(
             html,
             "<p class=\"note\">Baseline: {}, the run with the most bytes a round. Target: its final validation loss{}. Bytes count both directions with all framing; \
-             to target means up to the first evaluated round at or below it.</p>\n",
+             to target means up to the first evaluated round at or below it.</p>",
             escape(&base.name),
             goal.map_or_else(String::new, |goal| format!(", {goal:.3}"))
         );

@@ -154,7 +154,7 @@ fn line(svg: &mut String, number: usize, places: &[(f64, f64, &Point)]) {
     let every = places.len().div_ceil(MARKERS).max(1);
     for (step, (x, y, point)) in places.iter().enumerate() {
         // Shifted by the series' number, so that lines on top of each other show both markers.
-        if (step + number) % every == 0 || step + 1 == places.len() {
+        if (step + number).is_multiple_of(every) || step + 1 == places.len() {
             svg.push_str(&marker(number, *x, *y, &point.note));
         }
     }

@@ -137,7 +137,7 @@ pub fn clients(run: &Run) -> String {
     }
     html.push_str("</tbody></table></div>\n");
     if sorted.len() > LISTED {
-        let _ = write!(html, "<p class=\"note\">{} more in clients.jsonl.</p>\n", sorted.len() - LISTED);
+        let _ = writeln!(html, "<p class=\"note\">{} more in clients.jsonl.</p>", sorted.len() - LISTED);
     }
     html.push_str("</details>\n");
     html

@@ -15,6 +15,7 @@ use super::{Finished, RoundRow, ServerError, ServerEvent};
 use crate::aggregator::{Accepted, Aggregate, AggregateError, AggregatorMsg, Offer};
 use crate::client::ClientUpdate;
 use crate::journal::{ClosedRound, JournalError, JournalMsg, StoredUpdate};
+use crate::metrics::Actor;
 
 /// A client whose work took less than this is cheaper to ask again than to store.
 const WORTH_STORING_S: f64 = 0.05;
@@ -35,6 +36,7 @@ impl ServerState {
             }
             Source::Live(Answer::Cancelled) => self.finish(myself, true),
             Source::Live(Answer::Crashed) => {
+                self.args.metrics.restarts(Actor::Client).inc();
                 self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
                 self.lost(myself, position, Input::Crashed(position), "failed", "its actor crashed");
             }

@@ -74,7 +74,7 @@ impl LlamaConfig {
             &format!("a divisor of {heads} num_attention_heads"),
         )?;
         let head_size = config.head_size();
-        check(head_size > 0 && head_size % 2 == 0, "head_dim", head_size.to_string(), "an even number")?;
+        check(head_size > 0 && head_size.is_multiple_of(2), "head_dim", head_size.to_string(), "an even number")?;
         Ok(config)
     }
 

@@ -113,7 +113,8 @@ fn main() {
     let k = (VALUES as f64 * DENSITY) as usize;
 
     let flasc = host.load("flasc").expect("flasc is built in");
-    let mut instance = flasc.compressor(&large, &format!(r#"{{"density":{DENSITY}}}"#)).expect("options are right");
+    let mut instance =
+        flasc.compressor(&large, &format!(r#"{{"density":{DENSITY},"reference":"zero"}}"#)).expect("options are right");
     compare(
         "flasc encode 10M, 1/16",
         || timed(|| instance.encode(&context, values.clone(), start.clone())),

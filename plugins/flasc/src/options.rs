@@ -32,9 +32,9 @@ pub fn declared() -> Vec<OptionInfo> {
         ),
         option(
             "reference",
-            words(&["zero", "seeded"]),
-            text("zero"),
-            "Download: `zero` ranks |W|, unsent values are 0; `seeded` ranks |W - W0|, unsent values are W0.",
+            words(&["seeded", "zero"]),
+            text("seeded"),
+            "Download: `seeded` ranks |W - W0|, unsent values are W0; `zero` ranks |W|, unsent values are 0 (the papers).",
         ),
         option(
             "values",
