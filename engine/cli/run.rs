@@ -195,7 +195,7 @@ mod tests {
         let start = fresh(&arguments(false)).map_err(|failure| failure.error).unwrap();
         assert_eq!(start.run_dir, dir.path());
         assert!(start.effective_toml.contains("# --out"));
-        std::fs::write(dir.path().join("config.toml"), start.effective_toml).unwrap();
+        std::fs::write(dir.path().join("config.toml"), &start.effective_toml).unwrap();
         let failure = fresh(&arguments(false)).map(|_| ()).unwrap_err();
         assert!(failure.code == 2 && failure.error.to_string().contains("--resume"));
         let again = resumed(&arguments(true)).map_err(|failure| failure.error).unwrap();
