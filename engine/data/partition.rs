@@ -183,6 +183,18 @@ mod tests {
         }
     }
 
+    /// A stored run is resumed on the shards it began with, so these numbers may never change.
+    #[test]
+    fn the_shards_of_a_seed_are_the_same_in_every_version() {
+        let train = |kind| {
+            let split = partition(&triangle(5), &config(kind, 3), &DataConfig::default(), 1).unwrap();
+            split.shards.into_iter().map(|shard| shard.train).collect::<Vec<_>>()
+        };
+        assert_eq!(train(Kind::NaturalId), [vec![11, 12, 13, 14], vec![6, 7, 8], vec![4, 5]]);
+        assert_eq!(train(Kind::Iid), [vec![0, 4, 7, 12], vec![1, 2, 9, 10], vec![5, 11, 13, 14]]);
+        assert_eq!(train(Kind::Dirichlet), [vec![7, 10, 11, 12], vec![8], vec![0, 1, 2, 4, 5, 9, 14]]);
+    }
+
     #[test]
     fn the_validation_share_of_each_shard_is_held_out() {
         let split = |validation| {

@@ -59,6 +59,16 @@ fn built_in_policies_describe_themselves() {
 }
 
 #[test]
+fn instances_move_between_threads_and_policies_are_shared() {
+    fn moves<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    moves::<CompressorInstance>();
+    moves::<AggregatorInstance>();
+    shared::<PolicyHost>();
+    shared::<Policy>();
+}
+
+#[test]
 fn dense_sends_everything_and_gives_it_back() {
     let of = values(1000);
     let (message, decoded) = round_trip("dense", r#"{"density":0.1,"bits":32}"#, &context(Direction::Upload, 1), &of);
@@ -233,16 +243,28 @@ fn what_is_not_a_policy_is_told_apart() {
     assert!(matches!(HOST.load("."), Err(PolicyError::Unreadable { .. })));
 }
 
-#[test]
-fn another_version_of_the_interface_is_named() {
+/// The dense component with some of its interface names changed to others of the same length.
+fn renamed(from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = include_bytes!("../../plugins/prebuilt/dense.wasm").to_vec();
-    for at in 0..bytes.len() - 6 {
-        if &bytes[at..at + 6] == b"@0.1.0" {
-            bytes[at + 3] = b'7';
+    for at in 0..bytes.len() - from.len() {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
         }
     }
-    let error = HOST.load_bytes("old.wasm", &bytes).unwrap_err();
-    assert!(matches!(error, PolicyError::WrongWit { .. }));
+    bytes
+}
+
+#[test]
+fn a_policy_that_wants_files_or_clocks_is_refused() {
+    let error = HOST.load_bytes("greedy.wasm", &renamed(b"cellm:policy/host", b"wasi:clocks/clock")).unwrap_err();
+    assert!(matches!(error, PolicyError::ForeignImport { .. }), "{error}");
+    assert!(error.to_string().contains("greedy.wasm imports wasi:clocks/clock@0.1.0"), "{error}");
+}
+
+#[test]
+fn another_version_of_the_interface_is_named() {
+    let error = HOST.load_bytes("old.wasm", &renamed(b"@0.1.0", b"@0.7.0")).unwrap_err();
+    assert!(matches!(error, PolicyError::WrongWit { .. }), "{error}");
     assert!(error.to_string().contains("expected cellm:policy@0.1.0, found cellm:policy@0.7.0"), "{error}");
 }
 

@@ -138,3 +138,40 @@ impl Host for State {
         Ok((0..count).map(|_| stream.next_u32()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::LimitsConfig;
+
+    #[test]
+    fn random_words_depend_on_seed_number_and_place_alone() {
+        let mut state = State::new(&LimitsConfig::default());
+        let whole = state.random_bits(1, 2, 0, 100).unwrap();
+        assert_eq!(state.random_bits(1, 2, 40, 10).unwrap(), whole[40..50]);
+        assert_ne!(state.random_bits(1, 3, 0, 100).unwrap(), whole);
+        assert_ne!(state.random_bits(2, 2, 0, 100).unwrap(), whole);
+        assert_eq!(whole[..2], [268_715_501, 3_756_746_232], "stored results depend on the stream");
+    }
+
+    #[test]
+    fn kernels_do_what_they_say_and_copies_are_apart() {
+        let mut state = State::new(&LimitsConfig::default());
+        let borrow = |vector: &Resource<Vector>| Resource::<Vector>::new_borrow(vector.rep());
+        let one = HostVector::new(&mut state, 4).unwrap();
+        state.write(borrow(&one), 1, vec![3.0, -4.0]).unwrap();
+        let two = state.copy(borrow(&one)).unwrap();
+        state.axpy(borrow(&two), 2.0, borrow(&one)).unwrap();
+        state.axpy(borrow(&two), 1.0, borrow(&two)).unwrap();
+        state.scale(borrow(&two), 0.5).unwrap();
+        assert_eq!(HostVector::read(&mut state, borrow(&one), 0, 4).unwrap(), [0.0, 3.0, -4.0, 0.0]);
+        assert_eq!(HostVector::read(&mut state, borrow(&two), 0, 4).unwrap(), [0.0, 9.0, -12.0, 0.0]);
+        assert_eq!(state.norm(borrow(&one)).unwrap(), 5.0);
+        let set = state.top_k(borrow(&one), 0, 3, 1).unwrap();
+        let largest = state.gather(borrow(&one), Resource::new_borrow(set.rep())).unwrap();
+        assert_eq!(HostVector::read(&mut state, borrow(&largest), 0, 1).unwrap(), [-4.0]);
+        let other = HostVector::new(&mut state, 5).unwrap();
+        assert!(state.axpy(borrow(&other), 1.0, borrow(&one)).is_err());
+        assert!(state.scatter(other, set, largest).is_err(), "the set is of a space of 4");
+    }
+}

@@ -8,6 +8,7 @@ mod cross_entropy;
 mod exp;
 mod norm;
 mod rotary;
+mod simd;
 mod swiglu;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -45,4 +46,14 @@ fn edit<const D: usize>(tensor: Tensor<D>, change: impl FnOnce(&mut [f32])) -> T
     let mut data = tensor.into_data();
     change(data.as_mut_slice().unwrap_or_else(|_| unreachable!("tensors of this room are f32")));
     Tensor::from_data(data, &device)
+}
+
+/// Reads the values of a tensor in main memory.
+fn read<const D: usize, R>(tensor: &Tensor<D>, reader: impl FnOnce(&[f32]) -> R) -> R {
+    reader(slice(&tensor.to_data()))
+}
+
+/// The values of a tensor's data.
+fn slice(data: &TensorData) -> &[f32] {
+    data.as_slice().unwrap_or_else(|_| unreachable!("tensors of this room are f32"))
 }

@@ -1,9 +1,12 @@
 //! Causal grouped-query attention (Ainslie et al. 2023), forward and backward. Sequences of a batch are padded on the
 //! right, so that no real position ever sees a padded one: the causal mask is all that is needed.
 
+mod host;
+mod lanes;
+
 use burn::tensor::{Tensor, activation};
 
-use super::{Place, edit, exp};
+use super::{Place, edit, read, simd, slice};
 
 /// How many heads of which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +31,19 @@ impl Heads {
     }
 }
 
-/// What one attention keeps for its backward pass. Views of five axes: batch, key head, query head in its group,
-/// position, value; nothing is repeated for the groups.
+/// One attention over a batch, and what it keeps for its backward pass.
 pub(crate) struct Attention {
-    query: Tensor<5>,
-    key: Tensor<5>,
-    value: Tensor<5>,
-    /// `[batch, key head, group, length, length]`.
-    shares: Tensor<5>,
-    output: Tensor<5>,
+    heads: Heads,
+    length: usize,
+    kept: Kept,
+}
+
+enum Kept {
+    /// Rows, outputs and the logarithm of each softmax's denominator.
+    Host { qkv: Tensor<2>, output: Tensor<2>, log_sums: Vec<simd::Lane> },
+    /// Views of five axes: batch, key head, query head in its group, position, value or position; nothing is repeated
+    /// for the groups.
+    Device { query: Tensor<5>, key: Tensor<5>, value: Tensor<5>, shares: Tensor<5>, output: Tensor<5> },
 }
 
 impl Attention {
@@ -44,6 +51,12 @@ impl Attention {
     /// `[batch * length, query * size]` too.
     pub fn forward(qkv: Tensor<2>, heads: Heads, length: usize, place: &Place) -> (Tensor<2>, Self) {
         let rows = qkv.dims()[0];
+        if place.host {
+            let mut output = vec![0.0; rows * heads.query * heads.size];
+            let log_sums = read(&qkv, |qkv| host::forward(heads, length, qkv, &mut output));
+            let output = place.tensor(output, [rows, heads.query * heads.size]);
+            return (output.clone(), Self { heads, length, kept: Kept::Host { qkv, output, log_sums } });
+        }
         let (batch, group) = (rows / length, heads.query / heads.key_value);
         let view = |from: usize, group: usize| {
             let columns = from * heads.size..(from + heads.key_value * group) * heads.size;
@@ -53,72 +66,45 @@ impl Attention {
         let query = view(0, group);
         let key = view(heads.query, 1);
         let value = view(heads.query + heads.key_value, 1);
-        let shares = causal_softmax(query.clone().matmul(key.clone().swap_dims(3, 4)), place);
+        let mask = Tensor::<2>::full([length, length], f32::NEG_INFINITY, &place.device).triu(1);
+        let scores = query.clone().matmul(key.clone().swap_dims(3, 4)) + mask.unsqueeze();
+        let shares = activation::softmax(scores, 4);
         let output = shares.clone().matmul(value.clone());
         let joined = output.clone().permute([0, 3, 1, 2, 4]).reshape([rows, heads.query * heads.size]);
-        (joined, Self { query, key, value, shares, output })
+        (joined, Self { heads, length, kept: Kept::Device { query, key, value, shares, output } })
     }
 
     /// The gradient of `qkv`, given that of the outputs.
     pub fn backward(self, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
-        let Self { query, key, value, shares, output } = self;
-        let [batch, kv_heads, group, length, size] = query.dims();
-        let rows = batch * length;
-        let gradient = gradient.reshape([batch, length, kv_heads, group, size]).permute([0, 2, 3, 1, 4]);
+        let (heads, length, rows) = (self.heads, self.length, gradient.dims()[0]);
+        let (query, key, value, shares, output) = match self.kept {
+            Kept::Host { qkv, output, log_sums } => {
+                let of_qkv = place.tensor(vec![0.0; rows * heads.columns()], [rows, heads.columns()]);
+                let [qkv, output, gradient] = [&qkv, &output, &gradient].map(Tensor::to_data);
+                let past = host::Past {
+                    heads,
+                    length,
+                    qkv: slice(&qkv),
+                    output: slice(&output),
+                    log_sums: &log_sums,
+                    gradient: slice(&gradient),
+                };
+                return edit(of_qkv, |of_qkv| host::backward(past, of_qkv));
+            }
+            Kept::Device { query, key, value, shares, output } => (query, key, value, shares, output),
+        };
+        let (batch, group) = (rows / length, heads.query / heads.key_value);
+        let gradient = gradient.reshape([batch, length, heads.key_value, group, heads.size]).permute([0, 2, 3, 1, 4]);
         let of_value = shares.clone().swap_dims(3, 4).matmul(gradient.clone()).sum_dim(2);
         // The sum over a row of shares * their gradient equals the sum over output * its gradient, which is shorter.
         let along = (gradient.clone() * output).sum_dim(4);
-        let of_shares = gradient.matmul(value.swap_dims(3, 4));
-        let of_scores = softmax_backward(shares, of_shares, along, place);
+        let of_scores = shares * (gradient.matmul(value.swap_dims(3, 4)) - along);
         let of_query = of_scores.clone().matmul(key);
         let of_key = of_scores.swap_dims(3, 4).matmul(query).sum_dim(2);
-        let columns = |part: Tensor<5>, heads: usize| part.permute([0, 3, 1, 2, 4]).reshape([rows, heads * size]);
+        let columns = |part: Tensor<5>, of: usize| part.permute([0, 3, 1, 2, 4]).reshape([rows, of * heads.size]);
         Tensor::cat(
-            vec![columns(of_query, kv_heads * group), columns(of_key, kv_heads), columns(of_value, kv_heads)],
+            vec![columns(of_query, heads.query), columns(of_key, heads.key_value), columns(of_value, heads.key_value)],
             1,
         )
     }
-}
-
-/// Softmax over the keys up to each query's own position; 0 beyond it.
-fn causal_softmax(scores: Tensor<5>, place: &Place) -> Tensor<5> {
-    let length = scores.dims()[4];
-    if !place.host {
-        let mask = Tensor::<2>::full([length, length], f32::NEG_INFINITY, &place.device).triu(1);
-        return activation::softmax(scores + mask.unsqueeze(), 4);
-    }
-    edit(scores, |scores| {
-        for (row, scores) in scores.chunks_exact_mut(length).enumerate() {
-            let (seen, hidden) = scores.split_at_mut(row % length + 1);
-            let largest = exp::max(seen);
-            for score in seen.iter_mut() {
-                *score = exp::exp(*score - largest);
-            }
-            let inverse = 1.0 / exp::sum(seen);
-            for score in seen.iter_mut() {
-                *score *= inverse;
-            }
-            hidden.fill(0.0);
-        }
-    })
-}
-
-/// The gradient of scores, `shares * (gradient - along)`.
-fn softmax_backward(shares: Tensor<5>, gradient: Tensor<5>, along: Tensor<5>, place: &Place) -> Tensor<5> {
-    if !place.host {
-        return shares * (gradient - along);
-    }
-    let length = shares.dims()[4];
-    let (shares, along) = (shares.into_data(), along.into_data());
-    let (Ok(shares), Ok(along)) = (shares.as_slice::<f32>(), along.as_slice::<f32>()) else {
-        unreachable!("tensors of this room are f32")
-    };
-    edit(gradient, |gradient| {
-        for ((gradient, shares), along) in gradient.chunks_exact_mut(length).zip(shares.chunks_exact(length)).zip(along)
-        {
-            for (gradient, share) in gradient.iter_mut().zip(shares) {
-                *gradient = share * (*gradient - along);
-            }
-        }
-    })
 }

@@ -1,0 +1,154 @@
+//! Attention in main memory. Eight queries of one head at a time, one to a lane: scores stay in the cache and are never
+//! stored, keys beyond the queries are skipped, softmax needs no sum across lanes, and the backward pass computes the
+//! scores again from each query's log-sum-exp (as FlashAttention does, Dao et al. 2022).
+
+use std::ops::Range;
+
+use super::Heads;
+use super::lanes::{Columns, Mix, Score, Softmax, SoftmaxBackward, Spread};
+use crate::trainer::kernel::simd::{Lane, run};
+
+const ZERO: Lane = [0.0; 8];
+
+/// Attention of `qkv`, `[batch * length, columns]` rotated rows, into `output`, `[batch * length, query heads * size]`.
+/// Returns the logarithm of each softmax's denominator, `[batch, query heads, length / 8 rounded up]`.
+pub(super) fn forward(heads: Heads, length: usize, qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
+    let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
+    let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
+    let mut shares = vec![ZERO; length];
+    let mut log_sums = Vec::with_capacity(qkv.len() / columns / length * heads.query * length.div_ceil(8));
+    for (rows, outputs) in qkv.chunks_exact(length * columns).zip(output.chunks_exact_mut(length * width)) {
+        for head in 0..heads.query {
+            let [keys, values] = heads.serving(head).map(|first| Columns { rows, width: columns, first, count: size });
+            for block in blocks(length) {
+                gather(&mut query, rows, columns, head * size, block.clone());
+                let shares = &mut shares[..block.end];
+                run(Score { scores: shares, keys, query: &query });
+                hide_later_keys(shares, block.start);
+                let [mut sums, mut largest] = [ZERO; 2];
+                run(Softmax { scores: shares, sums: &mut sums, largest: &mut largest });
+                run(Mix { out: &mut mixed, shares, values });
+                mixed.iter_mut().for_each(|mixed| mixed.iter_mut().zip(&sums).for_each(|(mixed, sum)| *mixed /= sum));
+                scatter(&mixed, outputs, width, head * size, block);
+                log_sums.push(std::array::from_fn(|lane| largest[lane] + sums[lane].ln()));
+            }
+        }
+    }
+    log_sums
+}
+
+/// What [`forward`] read and gave, and the gradient of its output.
+pub(super) struct Past<'a> {
+    pub heads: Heads,
+    pub length: usize,
+    pub qkv: &'a [f32],
+    pub output: &'a [f32],
+    pub log_sums: &'a [Lane],
+    pub gradient: &'a [f32],
+}
+
+/// Writes the gradient of `qkv` to `of_qkv`, which is zero at first.
+pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
+    let Past { heads, length, .. } = past;
+    let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
+    let lanes = size.div_ceil(8);
+    let [mut query, mut gradient, mut output, mut of_query] = [(); 4].map(|()| vec![ZERO; size]);
+    let [mut query_rows, mut gradient_rows] = [(); 2].map(|()| vec![ZERO; 8 * lanes]);
+    let [mut shares, mut of_scores] = [(); 2].map(|()| vec![ZERO; length]);
+    let [mut of_keys, mut of_values] = [(); 2].map(|()| vec![ZERO; length * lanes]);
+    let mut log_sums = past.log_sums.iter();
+    let outputs = past.output.chunks_exact(length * width).zip(past.gradient.chunks_exact(length * width));
+    let rows = past.qkv.chunks_exact(length * columns).zip(of_qkv.chunks_exact_mut(length * columns));
+    for ((rows, of_rows), (outputs, gradients)) in rows.zip(outputs) {
+        for head in 0..heads.query {
+            let [key, value] = heads.serving(head);
+            let [keys, values] = [key, value].map(|first| Columns { rows, width: columns, first, count: size });
+            of_keys.fill(ZERO);
+            of_values.fill(ZERO);
+            for (block, log_sums) in blocks(length).zip(&mut log_sums) {
+                gather(&mut query, rows, columns, head * size, block.clone());
+                gather(&mut gradient, gradients, width, head * size, block.clone());
+                gather(&mut output, outputs, width, head * size, block.clone());
+                let mut along = ZERO;
+                for (output, gradient) in output.iter().zip(&gradient) {
+                    for ((along, output), gradient) in along.iter_mut().zip(output).zip(gradient) {
+                        *along += output * gradient;
+                    }
+                }
+                let (shares, of_scores) = (&mut shares[..block.end], &mut of_scores[..block.end]);
+                run(Score { scores: shares, keys, query: &query });
+                hide_later_keys(shares, block.start);
+                run(Score { scores: of_scores, keys: values, query: &gradient });
+                run(SoftmaxBackward { scores: shares, gradients: of_scores, log_sums: *log_sums, along });
+                run(Mix { out: &mut of_query, shares: of_scores, values: keys });
+                scatter(&of_query, of_rows, columns, head * size, block);
+                transpose(&query, &mut query_rows);
+                transpose(&gradient, &mut gradient_rows);
+                run(Spread { out: &mut of_keys, factors: of_scores, rows: &query_rows });
+                run(Spread { out: &mut of_values, factors: shares, rows: &gradient_rows });
+            }
+            add_rows(&of_keys, lanes, of_rows, columns, key, size);
+            add_rows(&of_values, lanes, of_rows, columns, value, size);
+        }
+    }
+}
+
+impl Heads {
+    /// The first columns of the key and of the value that serve a query head.
+    fn serving(self, head: usize) -> [usize; 2] {
+        let serving = head / (self.query / self.key_value);
+        [self.query + serving, self.query + self.key_value + serving].map(|head| head * self.size)
+    }
+}
+
+/// Eight positions at a time; the last block may have fewer.
+fn blocks(length: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..length).step_by(8).map(move |start| start..length.min(start + 8))
+}
+
+/// `lanes[value][r] = rows[block.start + r][first + value]`; lanes beyond the block are zero.
+fn gather(lanes: &mut [Lane], rows: &[f32], columns: usize, first: usize, block: Range<usize>) {
+    if block.len() < 8 {
+        lanes.fill(ZERO);
+    }
+    for (place, row) in block.enumerate() {
+        for (lane, value) in lanes.iter_mut().zip(&rows[row * columns + first..]) {
+            lane[place] = *value;
+        }
+    }
+}
+
+/// The reverse of [`gather`].
+fn scatter(lanes: &[Lane], rows: &mut [f32], columns: usize, first: usize, block: Range<usize>) {
+    for (place, row) in block.enumerate() {
+        for (lane, value) in lanes.iter().zip(&mut rows[row * columns + first..]) {
+            *value = lane[place];
+        }
+    }
+}
+
+/// Sets the scores of keys beyond each query so low that their share is zero beside any other.
+fn hide_later_keys(scores: &mut [Lane], start: usize) {
+    for (ahead, score) in scores[start..].iter_mut().enumerate() {
+        score[..ahead].fill(f32::MIN);
+    }
+}
+
+/// `rows` gets the values of each of the eight places, padded to whole lanes, one place after the other.
+fn transpose(lanes: &[Lane], rows: &mut [Lane]) {
+    let width = rows.len() / 8;
+    for (value, lane) in lanes.iter().enumerate() {
+        for (place, from) in lane.iter().enumerate() {
+            rows[place * width + value / 8][value % 8] = *from;
+        }
+    }
+}
+
+/// Adds the first `size` values of rows of `width` lanes to the rows' columns from `first` on.
+fn add_rows(lanes: &[Lane], width: usize, rows: &mut [f32], columns: usize, first: usize, size: usize) {
+    for (lanes, row) in lanes.chunks_exact(width).zip(rows.chunks_exact_mut(columns)) {
+        for (to, from) in row[first..first + size].iter_mut().zip(lanes.as_flattened()) {
+            *to += from;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The five loops that attention in main memory is made of, over rows of the batch and lanes of eight queries. Each is
+//! compiled on its own: together they have more values in flight than registers, and then the compiler stops using
+//! vectors.
+
+use crate::trainer::kernel::exp::exp;
+use crate::trainer::kernel::simd::{Lane, Loop, multiply_add};
+
+/// Some columns of a matrix of rows, such as one head's keys.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub rows: &'a [f32],
+    /// Columns of the whole matrix.
+    pub width: usize,
+    pub first: usize,
+    pub count: usize,
+}
+
+/// `scores[row] = sum over columns v of rows[row][v] * query[v]`.
+pub(super) struct Score<'a> {
+    pub scores: &'a mut [Lane],
+    pub keys: Columns<'a>,
+    pub query: &'a [Lane],
+}
+
+impl Loop for Score<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Columns { rows, width, first, count } = self.keys;
+        let query = self.query.as_chunks::<2>().0;
+        for (score, row) in self.scores.iter_mut().zip(rows.chunks_exact(width)) {
+            // Two sums, so that one multiplication need not wait for the other; a head's size is even.
+            let [mut even, mut odd] = [[0.0; 8]; 2];
+            for (values, query) in row[first..first + count].as_chunks::<2>().0.iter().zip(query) {
+                multiply_add(&mut even, values[0], &query[0]);
+                multiply_add(&mut odd, values[1], &query[1]);
+            }
+            for lane in 0..8 {
+                score[lane] = even[lane] + odd[lane];
+            }
+        }
+    }
+}
+
+/// Turns scores into shares that are not yet divided by their sum; gives the sum, and the largest score, of each query.
+pub(super) struct Softmax<'a> {
+    pub scores: &'a mut [Lane],
+    pub sums: &'a mut Lane,
+    pub largest: &'a mut Lane,
+}
+
+impl Loop for Softmax<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let mut largest = [f32::MIN; 8];
+        for score in self.scores.iter() {
+            for lane in 0..8 {
+                largest[lane] = if score[lane] > largest[lane] { score[lane] } else { largest[lane] };
+            }
+        }
+        let mut sums = [0.0; 8];
+        for score in self.scores.iter_mut() {
+            for lane in 0..8 {
+                score[lane] = exp(score[lane] - largest[lane]);
+                sums[lane] += score[lane];
+            }
+        }
+        (*self.sums, *self.largest) = (sums, largest);
+    }
+}
+
+/// Turns scores into shares, and the gradient of shares into that of scores.
+pub(super) struct SoftmaxBackward<'a> {
+    pub scores: &'a mut [Lane],
+    pub gradients: &'a mut [Lane],
+    pub log_sums: Lane,
+    /// The sum over keys of each query's shares times their gradients.
+    pub along: Lane,
+}
+
+impl Loop for SoftmaxBackward<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (score, gradient) in self.scores.iter_mut().zip(self.gradients) {
+            // Copies: the compiler cannot know that the two slices do not overlap.
+            let (mut share, mut of_score) = (*score, *gradient);
+            for lane in 0..8 {
+                share[lane] = exp(share[lane] - self.log_sums[lane]);
+            }
+            for lane in 0..8 {
+                of_score[lane] = share[lane] * (of_score[lane] - self.along[lane]);
+            }
+            (*score, *gradient) = (share, of_score);
+        }
+    }
+}
+
+/// `out[v] = sum over rows of shares[row] * rows[row][v]`.
+pub(super) struct Mix<'a> {
+    pub out: &'a mut [Lane],
+    pub shares: &'a [Lane],
+    pub values: Columns<'a>,
+}
+
+impl Loop for Mix<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Columns { rows, width, first, count } = self.values;
+        for from in (0..count).step_by(4) {
+            let out = &mut self.out[from..count.min(from + 4)];
+            let mut sums = [[0.0; 8]; 4];
+            if out.len() == 4 {
+                for (share, row) in self.shares.iter().zip(rows.chunks_exact(width)) {
+                    let values = &row[first + from..first + from + 4];
+                    multiply_add(&mut sums[0], values[0], share);
+                    multiply_add(&mut sums[1], values[1], share);
+                    multiply_add(&mut sums[2], values[2], share);
+                    multiply_add(&mut sums[3], values[3], share);
+                }
+            } else {
+                for (share, row) in self.shares.iter().zip(rows.chunks_exact(width)) {
+                    multiply_add(&mut sums[0], row[first + from], share);
+                    multiply_add(&mut sums[1], row[first + from + 1], share);
+                }
+            }
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
+        }
+    }
+}
+
+/// `out[row] += sum over places r of factors[row][r] * rows[r]`. A row of `out` and of `rows`, of which there are eight,
+/// has `rows.len() / 8` lanes.
+pub(super) struct Spread<'a> {
+    pub out: &'a mut [Lane],
+    pub factors: &'a [Lane],
+    pub rows: &'a [Lane],
+}
+
+impl Loop for Spread<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let width = self.rows.len() / 8;
+        for number in 0..width {
+            let mut rows = [[0.0; 8]; 8];
+            rows.iter_mut().zip(self.rows[number..].iter().step_by(width)).for_each(|(to, from)| *to = *from);
+            for (out, factors) in self.out[number..].iter_mut().step_by(width).zip(self.factors) {
+                let mut sum = *out;
+                multiply_add(&mut sum, factors[0], &rows[0]);
+                multiply_add(&mut sum, factors[1], &rows[1]);
+                multiply_add(&mut sum, factors[2], &rows[2]);
+                multiply_add(&mut sum, factors[3], &rows[3]);
+                multiply_add(&mut sum, factors[4], &rows[4]);
+                multiply_add(&mut sum, factors[5], &rows[5]);
+                multiply_add(&mut sum, factors[6], &rows[6]);
+                multiply_add(&mut sum, factors[7], &rows[7]);
+                *out = sum;
+            }
+        }
+    }
+}
