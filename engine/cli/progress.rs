@@ -106,7 +106,10 @@ impl Teller {
 
 fn line(row: &RoundRow, rounds: u32) -> String {
     if row.round == 0 {
-        return format!("before training: validation loss {}", loss(row.eval_loss));
+        return match row.eval_loss {
+            Some(_) => format!("before training: validation loss {}", loss(row.eval_loss)),
+            None => "training starts".into(),
+        };
     }
     let width = rounds.to_string().len();
     format!(

@@ -106,11 +106,8 @@ fn resumed(arguments: &Run) -> Result<Start, Failure> {
         return Err(Failure::usage(format!("{} holds no run to resume: it has no config.toml", run_dir.display())));
     }
     let (loaded, path) = stored(&run_dir, &arguments.sources)?;
-    let text = if arguments.sources.set.is_empty() {
-        std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, error))?
-    } else {
-        loaded.to_toml()
-    };
+    let before = std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, error))?;
+    let text = keep_origins(&loaded.to_toml(), &before, &path);
     Ok(start(&loaded, text, run_dir, true))
 }
 
@@ -122,6 +119,18 @@ pub fn stored(run_dir: &Path, sources: &Sources) -> Result<(Loaded, PathBuf), Fa
     files.extend(sources.config.iter().cloned());
     let loaded = Layers { files, profile: sources.profile.clone(), environment: Vec::new(), overrides }.load()?;
     Ok((loaded, path))
+}
+
+/// The config as text, where what still comes from the run's own config keeps the line, and so the origin, that it has there.
+fn keep_origins(now: &str, before: &str, path: &Path) -> String {
+    let own = format!("  # {}, line ", path.display());
+    let old: Vec<&str> = before.lines().collect();
+    let kept = now.lines().map(|line| {
+        let number = line.rsplit_once(&own).and_then(|(_, number)| number.parse::<usize>().ok());
+        let line = number.and_then(|number| old.get(number.checked_sub(1)?)).copied().unwrap_or(line);
+        format!("{line}\n")
+    });
+    kept.collect()
 }
 
 fn start(loaded: &Loaded, effective_toml: String, run_dir: PathBuf, resume: bool) -> Start {
@@ -186,11 +195,20 @@ mod tests {
         let start = fresh(&arguments(false)).map_err(|failure| failure.error).unwrap();
         assert_eq!(start.run_dir, dir.path());
         assert!(start.effective_toml.contains("# --out"));
-        std::fs::write(dir.path().join("config.toml"), start.effective_toml).unwrap();
+        std::fs::write(dir.path().join("config.toml"), &start.effective_toml).unwrap();
         let failure = fresh(&arguments(false)).map(|_| ()).unwrap_err();
         assert!(failure.code == 2 && failure.error.to_string().contains("--resume"));
         let again = resumed(&arguments(true)).map_err(|failure| failure.error).unwrap();
         assert_eq!(again.config, start.config);
-        assert!(again.resume && again.effective_toml.contains("# --out"));
+        assert!(again.resume);
+        assert_eq!(again.effective_toml, start.effective_toml);
+        let mut longer = arguments(true);
+        longer.sources.set = vec!["run.rounds=40".into()];
+        let longer = resumed(&longer).map_err(|failure| failure.error).unwrap();
+        assert_eq!(longer.config.run.rounds, 40);
+        assert_eq!(
+            longer.effective_toml,
+            start.effective_toml.replace("rounds = 30  # default", "rounds = 40  # --set")
+        );
     }
 }

@@ -66,7 +66,7 @@ fn plots(page: &mut String, runs: &[Run]) {
         guide,
     };
     let guide = compare::target(runs).map(|(run, loss)| (loss, format!("final loss of {}: {loss:.3}", run.name)));
-    let rounds = Axis { name: "round".into(), unit: Unit::Number, scale: Scale::Linear };
+    let rounds = Axis { name: "round".into(), unit: Unit::Count, scale: Scale::Linear };
     let scale = byte_scale(runs);
     let sent = Axis { name: "bytes on the wire, both ways, so far".into(), unit: Unit::Bytes, scale };
     let figures = [

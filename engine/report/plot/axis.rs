@@ -7,6 +7,8 @@ use super::super::format::tick_bytes;
 pub enum Unit {
     /// Plain numbers.
     Number,
+    /// Whole numbers: no ticks between them.
+    Count,
     /// Bytes, labelled in kB, MB, ...
     Bytes,
 }
@@ -93,7 +95,7 @@ impl Range {
     /// Round values inside the limits with their labels.
     pub fn ticks(&self) -> Vec<(f64, String)> {
         let values = match self.scale {
-            Scale::Linear => linear(self.low, self.high),
+            Scale::Linear => linear(self.low, self.high, if self.unit == Unit::Count { 1.0 } else { 0.0 }),
             Scale::Log => log(self.low, self.high),
         };
         let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
@@ -101,17 +103,19 @@ impl Range {
         let label = |value: f64| match self.unit {
             Unit::Bytes => tick_bytes(value),
             Unit::Number => format!("{value:.decimals$}"),
+            Unit::Count => format!("{value:.0}"),
         };
         values.into_iter().map(|value| (value, label(value))).collect()
     }
 }
 
-fn linear(low: f64, high: f64) -> Vec<f64> {
+/// Round values at least `least` apart.
+fn linear(low: f64, high: f64, least: f64) -> Vec<f64> {
     let span = high - low;
     let power = 10f64.powf(span.log10().floor());
     // The widest round step that gives at least four gaps.
     let steps = [5.0, 2.0, 1.0, 0.5, 0.2].map(|factor| factor * power);
-    let step = steps.into_iter().find(|step| span / step >= 4.0).unwrap_or(span);
+    let step = steps.into_iter().find(|step| span / step >= 4.0).unwrap_or(span).max(least);
     let first = (low / step).ceil() as i64;
     (first..).map(|n| n as f64 * step).take_while(|value| *value <= high).take(20).collect()
 }
@@ -135,11 +139,12 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside_the_limits() {
-        assert_eq!(linear(0.0, 30.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]);
-        assert_eq!(linear(2.81, 4.4).len(), 8);
+        assert_eq!(linear(0.0, 30.0, 1.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]);
+        assert_eq!(linear(2.81, 4.4, 0.0).len(), 8);
+        assert_eq!(linear(0.0, 2.0, 1.0), [0.0, 1.0, 2.0]);
         assert_eq!(log(5.0, 7.0).first(), Some(&1e5));
         assert!(log(5.3, 5.5).len() <= 2);
-        let axis = Axis { name: "round".into(), unit: Unit::Number, scale: Scale::Linear };
+        let axis = Axis { name: "round".into(), unit: Unit::Count, scale: Scale::Linear };
         let range = axis.range(&[0.0, 30.0], 0.0, 100.0);
         assert_eq!(range.place(0.0), 0.0);
         assert!(range.place(30.0) < 100.0);
