@@ -22,7 +22,7 @@ use crate::journal::{JournalRef, JournalWriter};
 use crate::link::Link;
 use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
 use crate::server::{Finished, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
-use crate::trainer::Trainers;
+use crate::trainer::{TrainerKind, Trainers};
 
 /// How the run reaches its root.
 pub(super) type FederationRef = ActorRef<FederationMsg>;
@@ -200,8 +200,13 @@ impl FederationState {
             seed: plan.config.run.seed,
         };
         let events = myself.clone();
+        let mut config = plan.config.server.clone();
+        if plan.config.client.trainer == TrainerKind::Noop {
+            // A made-up adapter has no loss worth the time.
+            config.eval_every = 0;
+        }
         let server = ServerArgs {
-            config: plan.config.server.clone(),
+            config,
             rounds: plan.config.run.rounds,
             seed: plan.config.run.seed,
             window: 4 * plan.threads,

@@ -102,6 +102,7 @@ pub(super) struct Said {
     pub loss: f64,
     pub examples: u64,
     pub steps: u32,
+    pub tokens: u64,
     pub bytes_up: u64,
     pub seconds: f64,
 }

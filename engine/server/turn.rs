@@ -87,8 +87,9 @@ impl ServerState {
         };
         self.args.link.up(&split);
         self.ledger.count_up(split);
-        let ClientUpdate { frame, examples, loss, steps, seconds, .. } = update;
-        open.answers[position as usize] = Some(Said { loss, examples, steps, bytes_up: frame.len() as u64, seconds });
+        let ClientUpdate { frame, examples, loss, steps, tokens, seconds } = update;
+        open.answers[position as usize] =
+            Some(Said { loss, examples, steps, tokens, bytes_up: frame.len() as u64, seconds });
         let offer = Offer { client, examples, loss, frame };
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
         tokio::spawn(async move {
@@ -153,7 +154,8 @@ impl ServerState {
             None => ("completed", None),
             Some((outcome, reason)) => (*outcome, Some(reason.clone())),
         };
-        if let (None, Some(said)) = (&dropped, said) {
+        // A no-op trainer predicts nothing, so it has no loss.
+        if let (None, Some(said)) = (&dropped, said.filter(|said| said.tokens > 0)) {
             open.losses.push((position, said.loss));
         }
         let row = serde_json::json!({
@@ -249,7 +251,7 @@ impl ServerState {
             cohort: open.map_or(0, |open| open.machine.asked()),
             completed: accepted,
             dropped: open.map_or(0, |open| open.machine.dropped()),
-            train_loss: open.filter(|_| accepted > 0).map(mean_loss),
+            train_loss: open.and_then(mean_loss),
             eval_loss: None,
             eval_metric: None,
             eval_loss_dense_copy: None,
@@ -358,7 +360,8 @@ impl ServerState {
     }
 }
 
-/// Mean training loss of the accepted updates, summed in cohort order.
-fn mean_loss(open: &Open) -> f64 {
-    open.losses.iter().map(|(_, loss)| loss).sum::<f64>() / open.losses.len() as f64
+/// Mean training loss of the accepted updates that have one, summed in cohort order.
+fn mean_loss(open: &Open) -> Option<f64> {
+    let sum: f64 = open.losses.iter().map(|(_, loss)| loss).sum();
+    (!open.losses.is_empty()).then(|| sum / open.losses.len() as f64)
 }
