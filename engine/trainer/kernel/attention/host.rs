@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::Heads;
-use super::lanes::{Columns, Mix, Score, Softmax, SoftmaxBackward, Spread};
+use super::lanes::{Head, Mix, Score, Softmax, SoftmaxBackward, Spread};
 use crate::trainer::kernel::simd::{Lane, run};
 
 const ZERO: Lane = [0.0; 8];
@@ -16,12 +16,16 @@ pub(super) fn forward(heads: Heads, lengths: &[usize], qkv: &[f32], output: &mut
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
     let mut shares = vec![ZERO; longest(lengths)];
+    let [mut keys, mut values] = [(); 2].map(|()| Vec::with_capacity(longest(lengths) * size));
     let mut log_sums = Vec::new();
     for Range { start, end } in sequences(lengths) {
         let length = end - start;
         let (rows, outputs) = (&qkv[start * columns..end * columns], &mut output[start * width..end * width]);
         for head in 0..heads.query {
-            let [keys, values] = heads.serving(head).map(|first| Columns { rows, width: columns, first, count: size });
+            for (copy, first) in [&mut keys, &mut values].into_iter().zip(heads.serving(head)) {
+                copy_columns(copy, rows, columns, first, size);
+            }
+            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             for block in blocks(length) {
                 gather(&mut query, rows, columns, head * size, block.clone());
                 let shares = &mut shares[..block.end];
@@ -58,6 +62,7 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
     let [mut query_rows, mut gradient_rows] = [(); 2].map(|()| vec![ZERO; 8 * lanes]);
     let [mut shares, mut of_scores] = [(); 2].map(|()| vec![ZERO; longest(lengths)]);
     let [mut of_keys, mut of_values] = [(); 2].map(|()| vec![ZERO; longest(lengths) * lanes]);
+    let [mut keys, mut values] = [(); 2].map(|()| Vec::with_capacity(longest(lengths) * size));
     let mut log_sums = past.log_sums.iter();
     for Range { start, end } in sequences(lengths) {
         let length = end - start;
@@ -65,7 +70,9 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
         let [outputs, gradients] = [past.output, past.gradient].map(|values| &values[start * width..end * width]);
         for head in 0..heads.query {
             let [key, value] = heads.serving(head);
-            let [keys, values] = [key, value].map(|first| Columns { rows, width: columns, first, count: size });
+            copy_columns(&mut keys, rows, columns, key, size);
+            copy_columns(&mut values, rows, columns, value, size);
+            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             of_keys.fill(ZERO);
             of_values.fill(ZERO);
             for (block, log_sums) in blocks(length).zip(&mut log_sums) {
@@ -119,6 +126,12 @@ fn longest(lengths: &[usize]) -> usize {
 /// Eight positions at a time; the last block may have fewer.
 fn blocks(length: usize) -> impl Iterator<Item = Range<usize>> {
     (0..length).step_by(8).map(move |start| start..length.min(start + 8))
+}
+
+/// Puts some columns of rows in place of what `copy` holds.
+fn copy_columns(copy: &mut Vec<f32>, rows: &[f32], columns: usize, first: usize, count: usize) {
+    copy.clear();
+    rows.chunks_exact(columns).for_each(|row| copy.extend_from_slice(&row[first..first + count]));
 }
 
 /// `lanes[value][r] = rows[block.start + r][first + value]`; lanes beyond the block are zero.
