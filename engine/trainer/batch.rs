@@ -1,4 +1,4 @@
-//! Batches: sequences in, padded token ids out, with the rows that predict a token that counts.
+//! Batches: sequences in, token ids one after the other out, with the rows that predict a token that counts.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
@@ -6,13 +6,13 @@ use rand_core::Rng;
 use super::TrainerError;
 use crate::data::Sequence;
 
-/// Sequences padded on the right to the longest of them.
+/// Sequences one after the other, padded on the right to the longest of them where the device needs equal lengths.
 #[derive(Debug, PartialEq)]
 pub(super) struct Batch {
-    /// `[sequences * length]`; 0 where padded.
+    /// `[sum of lengths]`; 0 where padded.
     pub tokens: Vec<i64>,
-    /// Tokens a sequence.
-    pub length: usize,
+    /// Tokens of each sequence, padding included.
+    pub lengths: Vec<usize>,
     /// Rows whose prediction counts, ascending.
     pub rows: Vec<i64>,
     /// What each of `rows` is to predict.
@@ -21,16 +21,17 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The tokens of each sequence but the last predict the next one, from `loss_from` on.
-    pub fn new(sequences: &[&Sequence]) -> Self {
+    pub fn new(sequences: &[&Sequence], padded: bool) -> Self {
         let inputs = |sequence: &Sequence| sequence.tokens.len().saturating_sub(1);
-        let length = sequences.iter().map(|sequence| inputs(sequence)).max().unwrap_or(0);
-        let mut batch = Self { tokens: Vec::new(), length, rows: Vec::new(), targets: Vec::new() };
-        for (number, sequence) in sequences.iter().enumerate() {
-            let count = inputs(sequence);
+        let longest = sequences.iter().map(|sequence| inputs(sequence)).max().unwrap_or(0);
+        let mut batch = Self { tokens: Vec::new(), lengths: Vec::new(), rows: Vec::new(), targets: Vec::new() };
+        for sequence in sequences {
+            let (first, count) = (batch.tokens.len(), inputs(sequence));
+            batch.lengths.push(if padded { longest } else { count });
             batch.tokens.extend(sequence.tokens[..count].iter().map(|token| i64::from(*token)));
-            batch.tokens.resize((number + 1) * length, 0);
+            batch.tokens.resize(batch.lengths.iter().sum(), 0);
             for at in sequence.loss_from.max(1)..sequence.tokens.len() {
-                batch.rows.push((number * length + at - 1) as i64);
+                batch.rows.push((first + at - 1) as i64);
                 batch.targets.push(sequence.tokens[at]);
             }
         }
@@ -87,10 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn short_sequences_are_padded_and_only_what_counts_is_predicted() {
-        let batch = Batch::new(&[&sequence(&[5, 6, 7, 8], 2), &sequence(&[9, 4], 0)]);
-        assert_eq!((batch.length, batch.tokens), (3, vec![5, 6, 7, 9, 0, 0]));
-        assert_eq!((batch.rows, batch.targets), (vec![1, 2, 3], vec![7, 8, 4]));
+    fn short_sequences_are_padded_where_asked_and_only_what_counts_is_predicted() {
+        let sequences = [&sequence(&[9, 4], 0), &sequence(&[5, 6, 7, 8], 2)];
+        let padded = Batch::new(&sequences, true);
+        assert_eq!((padded.lengths, padded.tokens), (vec![3, 3], vec![9, 0, 0, 5, 6, 7]));
+        assert_eq!((padded.rows, padded.targets), (vec![0, 4, 5], vec![4, 7, 8]));
+        let packed = Batch::new(&sequences, false);
+        assert_eq!((packed.lengths, packed.tokens), (vec![1, 3], vec![9, 5, 6, 7]));
+        assert_eq!((packed.rows, packed.targets), (vec![0, 2, 3], vec![4, 7, 8]));
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub(super) struct Pass<'a> {
     pub rotary: &'a Rotary,
     pub heads: Heads,
     pub place: &'a Place,
-    /// Tokens a sequence, padding included.
-    pub length: usize,
+    /// Tokens of each sequence, padding included.
+    pub lengths: &'a [usize],
 }
 
 /// What a block keeps for its backward pass.
@@ -111,8 +111,8 @@ impl Block {
             self.projections[number].forward(input, pairs[number].as_ref(), mask)
         };
         let (qkv, kept_qkv) = project(0, self.norms[0].forward(&x));
-        let qkv = pass.rotary.forward(qkv, pass.length);
-        let (attended, attention) = Attention::forward(qkv, pass.heads, pass.length, pass.place);
+        let qkv = pass.rotary.forward(qkv, pass.lengths);
+        let (attended, attention) = Attention::forward(qkv, pass.heads, pass.lengths, pass.place);
         let (attended, kept_out) = project(1, attended);
         let middle = x.clone() + attended;
         let (gate_up, kept_gate_up) = project(2, self.norms[1].forward(&middle));
@@ -147,7 +147,7 @@ impl Block {
         let gradient = self.norms[1].backward(&kept.middle, of_normed, gradient);
         let of_out = of_pairs(1, kept_out, &gradient);
         let of_attended = back(1, kept_out, &gradient);
-        let of_qkv = pass.rotary.backward(kept.attention.backward(of_attended, pass.place), pass.length);
+        let of_qkv = pass.rotary.backward(kept.attention.backward(of_attended, pass.lengths, pass.place), pass.lengths);
         let of_pairs_qkv = of_pairs(0, kept_qkv, &of_qkv);
         let gradient = match need_input {
             true => self.norms[0].backward(&kept.input, back(0, kept_qkv, &of_qkv), gradient),

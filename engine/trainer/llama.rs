@@ -63,14 +63,14 @@ impl Llama {
 
     /// The sum of the losses of a batch in nats.
     pub fn loss(&self, batch: &Batch, pairs: &[BlockPairs]) -> f64 {
-        let hidden = self.hidden(&batch.tokens, batch.length, pairs);
+        let hidden = self.hidden(&batch.tokens, &batch.lengths, pairs);
         let logits = self.head(&hidden.select(0, self.indices(&batch.rows)));
         cross_entropy(logits, &batch.targets, &self.place).0
     }
 
-    /// Logits `[rows, vocabulary]` of every position of sequences of `length` tokens each.
-    pub fn logits(&self, tokens: &[i64], length: usize, pairs: &[BlockPairs]) -> Tensor<2> {
-        self.head(&self.hidden(tokens, length, pairs))
+    /// Logits `[tokens, vocabulary]` of every position of one sequence.
+    pub fn logits(&self, tokens: &[i64], pairs: &[BlockPairs]) -> Tensor<2> {
+        self.head(&self.hidden(tokens, &[tokens.len()], pairs))
     }
 
     /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat.
@@ -82,7 +82,7 @@ impl Llama {
         mut dropout: Option<&mut Dropout>,
         gradient: &mut [f32],
     ) -> Result<f64, TrainerError> {
-        let pass = self.pass(batch.length);
+        let pass = self.pass(&batch.lengths);
         let mut x = self.embed(&batch.tokens);
         let mut kept: Vec<BlockKept> = Vec::with_capacity(self.blocks.len());
         for (block, pairs) in self.blocks.iter().zip(pairs) {
@@ -114,14 +114,14 @@ impl Llama {
         self.embedding.to_data().try_into_vec().unwrap()
     }
 
-    fn hidden(&self, tokens: &[i64], length: usize, pairs: &[BlockPairs]) -> Tensor<2> {
-        let pass = self.pass(length);
+    fn hidden(&self, tokens: &[i64], lengths: &[usize], pairs: &[BlockPairs]) -> Tensor<2> {
+        let pass = self.pass(lengths);
         let blocks = self.blocks.iter().zip(pairs);
         blocks.fold(self.embed(tokens), |x, (block, pairs)| block.forward(x, pairs, &pass, None).0)
     }
 
-    fn pass(&self, length: usize) -> Pass<'_> {
-        Pass { rotary: &self.rotary, heads: block::heads(&self.config), place: &self.place, length }
+    fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
+        Pass { rotary: &self.rotary, heads: block::heads(&self.config), place: &self.place, lengths }
     }
 
     fn embed(&self, tokens: &[i64]) -> Tensor<2> {

@@ -118,6 +118,7 @@ impl Trainer {
         let mut weights = self.check_values(start)?.to_vec();
         let mut gradient = vec![0.0; weights.len()];
         let mut optimizer = Optimizer::new(local, weights.len());
+        let llama = &self.model.llama;
         let (mut loss_sum, mut tokens) = (0.0, 0);
         let mut left: Vec<usize> = Vec::new();
         for step in 0..steps {
@@ -128,8 +129,7 @@ impl Trainer {
                 left = shuffled(shard.len(), &mut order);
             }
             let chosen = left.drain(..local.batch.min(left.len()));
-            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>());
-            let llama = &self.model.llama;
+            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>(), !llama.place.host);
             let pairs = llama.pairs(&self.plan, &weights);
             let loss = llama.loss_and_gradient(&batch, &self.plan, &pairs, dropout.as_mut(), &mut gradient)?;
             if !loss.is_finite() {
@@ -165,7 +165,7 @@ impl Trainer {
             if cancel.load(Ordering::Relaxed) {
                 return Err(TrainerError::Cancelled { step: step as u32 });
             }
-            let batch = Batch::new(sequences);
+            let batch = Batch::new(sequences, !self.model.llama.place.host);
             let loss = self.model.llama.loss(&batch, &pairs);
             if !loss.is_finite() {
                 return Err(TrainerError::NotFinite { what: "the evaluation loss", step: step as u32, value: loss });
@@ -186,7 +186,7 @@ impl Trainer {
             Some(weights) => self.model.llama.pairs(&self.plan, self.check_values(weights)?),
             None => self.plan.iter().map(|_| BlockPairs::default()).collect(),
         };
-        llama::values(self.model.llama.logits(&tokens, tokens.len(), &pairs))
+        llama::values(self.model.llama.logits(&tokens, &pairs))
     }
 
     /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token.

@@ -83,13 +83,13 @@ fn an_adapter_whose_b_is_zero_is_the_base_model() {
 }
 
 #[test]
-fn a_padded_batch_has_the_loss_of_its_sequences_alone() {
+fn a_batch_has_the_loss_of_its_sequences_alone() {
     let (trainer, sequences) = (trainer(&LoraConfig::default()), sequences());
     let weights = anywhere(&trainer);
     let (together, alone) = (loss(&trainer, &weights, &sequences, 5), loss(&trainer, &weights, &sequences, 1));
     assert_eq!(together.tokens, alone.tokens);
     assert_eq!(together.tokens, sequences.iter().map(|sequence| sequence.tokens.len() as u64 - 1).sum::<u64>());
-    assert!((together.loss_sum - alone.loss_sum).abs() < 1e-4 * alone.loss_sum, "{together:?} {alone:?}");
+    assert!((together.loss_sum - alone.loss_sum).abs() < 1e-5 * alone.loss_sum, "{together:?} {alone:?}");
 }
 
 #[test]
@@ -149,8 +149,9 @@ fn tensor_operations_give_what_slices_give() {
     let (_, plan) = lora::plan(&MODEL.llama.config, &LoraConfig::default(), 1).unwrap();
     let (trainer, sequences) = (trainer(&LoraConfig::default()), sequences());
     let weights = anywhere(&trainer);
-    let batch = batch::Batch::new(&sequences.iter().collect::<Vec<_>>());
+    let sequences: Vec<_> = sequences.iter().collect();
     let run = |llama: &llama::Llama| {
+        let batch = batch::Batch::new(&sequences, !llama.place.host);
         let mut gradient = vec![0.0; weights.len()];
         let pairs = llama.pairs(&plan, &weights);
         let loss = llama.loss_and_gradient(&batch, &plan, &pairs, None, &mut gradient).unwrap();

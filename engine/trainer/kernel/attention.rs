@@ -1,5 +1,6 @@
-//! Causal grouped-query attention (Ainslie et al. 2023), forward and backward. Sequences of a batch are padded on the
-//! right, so that no real position ever sees a padded one: the causal mask is all that is needed.
+//! Causal grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a
+//! batch lie one after the other; in main memory each has its own length, elsewhere all have the same, padded on the right.
+//! No real position ever sees a padded one, so that the causal mask is all that is needed.
 
 mod host;
 mod lanes;
@@ -34,7 +35,6 @@ impl Heads {
 /// One attention over a batch, and what it keeps for its backward pass.
 pub(crate) struct Attention {
     heads: Heads,
-    length: usize,
     kept: Kept,
 }
 
@@ -47,17 +47,17 @@ enum Kept {
 }
 
 impl Attention {
-    /// `qkv`: `[batch * length, columns]`, rotated, queries scaled. Returns the heads' outputs
-    /// `[batch * length, query * size]` too.
-    pub fn forward(qkv: Tensor<2>, heads: Heads, length: usize, place: &Place) -> (Tensor<2>, Self) {
+    /// `qkv`: `[sum of lengths, columns]`, rotated, queries scaled. Returns the heads' outputs, `[sum of lengths,
+    /// query * size]`, too.
+    pub fn forward(qkv: Tensor<2>, heads: Heads, lengths: &[usize], place: &Place) -> (Tensor<2>, Self) {
         let rows = qkv.dims()[0];
         if place.host {
             let mut output = vec![0.0; rows * heads.query * heads.size];
-            let log_sums = read(&qkv, |qkv| host::forward(heads, length, qkv, &mut output));
+            let log_sums = read(&qkv, |qkv| host::forward(heads, lengths, qkv, &mut output));
             let output = place.tensor(output, [rows, heads.query * heads.size]);
-            return (output.clone(), Self { heads, length, kept: Kept::Host { qkv, output, log_sums } });
+            return (output.clone(), Self { heads, kept: Kept::Host { qkv, output, log_sums } });
         }
-        let (batch, group) = (rows / length, heads.query / heads.key_value);
+        let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let view = |from: usize, group: usize| {
             let columns = from * heads.size..(from + heads.key_value * group) * heads.size;
             let part = qkv.clone().slice([0..rows, columns]);
@@ -71,19 +71,19 @@ impl Attention {
         let shares = activation::softmax(scores, 4);
         let output = shares.clone().matmul(value.clone());
         let joined = output.clone().permute([0, 3, 1, 2, 4]).reshape([rows, heads.query * heads.size]);
-        (joined, Self { heads, length, kept: Kept::Device { query, key, value, shares, output } })
+        (joined, Self { heads, kept: Kept::Device { query, key, value, shares, output } })
     }
 
     /// The gradient of `qkv`, given that of the outputs.
-    pub fn backward(self, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
-        let (heads, length, rows) = (self.heads, self.length, gradient.dims()[0]);
+    pub fn backward(self, gradient: Tensor<2>, lengths: &[usize], place: &Place) -> Tensor<2> {
+        let (heads, rows) = (self.heads, gradient.dims()[0]);
         let (query, key, value, shares, output) = match self.kept {
             Kept::Host { qkv, output, log_sums } => {
                 let of_qkv = place.tensor(vec![0.0; rows * heads.columns()], [rows, heads.columns()]);
                 let [qkv, output, gradient] = [&qkv, &output, &gradient].map(Tensor::to_data);
                 let past = host::Past {
                     heads,
-                    length,
+                    lengths,
                     qkv: slice(&qkv),
                     output: slice(&output),
                     log_sums: &log_sums,
@@ -93,7 +93,7 @@ impl Attention {
             }
             Kept::Device { query, key, value, shares, output } => (query, key, value, shares, output),
         };
-        let (batch, group) = (rows / length, heads.query / heads.key_value);
+        let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let gradient = gradient.reshape([batch, length, heads.key_value, group, heads.size]).permute([0, 2, 3, 1, 4]);
         let of_value = shares.clone().swap_dims(3, 4).matmul(gradient.clone()).sum_dim(2);
         // The sum over a row of shares * their gradient equals the sum over output * its gradient, which is shorter.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Place, edit, exp};
+use super::{Place, edit, exp, slice};
 
 /// One RMSNorm with its frozen weight.
 #[derive(Debug)]
@@ -43,10 +43,7 @@ impl RmsNorm {
     pub fn backward(&self, x: &Tensor<2>, gradient: Tensor<2>, skip: Tensor<2>) -> Tensor<2> {
         if self.host {
             let (x, gradient) = (x.to_data(), gradient.into_data());
-            let (Ok(x), Ok(gradient)) = (x.as_slice::<f32>(), gradient.as_slice::<f32>()) else {
-                unreachable!("tensors of this room are f32")
-            };
-            return edit(skip, |skip| self.backward_rows(x, gradient, skip));
+            return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
         }
         let inverse = self.inverse_rms(x);
         let unit = x.clone() * inverse.clone();

@@ -31,25 +31,25 @@ impl Rotary {
         rotary
     }
 
-    /// Turns the queries and keys of `[batch * length, (q + k + v) * head_size]` by their positions and scales the
+    /// Turns the queries and keys of `[sum of lengths, (q + k + v) * head_size]` by their positions and scales the
     /// queries; values stay.
-    pub fn forward(&self, qkv: Tensor<2>, length: usize) -> Tensor<2> {
-        self.turn(qkv, length, 1.0)
+    pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        self.turn(qkv, lengths, 1.0)
     }
 
     /// The gradient of the input, given that of the output.
-    pub fn backward(&self, gradient: Tensor<2>, length: usize) -> Tensor<2> {
-        self.turn(gradient, length, -1.0)
+    pub fn backward(&self, gradient: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
+        self.turn(gradient, lengths, -1.0)
     }
 
-    fn turn(&self, qkv: Tensor<2>, length: usize, direction: f32) -> Tensor<2> {
+    fn turn(&self, qkv: Tensor<2>, lengths: &[usize], direction: f32) -> Tensor<2> {
         let Some([cos, sin]) = &self.tables else {
             debug_assert!(self.host);
-            return edit(qkv, |rows| self.turn_rows(rows, length, direction));
+            return edit(qkv, |rows| self.turn_rows(rows, lengths, direction));
         };
         let [rows, columns] = qkv.dims();
         let (heads, size) = (self.heads.query + self.heads.key_value, self.heads.size);
-        let (batch, turned) = (rows / length, heads * size);
+        let (batch, length, turned) = (lengths.len(), rows / lengths.len(), heads * size);
         let x = qkv.clone().slice([0..rows, 0..turned]).reshape([batch, length, heads, size]);
         // Swapping the halves is a flip of an axis of length two.
         let swapped = x.clone().reshape([rows * heads, 2, size / 2]).flip([1]).reshape([batch, length, heads, size]);
@@ -59,11 +59,12 @@ impl Rotary {
         Tensor::cat(vec![x, qkv.slice([0..rows, turned..columns])], 1)
     }
 
-    fn turn_rows(&self, rows: &mut [f32], length: usize, direction: f32) {
+    fn turn_rows(&self, rows: &mut [f32], lengths: &[usize], direction: f32) {
         let (size, half) = (self.heads.size, self.heads.size / 2);
         let query_scale = self.heads.score_scale();
-        for (row, values) in rows.chunks_exact_mut(self.heads.columns()).enumerate() {
-            let at = row % length * half;
+        let positions = lengths.iter().flat_map(|length| 0..*length);
+        for (position, values) in positions.zip(rows.chunks_exact_mut(self.heads.columns())) {
+            let at = position * half;
             let (cos, sin) = (&self.cos[at..at + half], &self.sin[at..at + half]);
             let turned = self.heads.query + self.heads.key_value;
             for (head, values) in values.chunks_exact_mut(size).take(turned).enumerate() {

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Tensor, activation};
 
-use super::{Place, exp::sigmoid};
+use super::exp::sigmoid;
+use super::simd::{Loop, run};
+use super::{Place, edit, slice};
 
 /// `[rows, 2 * columns]` to `[rows, columns]`.
 pub(crate) fn swiglu(gate_up: &Tensor<2>, place: &Place) -> Tensor<2> {
@@ -12,16 +14,27 @@ pub(crate) fn swiglu(gate_up: &Tensor<2>, place: &Place) -> Tensor<2> {
         let gate = gate_up.clone().slice([0..rows, 0..columns]);
         return activation::silu(gate) * gate_up.clone().slice([0..rows, columns..width]);
     }
-    let data = gate_up.to_data();
-    let Ok(values) = data.as_slice::<f32>() else { unreachable!("tensors of this room are f32") };
     let mut out = vec![0.0; rows * columns];
-    for (row, out) in values.chunks_exact(width).zip(out.chunks_exact_mut(columns)) {
-        let (gate, up) = row.split_at(columns);
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate * sigmoid(*gate) * up;
+    run(Forward { gate_up: slice(&gate_up.to_data()), out: &mut out, columns });
+    place.tensor(out, [rows, columns])
+}
+
+struct Forward<'a> {
+    gate_up: &'a [f32],
+    out: &'a mut [f32],
+    columns: usize,
+}
+
+impl Loop for Forward<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for (row, out) in self.gate_up.chunks_exact(2 * self.columns).zip(self.out.chunks_exact_mut(self.columns)) {
+            let (gate, up) = row.split_at(self.columns);
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                *out = gate * sigmoid(*gate) * up;
+            }
         }
     }
-    place.tensor(out, [rows, columns])
 }
 
 /// The gradient of `gate_up`, given that of the output.
@@ -37,10 +50,21 @@ pub(crate) fn swiglu_backward(gate_up: Tensor<2>, gradient: Tensor<2>, place: &P
         return Tensor::cat(vec![gradient.clone() * up * slope, gradient * silu], 1);
     }
     let gradient = gradient.into_data();
-    let Ok(gradient) = gradient.as_slice::<f32>() else { unreachable!("tensors of this room are f32") };
-    super::edit(gate_up, |values| {
-        for (row, gradient) in values.chunks_exact_mut(width).zip(gradient.chunks_exact(columns)) {
-            let (gate, up) = row.split_at_mut(columns);
+    edit(gate_up, |gate_up| run(Backward { gate_up, gradient: slice(&gradient), columns }))
+}
+
+struct Backward<'a> {
+    gate_up: &'a mut [f32],
+    gradient: &'a [f32],
+    columns: usize,
+}
+
+impl Loop for Backward<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let rows = self.gate_up.chunks_exact_mut(2 * self.columns).zip(self.gradient.chunks_exact(self.columns));
+        for (row, gradient) in rows {
+            let (gate, up) = row.split_at_mut(self.columns);
             for ((gate, up), gradient) in gate.iter_mut().zip(up).zip(gradient) {
                 let sigmoid = sigmoid(*gate);
                 let silu = *gate * sigmoid;
@@ -48,5 +72,5 @@ pub(crate) fn swiglu_backward(gate_up: Tensor<2>, gradient: Tensor<2>, place: &P
                 *up = gradient * silu;
             }
         }
-    })
+    }
 }

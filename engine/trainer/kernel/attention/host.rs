@@ -5,21 +5,27 @@
 use std::ops::Range;
 
 use super::Heads;
-use super::lanes::{Columns, Mix, Score, Softmax, SoftmaxBackward, Spread};
+use super::lanes::{Head, Mix, Score, Softmax, SoftmaxBackward, Spread};
 use crate::trainer::kernel::simd::{Lane, run};
 
 const ZERO: Lane = [0.0; 8];
 
-/// Attention of `qkv`, `[batch * length, columns]` rotated rows, into `output`, `[batch * length, query heads * size]`.
-/// Returns the logarithm of each softmax's denominator, `[batch, query heads, length / 8 rounded up]`.
-pub(super) fn forward(heads: Heads, length: usize, qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
+/// Attention of `qkv`, `[rows, columns]`, rotated, into `output`, `[rows, query heads * size]`. Returns the logarithm of each
+/// softmax's denominator: for each sequence and query head, the sequence's length / 8 rounded up.
+pub(super) fn forward(heads: Heads, lengths: &[usize], qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
-    let mut shares = vec![ZERO; length];
-    let mut log_sums = Vec::with_capacity(qkv.len() / columns / length * heads.query * length.div_ceil(8));
-    for (rows, outputs) in qkv.chunks_exact(length * columns).zip(output.chunks_exact_mut(length * width)) {
+    let mut shares = vec![ZERO; longest(lengths)];
+    let [mut keys, mut values] = [(); 2].map(|()| Vec::with_capacity(longest(lengths) * size));
+    let mut log_sums = Vec::new();
+    for Range { start, end } in sequences(lengths) {
+        let length = end - start;
+        let (rows, outputs) = (&qkv[start * columns..end * columns], &mut output[start * width..end * width]);
         for head in 0..heads.query {
-            let [keys, values] = heads.serving(head).map(|first| Columns { rows, width: columns, first, count: size });
+            for (copy, first) in [&mut keys, &mut values].into_iter().zip(heads.serving(head)) {
+                copy_columns(copy, rows, columns, first, size);
+            }
+            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             for block in blocks(length) {
                 gather(&mut query, rows, columns, head * size, block.clone());
                 let shares = &mut shares[..block.end];
@@ -40,7 +46,7 @@ pub(super) fn forward(heads: Heads, length: usize, qkv: &[f32], output: &mut [f3
 /// What [`forward`] read and gave, and the gradient of its output.
 pub(super) struct Past<'a> {
     pub heads: Heads,
-    pub length: usize,
+    pub lengths: &'a [usize],
     pub qkv: &'a [f32],
     pub output: &'a [f32],
     pub log_sums: &'a [Lane],
@@ -49,20 +55,24 @@ pub(super) struct Past<'a> {
 
 /// Writes the gradient of `qkv` to `of_qkv`, which is zero at first.
 pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
-    let Past { heads, length, .. } = past;
+    let Past { heads, lengths, .. } = past;
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let lanes = size.div_ceil(8);
     let [mut query, mut gradient, mut output, mut of_query] = [(); 4].map(|()| vec![ZERO; size]);
     let [mut query_rows, mut gradient_rows] = [(); 2].map(|()| vec![ZERO; 8 * lanes]);
-    let [mut shares, mut of_scores] = [(); 2].map(|()| vec![ZERO; length]);
-    let [mut of_keys, mut of_values] = [(); 2].map(|()| vec![ZERO; length * lanes]);
+    let [mut shares, mut of_scores] = [(); 2].map(|()| vec![ZERO; longest(lengths)]);
+    let [mut of_keys, mut of_values] = [(); 2].map(|()| vec![ZERO; longest(lengths) * lanes]);
+    let [mut keys, mut values] = [(); 2].map(|()| Vec::with_capacity(longest(lengths) * size));
     let mut log_sums = past.log_sums.iter();
-    let outputs = past.output.chunks_exact(length * width).zip(past.gradient.chunks_exact(length * width));
-    let rows = past.qkv.chunks_exact(length * columns).zip(of_qkv.chunks_exact_mut(length * columns));
-    for ((rows, of_rows), (outputs, gradients)) in rows.zip(outputs) {
+    for Range { start, end } in sequences(lengths) {
+        let length = end - start;
+        let (rows, of_rows) = (&past.qkv[start * columns..end * columns], &mut of_qkv[start * columns..end * columns]);
+        let [outputs, gradients] = [past.output, past.gradient].map(|values| &values[start * width..end * width]);
         for head in 0..heads.query {
             let [key, value] = heads.serving(head);
-            let [keys, values] = [key, value].map(|first| Columns { rows, width: columns, first, count: size });
+            copy_columns(&mut keys, rows, columns, key, size);
+            copy_columns(&mut values, rows, columns, value, size);
+            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             of_keys.fill(ZERO);
             of_values.fill(ZERO);
             for (block, log_sums) in blocks(length).zip(&mut log_sums) {
@@ -101,9 +111,27 @@ impl Heads {
     }
 }
 
+/// The rows of each sequence.
+fn sequences(lengths: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    lengths.iter().scan(0, |end, length| {
+        *end += length;
+        Some(*end - length..*end)
+    })
+}
+
+fn longest(lengths: &[usize]) -> usize {
+    lengths.iter().copied().max().unwrap_or(0)
+}
+
 /// Eight positions at a time; the last block may have fewer.
 fn blocks(length: usize) -> impl Iterator<Item = Range<usize>> {
     (0..length).step_by(8).map(move |start| start..length.min(start + 8))
+}
+
+/// Puts some columns of rows in place of what `copy` holds.
+fn copy_columns(copy: &mut Vec<f32>, rows: &[f32], columns: usize, first: usize, count: usize) {
+    copy.clear();
+    rows.chunks_exact(columns).for_each(|row| copy.extend_from_slice(&row[first..first + count]));
 }
 
 /// `lanes[value][r] = rows[block.start + r][first + value]`; lanes beyond the block are zero.

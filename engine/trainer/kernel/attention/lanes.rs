@@ -5,37 +5,53 @@
 use crate::trainer::kernel::exp::exp;
 use crate::trainer::kernel::simd::{Lane, Loop, multiply_add};
 
-/// Some columns of a matrix of rows, such as one head's keys.
+/// Keys or values of one head, `[rows, count]`. A copy of some columns of the batch: read in place, their rows would lie a
+/// power of two apart and push each other out of the cache.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a> {
+pub(super) struct Head<'a> {
     pub rows: &'a [f32],
-    /// Columns of the whole matrix.
-    pub width: usize,
-    pub first: usize,
     pub count: usize,
 }
 
-/// `scores[row] = sum over columns v of rows[row][v] * query[v]`.
+/// `scores[row] = sum over values v of rows[row][v] * query[v]`.
 pub(super) struct Score<'a> {
     pub scores: &'a mut [Lane],
-    pub keys: Columns<'a>,
+    pub keys: Head<'a>,
     pub query: &'a [Lane],
 }
 
 impl Loop for Score<'_> {
     #[inline(always)]
     fn run(self) {
-        let Columns { rows, width, first, count } = self.keys;
-        let query = self.query.as_chunks::<2>().0;
-        for (score, row) in self.scores.iter_mut().zip(rows.chunks_exact(width)) {
-            // Two sums, so that one multiplication need not wait for the other; a head's size is even.
-            let [mut even, mut odd] = [[0.0; 8]; 2];
-            for (values, query) in row[first..first + count].as_chunks::<2>().0.iter().zip(query) {
-                multiply_add(&mut even, values[0], &query[0]);
-                multiply_add(&mut odd, values[1], &query[1]);
-            }
-            for lane in 0..8 {
-                score[lane] = even[lane] + odd[lane];
+        let Head { rows, count } = self.keys;
+        for from in (0..count).step_by(8) {
+            let (query, keep) = (&self.query[from..], if from == 0 { 0.0 } else { 1.0 });
+            let rows = rows.chunks_exact(count).map(|row| &row[from..]);
+            if let Some(query) = query.first_chunk::<8>() {
+                // A copy, so that the compiler knows that no score lies in it and keeps it in registers.
+                let query = *query;
+                for (score, row) in self.scores.iter_mut().zip(rows) {
+                    let Some(row) = row.first_chunk::<8>() else { return };
+                    let mut even = score.map(|score| keep * score);
+                    let mut odd = [0.0; 8];
+                    multiply_add(&mut even, row[0], &query[0]);
+                    multiply_add(&mut odd, row[1], &query[1]);
+                    multiply_add(&mut even, row[2], &query[2]);
+                    multiply_add(&mut odd, row[3], &query[3]);
+                    multiply_add(&mut even, row[4], &query[4]);
+                    multiply_add(&mut odd, row[5], &query[5]);
+                    multiply_add(&mut even, row[6], &query[6]);
+                    multiply_add(&mut odd, row[7], &query[7]);
+                    for lane in 0..8 {
+                        score[lane] = even[lane] + odd[lane];
+                    }
+                }
+            } else {
+                for (score, row) in self.scores.iter_mut().zip(rows) {
+                    let mut sum = score.map(|score| keep * score);
+                    row.iter().zip(query).for_each(|(value, query)| multiply_add(&mut sum, *value, query));
+                    *score = sum;
+                }
             }
         }
     }
@@ -98,28 +114,28 @@ impl Loop for SoftmaxBackward<'_> {
 pub(super) struct Mix<'a> {
     pub out: &'a mut [Lane],
     pub shares: &'a [Lane],
-    pub values: Columns<'a>,
+    pub values: Head<'a>,
 }
 
 impl Loop for Mix<'_> {
     #[inline(always)]
     fn run(self) {
-        let Columns { rows, width, first, count } = self.values;
+        let Head { rows, count } = self.values;
         for from in (0..count).step_by(4) {
             let out = &mut self.out[from..count.min(from + 4)];
             let mut sums = [[0.0; 8]; 4];
             if out.len() == 4 {
-                for (share, row) in self.shares.iter().zip(rows.chunks_exact(width)) {
-                    let values = &row[first + from..first + from + 4];
+                for (share, row) in self.shares.iter().zip(rows.chunks_exact(count)) {
+                    let values = &row[from..from + 4];
                     multiply_add(&mut sums[0], values[0], share);
                     multiply_add(&mut sums[1], values[1], share);
                     multiply_add(&mut sums[2], values[2], share);
                     multiply_add(&mut sums[3], values[3], share);
                 }
             } else {
-                for (share, row) in self.shares.iter().zip(rows.chunks_exact(width)) {
-                    multiply_add(&mut sums[0], row[first + from], share);
-                    multiply_add(&mut sums[1], row[first + from + 1], share);
+                for (share, row) in self.shares.iter().zip(rows.chunks_exact(count)) {
+                    multiply_add(&mut sums[0], row[from], share);
+                    multiply_add(&mut sums[1], row[from + 1], share);
                 }
             }
             out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum);
