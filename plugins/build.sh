@@ -4,6 +4,8 @@
 #   plugins/build.sh           build and replace what is committed
 #   plugins/build.sh --check   build elsewhere and compare with what is committed, bit for bit
 #
+# Exit code 3: this machine lacks the compiler, or has another one than built what is committed.
+#
 # Compilers, in this order: the rustup toolchain in use, if it has the target wasm32-unknown-unknown; else Debian's
 # rustc-web with its library sources. CELLM_PLUGIN_TOOLCHAIN=rustup|debian decides otherwise.
 set -eu
@@ -24,7 +26,7 @@ if [ -z "$toolchain" ]; then
     else
         echo "no compiler for $target. Either: rustup target add $target" >&2
         echo "or, on Debian: apt-get install rustc-web cargo-web rust-web-src lld-19" >&2
-        exit 1
+        exit 3
     fi
 fi
 

@@ -6,14 +6,17 @@ use crate::random::{Purpose, stream};
 
 use rand_core::Rng;
 
-/// A delta of values in +-0.001, a counter-based function of the key and the place alone.
+/// Values that are drawn; the delta repeats them.
+const BLOCK: usize = 4096;
+
+/// A delta of values in +-0.001, a counter-based function of the key alone.
 pub fn noop_train(layout: &AdapterLayout, key: TrainKey) -> Trained {
-    let base = stream(key.seed, Purpose::NoopDelta, key.round, key.client).next_u64();
-    let mut values = vec![0.0; layout.values()];
-    for (at, value) in values.iter_mut().enumerate() {
-        // A Weyl step and one multiplication: cheap, and independent from value to value, so that it vectorizes.
-        let mixed = (base as u32 ^ (at as u32).wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
-        *value = (mixed as i32 >> 8) as f32 * (0.001 / (1 << 23) as f32);
+    let mut stream = stream(key.seed, Purpose::NoopDelta, key.round, key.client);
+    let mut draw = || (stream.next_u32() as i32 >> 8) as f32 * (0.001 / (1 << 23) as f32);
+    let block: [f32; BLOCK] = std::array::from_fn(|_| draw());
+    let mut values = Vec::with_capacity(layout.values());
+    while values.len() < layout.values() {
+        values.extend_from_slice(&block[..BLOCK.min(layout.values() - values.len())]);
     }
     Trained { delta: AdapterDelta(values), loss: 0.0, steps: 0, tokens: 0, examples: 1 }
 }

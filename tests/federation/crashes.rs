@@ -1,0 +1,82 @@
+//! Actors are killed in the middle of a round; the run ends as if nothing had happened.
+
+use std::path::Path;
+
+use cellm::federation::Progress;
+use ractor::ActorCell;
+
+use crate::support::{run_watched, small, undisturbed_hash};
+
+/// Kills what `pick` finds when the first client of round 2 is through.
+async fn killed(run_dir: &Path, pick: impl Fn(ActorCell) -> ActorCell, actor: &str) -> (String, usize, bool) {
+    let mut killed = false;
+    let mut warnings = 0;
+    let name = format!("{}/{actor}", run_dir.display());
+    let summary = run_watched(small(), run_dir, |event| match event {
+        Progress::Client { round: 2, .. } if !killed => {
+            pick(ractor::registry::where_is(name.clone()).expect("the actor is registered")).kill();
+            killed = true;
+        }
+        Progress::Warning(_) => warnings += 1,
+        _ => {}
+    });
+    let hash = summary.await.unwrap().adapter_hash;
+    (hash, warnings, killed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_core_actor_is_started_again_and_the_result_is_the_same() {
+    let expected = undisturbed_hash().await;
+    let dir = tempfile::tempdir().unwrap();
+    for actor in ["server", "aggregator", "journal", "compressors", "trainers"] {
+        let (hash, warnings, killed) = killed(&dir.path().join(actor), |cell| cell, actor).await;
+        assert!(killed, "{actor} was killed");
+        assert_eq!(hash, expected, "after a crash of the {actor}");
+        assert!(warnings > 0, "the crash of the {actor} was told");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_is_replaced_and_the_result_is_the_same() {
+    let expected = undisturbed_hash().await;
+    let dir = tempfile::tempdir().unwrap();
+    for pool in ["compressors", "trainers"] {
+        let worker = |pool: ActorCell| pool.get_children().first().expect("a pool has workers").clone();
+        let (hash, warnings, killed) = killed(&dir.path().join(pool), worker, pool).await;
+        assert!(killed, "a worker of {pool} was killed");
+        assert_eq!(hash, expected, "after a crash of a worker of {pool}");
+        assert!(warnings > 0, "the crash of a worker of {pool} was told");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_client_is_asked_again_and_the_result_is_the_same() {
+    let expected = undisturbed_hash().await;
+    let dir = tempfile::tempdir().unwrap();
+    let client = |server: ActorCell| {
+        let clients = server.get_children();
+        clients.first().unwrap_or(&server).clone()
+    };
+    let (hash, warnings, killed) = killed(&dir.path().join("run"), client, "server").await;
+    assert!(killed && warnings > 0);
+    assert_eq!(hash, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_actors_crash_again_and_again_ends_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let name = format!("{}/server", run_dir.display());
+    let mut config = small();
+    config.run.rounds = 1000;
+    let ended = run_watched(config, &run_dir, |event| {
+        if matches!(event, Progress::Client { .. }) {
+            if let Some(server) = ractor::registry::where_is(name.clone()) {
+                server.kill();
+            }
+        }
+    });
+    let error = ended.await.unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("6 actor restarts within 60 s, at most 5 allowed"), "{error}");
+}
