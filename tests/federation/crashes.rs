@@ -70,10 +70,10 @@ async fn a_run_whose_actors_crash_again_and_again_ends_with_the_reason() {
     let mut config = small();
     config.run.rounds = 1000;
     let ended = run_watched(config, &run_dir, |event| {
-        if matches!(event, Progress::Client { .. }) {
-            if let Some(server) = ractor::registry::where_is(name.clone()) {
-                server.kill();
-            }
+        if matches!(event, Progress::Client { .. })
+            && let Some(server) = ractor::registry::where_is(name.clone())
+        {
+            server.kill();
         }
     });
     let error = ended.await.unwrap_err();

@@ -95,6 +95,7 @@ pub(super) struct SoftmaxBackward<'a> {
 
 impl Loop for SoftmaxBackward<'_> {
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "loops over eight lanes by index are what the compiler vectorizes")]
     fn run(self) {
         for (score, gradient) in self.scores.iter_mut().zip(self.gradients) {
             // Copies: the compiler cannot know that the two slices do not overlap.
