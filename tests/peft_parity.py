@@ -31,7 +31,7 @@ def main():
     parser.add_argument("--adapter", help="PEFT folder; without it, the base model alone")
     parser.add_argument("--data", required=True, help="a .jsonl or .jsonl.gz file")
     parser.add_argument("--text", default="text", help="the field that holds the text")
-    parser.add_argument("--max-tokens", type=int, default=128)
+    parser.add_argument("--max-tokens", type=int, help="where a record is cut; by default the longest that the model takes")
     args = parser.parse_args()
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json")
@@ -40,10 +40,11 @@ def main():
         model = PeftModel.from_pretrained(model, args.adapter)
     model.eval()
 
+    longest = args.max_tokens or model.config.max_position_embeddings
     losses, predicted = [], 0
     with torch.no_grad():
         for text in texts(args.data, args.text):
-            ids = torch.tensor([tokenizer.encode(text)[: args.max_tokens]])
+            ids = torch.tensor([tokenizer.encode(text)[:longest]])
             if ids.shape[1] < 2:
                 continue
             logits = model(input_ids=ids).logits[0, :-1].double()

@@ -35,7 +35,7 @@ impl Model {
                     include_bytes!("bundled/stories260k/tokenizer.json"),
                 ],
                 ["config.json", "model.safetensors", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}")),
-                BUNDLED.into(),
+                "stories260k".into(),
                 place,
             )?,
             Some(folder) => {
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_bundled_model_loads_and_describes_itself() {
         let model = Model::load(&ModelConfig { device: "cpu".into(), ..ModelConfig::default() }).unwrap();
-        assert_eq!(model.describe(), "stories260k (bundled): Llama, 260032 parameters, 5 blocks, on the CPU");
+        assert_eq!(model.describe(), "stories260k: Llama, 260032 parameters, 5 blocks, on the CPU");
         assert_eq!((model.max_positions(), model.tokenizer().vocab_size()), (512, 512));
     }
 
