@@ -21,7 +21,7 @@ pub use layers::{Layers, Loaded, Override};
 pub use show::keys_text;
 
 /// Every section.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The run: name, seed, rounds, place, threads.
@@ -48,6 +48,27 @@ pub struct Config {
     pub limits: policy::LimitsConfig,
     /// The Prometheus endpoint.
     pub metrics: metrics::Config,
+}
+
+impl Default for Config {
+    /// The demo. Its two densities were chosen for the bytes of both directions together: what goes down is where the
+    /// clients start, and thinning it costs more loss a byte than thinning what comes up.
+    fn default() -> Self {
+        Self {
+            run: Default::default(),
+            model: Default::default(),
+            lora: Default::default(),
+            data: Default::default(),
+            partition: Default::default(),
+            server: Default::default(),
+            client: Default::default(),
+            download: compressor::Config { density: 0.55, ..Default::default() },
+            upload: compressor::Config { density: 0.125, ..Default::default() },
+            aggregate: Default::default(),
+            limits: Default::default(),
+            metrics: Default::default(),
+        }
+    }
 }
 
 impl Config {

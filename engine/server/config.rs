@@ -24,7 +24,7 @@ pub struct Config {
     pub cohort: usize,
     /// Server optimizer: fedavg, fedavgm, fedadam or fedyogi.
     pub optimizer: OptimizerKind,
-    /// Server learning rate.
+    /// Server learning rate. With fedavg, 1 takes the mean update as it is; above 1 makes up for what sparse uploads leave out.
     pub lr: f32,
     /// Momentum of fedavgm, beta1 of fedadam and fedyogi.
     pub momentum: f32,
@@ -49,7 +49,7 @@ impl Default for Config {
         Self {
             cohort: 8,
             optimizer: OptimizerKind::FedAvg,
-            lr: 1.0,
+            lr: 2.0,
             momentum: 0.9,
             beta2: 0.99,
             tau: 1e-3,

@@ -121,7 +121,7 @@ impl Default for LocalConfig {
         Self {
             trainer: TrainerKind::Burn,
             optimizer: OptimizerKind::Adam,
-            lr: 2e-3,
+            lr: 5e-3,
             momentum: 0.9,
             weight_decay: 0.0,
             epochs: 1,
