@@ -1,7 +1,7 @@
 //! The Server actor: moves messages between the round's state machine and the other actors.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ractor::rpc::CallResult;
@@ -13,6 +13,7 @@ use super::round::{Effect, Input, Round};
 use super::state::{Ending, Open, Phase, ServerState};
 use super::{ServerArgs, ServerError, sampler};
 use crate::aggregator::{Accepted, Aggregate, AggregateError, AggregatorMsg};
+use crate::client::{Assignment, ClientUpdate};
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 
 /// How others reach the server.
@@ -38,8 +39,8 @@ pub(super) enum Internal {
     Looked(Result<Looked, ServerError>),
     /// A client is through.
     Answered(u32, u32, Source),
-    /// A client's answer is durable, or not.
-    Stored(u32, Result<(), Arc<JournalError>>),
+    /// A client's answer is durable, or not; with the update that waited for it.
+    Stored(u32, u32, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
     /// The aggregator had a client's turn.
     Taken(u32, u32, Result<Accepted, AggregateError>),
     /// The aggregate.
@@ -104,7 +105,9 @@ impl Actor for Server {
             ServerMsg::Reply(Reply(Internal::Answered(round, position, answer))) => {
                 state.answered(&myself, round, position, answer);
             }
-            ServerMsg::Reply(Reply(Internal::Stored(round, stored))) => state.stored(&myself, round, stored),
+            ServerMsg::Reply(Reply(Internal::Stored(round, position, update, stored))) => {
+                state.stored(&myself, (round, position), update, stored);
+            }
             ServerMsg::Reply(Reply(Internal::Taken(round, position, taken))) => {
                 state.taken(&myself, round, position, taken);
             }
@@ -188,6 +191,7 @@ impl ServerState {
             Ok(split) => split,
             Err(source) => return self.fail(myself, ServerError::Download { round: number, source: source.into() }),
         };
+        let cancels = candidates.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
         let mut open = Open {
             number,
             machine: Round::new(candidates.len(), cohort, quorum, self.args.window, &stored),
@@ -198,6 +202,7 @@ impl ServerState {
             client_rows: Vec::new(),
             last_drop: None,
             down_split,
+            cancels,
         };
         if self.args.aggregator.cast(AggregatorMsg::Begin { round: number }).is_err() {
             // The supervisor sees the aggregator's end too, and starts this server again with a new one.
@@ -230,13 +235,14 @@ impl ServerState {
     pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
         let (Phase::Round(open), Some(view)) = (&self.phase, &self.view) else { return };
         let (round, client, frame) = (open.number, open.candidates[position as usize], view.frame.clone());
+        let assignment = Assignment { round, frame, cancel: open.cancels[position as usize].clone() };
         self.args.link.down(&open.down_split);
         self.ledger.count_down(open.down_split);
         let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
-        let (myself, stop) = (myself.clone(), self.stop.clone());
+        let myself = myself.clone();
         self.args.metrics.clients_in_flight.inc();
         tokio::spawn(async move {
-            let answer = ask(client, round, frame, participants, myself.get_cell(), deadline_s, stop).await;
+            let answer = ask(client, assignment, participants, myself.get_cell(), deadline_s).await;
             send(&myself, Internal::Answered(round, position, Source::Live(answer)));
         });
     }

@@ -1,7 +1,6 @@
 //! One exchange with one client, off the server's mailbox: spawn it, wait for it, name how it ended.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::ActorCell;
@@ -25,23 +24,19 @@ pub(super) enum Answer {
     Cancelled,
 }
 
-/// Asks `client` and waits for at most `deadline_s` (0: for ever).
+/// Gives `client` its assignment and waits for at most `deadline_s` (0: for ever).
 pub(super) async fn ask(
     client: u32,
-    round: u32,
-    frame: Arc<Vec<u8>>,
+    assignment: Assignment,
     participants: Participants,
     supervisor: ActorCell,
     deadline_s: f64,
-    stop: Arc<AtomicBool>,
 ) -> Answer {
     let actor = match Client::spawn(ClientArgs { client, participants }, supervisor).await {
         Ok(actor) => actor,
         Err(error) => return Answer::Failed(error.to_string()),
     };
-    // A deadline cancels one client, a stopped server all of them: `stop` is theirs in common where none has its own.
-    let cancel = if deadline_s > 0.0 { Arc::new(AtomicBool::new(false)) } else { stop.clone() };
-    let assignment = Assignment { round, frame, cancel: cancel.clone() };
+    let cancel = assignment.cancel.clone();
     let deadline = (deadline_s > 0.0).then(|| Duration::from_secs_f64(deadline_s));
     let answer = actor.call(|reply| ClientMsg::Take { assignment, reply }, deadline).await;
     match answer {
@@ -52,7 +47,7 @@ pub(super) async fn ask(
             cancel.store(true, Ordering::Relaxed);
             Answer::Late(deadline_s)
         }
-        Ok(CallResult::SenderError) | Err(_) if stop.load(Ordering::Relaxed) => Answer::Cancelled,
+        Ok(CallResult::SenderError) | Err(_) if cancel.load(Ordering::Relaxed) => Answer::Cancelled,
         Ok(CallResult::SenderError) | Err(_) => Answer::Crashed,
     }
 }

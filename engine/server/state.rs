@@ -1,7 +1,7 @@
 //! What the server is made of, and what it keeps between messages.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::closing::{Model, View};
@@ -57,7 +57,7 @@ pub struct ServerState {
     pub(super) args: ServerArgs,
     pub(super) model: Model,
     pub(super) ledger: Ledger,
-    /// Set once the server is to stop; shared with every client's work.
+    /// Set once the server is to stop; an evaluation under way sees it too.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) phase: Phase,
     /// Rounds closed.
@@ -94,6 +94,8 @@ pub(super) struct Open {
     pub client_rows: Vec<(u32, String)>,
     pub last_drop: Option<(u32, String)>,
     pub down_split: crate::wire::ByteSplit,
+    /// One a candidate: set when its answer is no longer wanted.
+    pub cancels: Vec<Arc<AtomicBool>>,
 }
 
 /// What a client said beside its frame.
@@ -147,6 +149,14 @@ impl ServerState {
     pub(super) fn evaluates(&self, round: u32) -> bool {
         let every = self.args.config.eval_every;
         every > 0 && (round == 0 || round == self.args.rounds || round.is_multiple_of(every))
+    }
+
+    /// Tells everything that works for this server that it is no longer wanted.
+    pub(super) fn halt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Phase::Round(open) = &self.phase {
+            open.cancels.iter().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
+        }
     }
 
     pub(super) fn tell(&self, event: ServerEvent) {

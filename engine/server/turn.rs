@@ -1,7 +1,6 @@
 //! What happens to one answer, and to a round whose answers are all in.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ractor::rpc::CallResult;
 
@@ -29,10 +28,13 @@ impl ServerState {
         let Some(client) = self.client(round, position) else { return };
         match source {
             Source::Live(Answer::Update(update)) => {
-                if update.seconds >= WORTH_STORING_S {
-                    self.store(myself, round, stored::update(position, client, &update));
+                if update.seconds < WORTH_STORING_S {
+                    return self.offer(myself, position, update);
                 }
-                self.offer(myself, position, update);
+                // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
+                // down instead of filling the memory.
+                let stored = stored::update(position, client, &update);
+                self.store(myself, (round, position), stored, Some(update));
             }
             Source::Live(Answer::Cancelled) => self.finish(myself, true),
             Source::Live(Answer::Crashed) => {
@@ -41,12 +43,12 @@ impl ServerState {
                 self.lost(myself, position, Input::Crashed(position), "failed", "its actor crashed");
             }
             Source::Live(Answer::Failed(reason)) => {
-                self.store(myself, round, stored::dropped(position, client, &reason));
+                self.store(myself, (round, position), stored::dropped(position, client, &reason), None);
                 self.lost(myself, position, Input::Lost(position), "failed", &reason);
             }
             Source::Live(Answer::Late(deadline_s)) => {
                 let reason = format!("no answer within the deadline of {deadline_s} s");
-                self.store(myself, round, stored::dropped(position, client, &reason));
+                self.store(myself, (round, position), stored::dropped(position, client, &reason), None);
                 self.lost(myself, position, Input::Lost(position), "late", &reason);
             }
             Source::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
@@ -61,20 +63,34 @@ impl ServerState {
         }
     }
 
-    fn store(&self, myself: &ServerRef, round: u32, update: StoredUpdate) {
+    fn store(
+        &self,
+        myself: &ServerRef,
+        (round, position): (u32, u32),
+        stored: StoredUpdate,
+        update: Option<ClientUpdate>,
+    ) {
         let (journal, myself) = (self.args.journal.clone(), myself.clone());
         tokio::spawn(async move {
-            let stored = journal.call(|reply| JournalMsg::Put { round, update, reply }, None).await;
+            let stored = journal.call(|reply| JournalMsg::Put { round, update: stored, reply }, None).await;
             // A journal that has gone takes this server with it.
             if let Ok(CallResult::Success(stored)) = stored {
-                send(&myself, Internal::Stored(round, stored));
+                send(&myself, Internal::Stored(round, position, update, stored));
             }
         });
     }
 
-    pub(super) fn stored(&mut self, myself: &ServerRef, round: u32, stored: Result<(), Arc<JournalError>>) {
-        if let Err(source) = stored {
-            self.fail(myself, ServerError::Journal { round, source });
+    pub(super) fn stored(
+        &mut self,
+        myself: &ServerRef,
+        (round, position): (u32, u32),
+        update: Option<ClientUpdate>,
+        stored: Result<(), Arc<JournalError>>,
+    ) {
+        match (stored, update) {
+            (Err(source), _) => self.fail(myself, ServerError::Journal { round, source }),
+            (Ok(()), Some(update)) if self.client(round, position).is_some() => self.offer(myself, position, update),
+            (Ok(()), _) => {}
         }
     }
 
@@ -317,7 +333,7 @@ impl ServerState {
     }
 
     pub(super) fn stop(&mut self, myself: &ServerRef) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.halt();
         match self.phase {
             // What the clients have answered is in the journal; the rest is asked again on resume.
             Phase::Round(_) => self.finish(myself, true),
@@ -330,8 +346,8 @@ impl ServerState {
         if matches!(self.phase, Phase::Over) {
             return;
         }
+        self.halt();
         self.phase = Phase::Over;
-        self.stop.store(true, Ordering::Relaxed);
         let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.values.clone());
         self.tell(ServerEvent::Finished(Finished { view, rounds: self.closed, interrupted }));
         myself.stop(None);
@@ -341,8 +357,8 @@ impl ServerState {
         if matches!(self.phase, Phase::Over) {
             return;
         }
+        self.halt();
         self.phase = Phase::Over;
-        self.stop.store(true, Ordering::Relaxed);
         self.tell(ServerEvent::Failed(error));
         myself.stop(None);
     }

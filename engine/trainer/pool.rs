@@ -144,9 +144,11 @@ impl Trainers {
     /// # Errors
     /// What the trainer says, and [`PoolError`].
     pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> Answer<Evaluated> {
-        let sequences = match self.shards.validation() {
-            Ok(sequences) => sequences,
-            Err(error) => return Ok(Err(error)),
+        let shards = self.shards.clone();
+        let sequences = match tokio::task::spawn_blocking(move || shards.validation()).await {
+            Ok(Ok(sequences)) => sequences,
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => return Err(PoolError::Crashed { pool: "trainer", attempts: 1 }),
         };
         let mut chunks = Vec::new();
         for first in (0..sequences.len()).step_by(EVALUATION_CHUNK) {
