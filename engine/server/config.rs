@@ -24,9 +24,9 @@ pub struct Config {
     pub cohort: usize,
     /// Server optimizer: fedavg, fedavgm, fedadam or fedyogi.
     pub optimizer: OptimizerKind,
-    /// Server learning rate. With fedavg, 1 takes the mean update as it is; above 1 makes up for what sparse uploads leave out.
+    /// Server learning rate; with fedavg, 1 takes the mean update as it is.
     pub lr: f32,
-    /// Momentum of fedavgm, beta1 of fedadam and fedyogi.
+    /// Momentum of fedavgm (it also makes up for what sparse uploads leave out), beta1 of fedadam and fedyogi.
     pub momentum: f32,
     /// Beta2 of fedadam and fedyogi.
     pub beta2: f32,
@@ -48,9 +48,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             cohort: 8,
-            optimizer: OptimizerKind::FedAvg,
-            lr: 2.0,
-            momentum: 0.9,
+            optimizer: OptimizerKind::FedAvgM,
+            lr: 1.0,
+            momentum: 0.5,
             beta2: 0.99,
             tau: 1e-3,
             deadline_s: 0.0,
