@@ -12,6 +12,10 @@ use cellm::config::Config;
 use cellm::federation::{self, Start, Summary};
 use tokio::sync::{mpsc, watch};
 
+/// The binary's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Repetitions of which the median is printed.
 const REPETITIONS: usize = 5;
 
