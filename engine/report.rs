@@ -1,4 +1,5 @@
-//! The report: run directories in, one self-contained HTML page out (no script, no external resource).
+//! The report: run directories in, one self-contained HTML page out (no script, no external resource), or the comparison
+//! alone as Markdown or CSV.
 //!
 //! It reads files alone (`metrics.jsonl`, `clients.jsonl`, `summary.json`, `config.toml`), so it also works on a run that
 //! is still going on, was killed, or was made by another version: fields it does not know are ignored.
@@ -9,6 +10,7 @@ mod html;
 mod plot;
 mod run;
 mod tables;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +51,8 @@ pub enum ReportError {
     },
 }
 
-/// Reads the run directories and writes one page about them to `to`; several runs share each plot.
+/// Reads the run directories and writes one page about them to `to`; several runs share each plot. A name that ends in
+/// `.md` or `.csv` gets the comparison table alone.
 ///
 /// # Errors
 /// A run directory without a readable `metrics.jsonl`, a corrupt line in it, or a page that cannot be written.
@@ -62,7 +65,12 @@ pub fn write(run_dirs: &[PathBuf], to: &Path) -> Result<(), ReportError> {
     if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(write)?;
     }
-    std::fs::write(to, html::page(&runs)).map_err(write)
+    let text = match to.extension().and_then(|extension| extension.to_str()) {
+        Some("md") => text::markdown(&runs),
+        Some("csv") => text::csv(&runs),
+        _ => html::page(&runs),
+    };
+    std::fs::write(to, text).map_err(write)
 }
 
 #[cfg(test)]
@@ -83,8 +91,12 @@ mod tests {
     }
 
     fn page(dirs: &[&tempfile::TempDir]) -> Result<String, ReportError> {
+        written(dirs, "deep/report.html")
+    }
+
+    fn written(dirs: &[&tempfile::TempDir], name: &str) -> Result<String, ReportError> {
         let out = tempfile::tempdir().unwrap();
-        let to = out.path().join("deep/report.html");
+        let to = out.path().join(name);
         write(&dirs.iter().map(|dir| dir.path().to_owned()).collect::<Vec<_>>(), &to)?;
         Ok(std::fs::read_to_string(to).unwrap())
     }
@@ -115,7 +127,12 @@ mod tests {
         let sparse =
             dir(&(row(0, "4.0", 0) + &row(1, "3.2", 10_000) + &row(2, "2.9", 20_000) + &row(3, "2.8", 30_000)));
         let page = page(&[&dense, &sparse]).unwrap();
-        assert!(page.contains("Comparison") && page.contains("10.0x"), "{page}");
+        assert!(page.contains("Comparison") && page.contains("10.0x") && page.contains("120.0%"), "{page}");
+        let table = written(&[&dense, &sparse], "table.md").unwrap();
+        let rows: Vec<&str> = table.lines().collect();
+        assert!(rows.len() == 4 && rows[2].contains("(baseline)") && rows[3].contains("| 120.0% |"), "{table}");
+        let csv = written(&[&dense, &sparse], "table.csv").unwrap();
+        assert!(csv.lines().nth(2).is_some_and(|row| row.contains(",3,4,2.8,1.2")), "{csv}");
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub struct Report {
     /// Run directories; several are compared.
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// The page to write; by default report.html in the run directory, or comparison.html here for several runs.
+    /// The page to write; by default report.html in the run directory, or comparison.html here for several runs. A name
+    /// that ends in .md or .csv gets the comparison table alone.
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
 }

@@ -80,7 +80,7 @@ pub(super) async fn exchange(
     let start = participants.compressors.decode(Direction::Download, broadcast, frame).await??;
     let key = TrainKey { seed: participants.seed, round, client };
     let training = Instant::now();
-    let trained = participants.trainers.train(key, start, cancel).await??;
+    let trained = participants.trainers.train(key, start, cancel, None).await??;
     let metrics = &participants.metrics;
     metrics.training_steps.inc_by(trained.steps.into());
     metrics.training_tokens.inc_by(trained.tokens);

@@ -28,35 +28,81 @@ pub fn target(runs: &[Run]) -> Option<(&Run, f64)> {
     run.losses().map(|losses| (run, losses.1))
 }
 
+/// One run in the comparison.
+pub struct Compared<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Whether the others are measured against it.
+    pub is_baseline: bool,
+    /// Rounds closed.
+    pub rounds: u32,
+    /// First and last validation loss, nats a predicted token.
+    pub losses: Option<(f64, f64)>,
+    /// What the loss fell by, as a share of what the baseline's fell by in its whole run.
+    pub gain_share: Option<f64>,
+    /// Bytes down, up and both.
+    pub bytes: [u64; 3],
+    /// Bytes of the baseline over bytes of the run, at the last round that both closed.
+    pub reduction: Option<f64>,
+    /// Bytes until the baseline's last loss was reached, at an evaluated round.
+    pub to_target: Option<u64>,
+    /// The baseline's bytes to the target over the run's.
+    pub reduction_to_target: Option<f64>,
+    /// Seconds of all rounds.
+    pub seconds: f64,
+}
+
+/// Every run against the baseline, in the order given.
+pub fn compare(runs: &[Run]) -> Vec<Compared<'_>> {
+    let base = baseline(runs);
+    let goal = target(runs).map(|(_, loss)| loss);
+    let base_cost = base.zip(goal).and_then(|(base, goal)| bytes_to(base, goal));
+    let base_gain = base.and_then(Run::losses).map(|(before, after)| before - after).filter(|gain| *gain > 0.0);
+    let compared = |run| {
+        let losses = Run::losses(run);
+        let to_target = goal.and_then(|goal| bytes_to(run, goal));
+        Compared {
+            run,
+            is_baseline: base.is_some_and(|base| std::ptr::eq(base, run)),
+            rounds: run.last().map_or(0, |row| row.round),
+            losses,
+            gain_share: losses.zip(base_gain).map(|((before, after), gain)| (before - after) / gain),
+            bytes: run.last().map_or([0; 3], |row| [row.bytes_down, row.bytes_up, row.bytes_total]),
+            reduction: base.and_then(|base| equal_rounds(base, run)),
+            to_target,
+            reduction_to_target: base_cost.zip(to_target).map(|(base, run)| base as f64 / run as f64),
+            seconds: run.rows.iter().map(|row| row.seconds).sum(),
+        }
+    };
+    runs.iter().map(compared).collect()
+}
+
 /// The comparison table with its explanation, and the table of config differences.
 pub fn section(runs: &[Run]) -> String {
     let mut html = String::from(
         "<h3>Comparison</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th>Run</th><th class=\"n\">Rounds</th><th class=\"n\">Loss before</th><th class=\"n\">Final loss</th>\
+         <th class=\"n\">Share of the baseline's gain</th>\
          <th class=\"n\">Bytes down</th><th class=\"n\">Bytes up</th><th class=\"n\">Bytes total</th><th class=\"n\">Reduction at equal rounds</th>\
          <th class=\"n\">Bytes to target</th><th class=\"n\">Reduction to target</th></tr></thead><tbody>",
     );
-    let base = baseline(runs);
     let goal = target(runs).map(|(_, loss)| loss);
-    let base_cost = base.zip(goal).and_then(|(base, goal)| bytes_to(base, goal));
-    for run in runs {
-        let last = run.last();
-        let losses = run.losses();
-        let reached = goal.and_then(|goal| bytes_to(run, goal));
-        let equal = base.and_then(|base| equal_rounds(base, run)).map_or_else(|| loss(None), ratio);
-        let to_target =
-            base_cost.zip(reached).map_or_else(|| loss(None), |(base, run)| ratio(base as f64 / run as f64));
-        let mark = if base.is_some_and(|base| std::ptr::eq(base, run)) { " (baseline)" } else { "" };
-        let _ = write!(html, "<tr><th>{}{mark}</th>", escape(&run.name));
+    for compared in compare(runs) {
+        let mark = if compared.is_baseline { " (baseline)" } else { "" };
+        let _ = write!(html, "<tr><th>{}{mark}</th>", escape(&compared.run.name));
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| loss(None));
+        let [down, up, total] = compared.bytes.map(bytes);
+        let missed = if goal.is_some() { "not reached".into() } else { loss(None) };
         let cells = [
-            last.map_or(0, |row| row.round).to_string(),
-            loss(losses.map(|losses| losses.0)),
-            loss(losses.map(|losses| losses.1)),
-            bytes(last.map_or(0, |row| row.bytes_down)),
-            bytes(last.map_or(0, |row| row.bytes_up)),
-            bytes(last.map_or(0, |row| row.bytes_total)),
-            equal,
-            reached.map_or_else(|| if goal.is_some() { "not reached".into() } else { loss(None) }, bytes),
-            to_target,
+            compared.rounds.to_string(),
+            loss(compared.losses.map(|losses| losses.0)),
+            loss(compared.losses.map(|losses| losses.1)),
+            or_dash(compared.gain_share.map(|share| format!("{:.1}%", share * 100.0))),
+            down,
+            up,
+            total,
+            or_dash(compared.reduction.map(ratio)),
+            compared.to_target.map_or(missed, bytes),
+            or_dash(compared.reduction_to_target.map(ratio)),
         ];
         cells.iter().for_each(|cell| {
             let _ = write!(html, "<td class=\"n\">{cell}</td>");
@@ -64,7 +110,7 @@ pub fn section(runs: &[Run]) -> String {
         html.push_str("</tr>");
     }
     html.push_str("</tbody></table></div>\n");
-    if let Some(base) = base {
+    if let Some(base) = baseline(runs) {
         let _ = writeln!(
             html,
             "<p class=\"note\">Baseline: {}, the run with the most bytes a round. Target: its final validation loss{}. Bytes count both directions with all framing; \

@@ -7,6 +7,7 @@ use super::batch::{Batch, readable, shuffled, usable};
 use super::block::{BlockPairs, BlockPlan};
 use super::dropout::Dropout;
 use super::optimizer::Optimizer;
+use super::trainable::Trainable;
 use super::{LocalConfig, LoraConfig, Model, TrainerError, llama, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
@@ -93,7 +94,9 @@ impl Trainer {
         &self.start
     }
 
-    /// Trains from `start` on a client's shard. The same arguments give the same bits, whatever else runs.
+    /// Trains from `start` on a client's shard. The same arguments give the same bits, whatever else runs. Where
+    /// `trainable` lists coordinates, strictly increasing, only these change: the delta of the others is exactly zero,
+    /// and the gradient's norm is taken without them.
     ///
     /// # Errors
     /// [`TrainerError::NotFinite`] where the loss or gradient is no number, [`TrainerError::Cancelled`] where `cancel`
@@ -105,6 +108,7 @@ impl Trainer {
         local: &LocalConfig,
         key: TrainKey,
         cancel: &AtomicBool,
+        trainable: Option<&[u32]>,
     ) -> Result<Trained, TrainerError> {
         check(local)?;
         let shard = self.usable(shard)?;
@@ -117,7 +121,8 @@ impl Trainer {
         };
         let mut weights = self.check_values(start)?.to_vec();
         let mut gradient = vec![0.0; weights.len()];
-        let mut optimizer = Optimizer::new(local, weights.len());
+        let mut trainable = trainable.map(|at| Trainable::new(at, weights.len())).transpose()?;
+        let mut optimizer = Optimizer::new(local, trainable.as_ref().map_or(weights.len(), Trainable::count));
         let llama = &self.model.llama;
         let (mut loss_sum, mut tokens) = (0.0, 0);
         let mut left: Vec<usize> = Vec::new();
@@ -135,7 +140,10 @@ impl Trainer {
             if !loss.is_finite() {
                 return Err(TrainerError::NotFinite { what: "the loss", step, value: loss });
             }
-            optimizer.step(&mut weights, &mut gradient)?;
+            match &mut trainable {
+                Some(trainable) => trainable.step(&mut optimizer, &mut weights, &gradient)?,
+                None => optimizer.step(&mut weights, &mut gradient)?,
+            }
             loss_sum += loss;
             tokens += batch.targets.len() as u64;
         }
