@@ -46,6 +46,9 @@ pub struct LoraConfig {
     pub dropout: f32,
     /// Linear layers that get a pair, in every block: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
     pub targets: Vec<String>,
+    /// Give every target a residual beside its pair, which only the server changes and which the layer adds to its frozen
+    /// weight: what the exact aggregations fedex-lora and flora need. Costs a value for every weight of the targets.
+    pub residual: bool,
     /// PEFT folder to start from in place of the seeded start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
@@ -54,7 +57,14 @@ pub struct LoraConfig {
 impl Default for LoraConfig {
     fn default() -> Self {
         let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).into(), init: None }
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            targets: targets.map(String::from).into(),
+            residual: false,
+            init: None,
+        }
     }
 }
 
@@ -67,6 +77,7 @@ impl LoraConfig {
             alpha: self.alpha,
             dropout: self.dropout,
             targets: self.targets.clone(),
+            residual: self.residual,
         }
     }
 }

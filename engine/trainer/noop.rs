@@ -10,7 +10,8 @@ use rand_core::Rng;
 /// Values that are drawn; the delta repeats them.
 const BLOCK: usize = 4096;
 
-/// A delta of values in +-0.001, a counter-based function of the key alone; zero outside `trainable`, where it is given.
+/// A delta of values in +-0.001, a counter-based function of the key alone; zero outside `trainable`, where it is given,
+/// and in residuals.
 ///
 /// # Errors
 /// [`TrainerError`] where the trainable coordinates do not increase or do not fit the layout.
@@ -23,8 +24,9 @@ pub fn noop_train(layout: &AdapterLayout, key: TrainKey, trainable: Option<&[u32
         values.extend_from_slice(&block[..BLOCK.min(layout.values() - values.len())]);
     }
     if let Some(at) = trainable {
-        Trainable::new(at, values.len())?.keep(&mut values);
+        Trainable::new(at, layout)?.keep(&mut values);
     }
+    values[layout.trained()..].fill(0.0);
     Ok(Trained { delta: AdapterDelta(values), loss: 0.0, steps: 0, tokens: 0, examples: 1 })
 }
 

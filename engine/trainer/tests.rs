@@ -1,5 +1,7 @@
 //! What the whole trainer promises, on the bundled model: golden logits, exact gradients, determinism, clear errors.
 
+mod residual;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
@@ -119,24 +121,29 @@ fn gradient(trainer: &Trainer, weights: &[f32], sequences: &[Sequence]) -> Vec<f
     trained.delta.0.iter().map(|change| -change).collect()
 }
 
-#[test]
-fn the_gradient_agrees_with_finite_differences_in_every_tensor() {
-    let (trainer, sequences) = (trainer(&LoraConfig { rank: 2, ..LoraConfig::default() }), sequences());
-    let weights = anywhere(&trainer);
-    let gradient = gradient(&trainer, &weights, &sequences);
-    for tensor in trainer.layout().tensors() {
-        // The steepest value of each tensor, where rounding disturbs the difference least.
+/// Compares the gradient with finite differences in the steepest value of each trained tensor, where rounding disturbs
+/// them least.
+fn check_gradient(trainer: &Trainer, weights: &[f32]) {
+    let sequences = sequences();
+    let gradient = gradient(trainer, weights, &sequences);
+    for tensor in trainer.layout().tensors().iter().filter(|tensor| !tensor.spec.is_residual()) {
         let places = tensor.offset..tensor.offset + tensor.len;
         let at = places.max_by(|left, right| gradient[*left].abs().total_cmp(&gradient[*right].abs())).unwrap();
         let moved = |step: f32| {
-            let mut weights = weights.clone();
+            let mut weights = weights.to_vec();
             weights[at] += step;
-            loss(&trainer, &weights, &sequences, 5).loss()
+            loss(trainer, &weights, &sequences, 5).loss()
         };
         let slope = (moved(0.001) - moved(-0.001)) / 0.002;
         let found = f64::from(gradient[at]);
         assert!((found - slope).abs() < 0.005 * slope.abs() + 2e-3, "{}: {found} is not {slope}", tensor.spec.name);
     }
+}
+
+#[test]
+fn the_gradient_agrees_with_finite_differences_in_every_tensor() {
+    let trainer = trainer(&LoraConfig { rank: 2, ..LoraConfig::default() });
+    check_gradient(&trainer, &anywhere(&trainer));
 }
 
 #[test]
@@ -153,7 +160,7 @@ fn tensor_operations_give_what_slices_give() {
     let run = |llama: &llama::Llama| {
         let batch = batch::Batch::new(&sequences, !llama.place.host);
         let mut gradient = vec![0.0; weights.len()];
-        let pairs = llama.pairs(&plan, &weights);
+        let pairs = llama.pairs(&plan, &llama.with_residuals(&plan, &weights), &weights);
         let loss = llama.loss_and_gradient(&batch, &plan, &pairs, None, &mut gradient).unwrap();
         (loss, gradient)
     };

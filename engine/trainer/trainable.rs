@@ -3,6 +3,7 @@
 
 use super::TrainerError;
 use super::optimizer::Optimizer;
+use crate::adapter::AdapterLayout;
 
 /// The trainable coordinates of one local run, with room for their values side by side.
 pub(super) struct Trainable<'a> {
@@ -12,21 +13,21 @@ pub(super) struct Trainable<'a> {
 }
 
 impl<'a> Trainable<'a> {
-    /// Takes strictly increasing coordinates below `values`; none at all is fine and trains nothing.
+    /// Takes strictly increasing coordinates of the layout; none at all is fine and trains nothing. Those of residuals are
+    /// left out: nobody trains them.
     ///
     /// # Errors
     /// [`TrainerError::TrainableOrder`] and [`TrainerError::TrainableRange`], naming the first one that is wrong.
-    pub fn new(at: &'a [u32], values: usize) -> Result<Self, TrainerError> {
+    pub fn new(at: &'a [u32], layout: &AdapterLayout) -> Result<Self, TrainerError> {
         if let Some(number) = at.windows(2).position(|pair| pair[0] >= pair[1]) {
             let [before, found] = [at[number], at[number + 1]];
             return Err(TrainerError::TrainableOrder { number: number + 1, before, found });
         }
-        match at.last() {
-            Some(last) if *last as usize >= values => {
-                Err(TrainerError::TrainableRange { found: *last, expected: values })
-            }
-            _ => Ok(Self { at, weights: vec![0.0; at.len()], gradient: vec![0.0; at.len()] }),
+        if let Some(found) = at.last().copied().filter(|last| *last as usize >= layout.values()) {
+            return Err(TrainerError::TrainableRange { found, expected: layout.values() });
         }
+        let at = &at[..at.partition_point(|place| (*place as usize) < layout.trained())];
+        Ok(Self { at, weights: vec![0.0; at.len()], gradient: vec![0.0; at.len()] })
     }
 
     /// How many coordinates are trained.
@@ -69,10 +70,24 @@ impl<'a> Trainable<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{Role, TensorSpec};
     use crate::trainer::{LocalConfig, OptimizerKind};
 
+    fn layout(pair: usize, residual: usize) -> AdapterLayout {
+        let spec = |name: &str, role, len| TensorSpec {
+            name: name.into(),
+            role,
+            shape: vec![1, len],
+            rank: 1,
+            scale: 1.0,
+            seed: 0,
+        };
+        let residual = spec(&TensorSpec::residual_name("layer"), Role::Base, residual);
+        AdapterLayout::new(vec![spec("a", Role::LoraA, pair), residual])
+    }
+
     fn error(at: &[u32]) -> String {
-        Trainable::new(at, 8).map(|_| ()).unwrap_err().to_string()
+        Trainable::new(at, &layout(8, 0)).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
@@ -80,14 +95,14 @@ mod tests {
         assert_eq!(error(&[1, 8]), "trainable coordinate 8 is not below the adapter's 8 values");
         assert_eq!(error(&[1, 2, 2]), "trainable coordinate number 2 is 2, but must be above 2, the one before it");
         assert_eq!(error(&[1, 5, 3]), "trainable coordinate number 2 is 3, but must be above 5, the one before it");
-        assert!(Trainable::new(&[], 8).is_ok() && Trainable::new(&[0, 7], 8).is_ok());
+        assert!(Trainable::new(&[], &layout(8, 0)).is_ok() && Trainable::new(&[0, 7], &layout(8, 0)).is_ok());
     }
 
     #[test]
     fn only_the_chosen_coordinates_are_kept() {
-        let mut delta = vec![1.0; 5];
-        Trainable::new(&[1, 3], 5).unwrap().keep(&mut delta);
-        assert_eq!(delta, [0.0, 1.0, 0.0, 1.0, 0.0]);
+        let mut delta = vec![1.0; 6];
+        Trainable::new(&[1, 3, 5], &layout(5, 1)).unwrap().keep(&mut delta);
+        assert_eq!(delta, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -99,7 +114,7 @@ mod tests {
             max_grad_norm: 1.0,
             ..LocalConfig::default()
         };
-        let mut trainable = Trainable::new(&[2], 3).unwrap();
+        let mut trainable = Trainable::new(&[2], &layout(3, 0)).unwrap();
         let mut weights = [1.0, 2.0, 3.0];
         let mut optimizer = Optimizer::new(&config, trainable.count());
         trainable.step(&mut optimizer, &mut weights, &[100.0, -50.0, 0.5]).unwrap();
