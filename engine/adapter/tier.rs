@@ -78,7 +78,8 @@ impl Tiers {
     /// Of some tiers the one that sees most: the highest density, and of equals the first.
     pub fn widest(&self, of: &[u32], own: f64) -> u32 {
         let first = of.first().copied().unwrap_or(0);
-        of.iter().fold(first, |best, tier| if self.density(*tier, own) > self.density(best, own) { *tier } else { best })
+        of.iter()
+            .fold(first, |best, tier| if self.density(*tier, own) > self.density(best, own) { *tier } else { best })
     }
 
     /// The coordinates that a tier's clients may train, ascending; none where they train all.

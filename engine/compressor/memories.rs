@@ -158,11 +158,10 @@ mod tests {
         assert!(memories.changed());
         let again = Memories::from_bytes(&memories.to_bytes()).unwrap();
         assert!(!again.changed());
-        assert_eq!([value(&again, "one", "b"), value(&again, "two", "a"), value(&again, "two", "b")], [
-            Some(2.0),
-            Some(3.0),
-            None
-        ]);
+        assert_eq!(
+            [value(&again, "one", "b"), value(&again, "two", "a"), value(&again, "two", "b")],
+            [Some(2.0), Some(3.0), None]
+        );
         assert_eq!(again.to_bytes(), memories.to_bytes());
         assert_eq!(memories.settled().to_bytes(), memories.to_bytes());
     }

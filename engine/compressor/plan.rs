@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::feedback::ErrorFeedback;
 use super::{Codec, CompressorError, Config};
-use crate::adapter::{AdapterLayout, Tiers};
+use crate::adapter::{AdapterLayout, Message, Part, Tiers};
 use crate::metrics::Metrics;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Said};
+use crate::wire::{self, BROADCAST, FrameKind, Header, Said, WireError};
 
 /// On which occasion something is encoded or decoded. Encoder and decoder of a message are given the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,9 +116,9 @@ impl CodecPlan {
         &self.start
     }
 
-    /// The run's tiers.
-    pub fn tiers(&self) -> &Arc<Tiers> {
-        &self.run.tiers
+    /// What it has in common with the other direction.
+    pub fn run(&self) -> &OfRun {
+        &self.run
     }
 
     /// The tier that sees most of a download, of those that have clients.
@@ -175,6 +175,15 @@ impl CodecPlan {
         };
         let sequence = if self.tracked() { occasion.round } else { 0 };
         self.header_of(kind, occasion, sequence)
+    }
+
+    /// The frame that tells a client whether it keeps what it remembers of a round.
+    ///
+    /// # Errors
+    /// None that is known: one byte fits every frame.
+    pub fn verdict(&self, round: u32, client: u32, accepted: bool) -> Result<Vec<u8>, WireError> {
+        let header = self.header_of(FrameKind::Verdict, &Occasion::of_client(round, client, 0, None), 0);
+        wire::encode(&header, &Message { parts: vec![Part::Bytes(vec![u8::from(accepted)])] })
     }
 
     pub(super) fn header_of(&self, kind: FrameKind, occasion: &Occasion, sequence: u32) -> Header {

@@ -45,8 +45,8 @@ impl Reference {
     }
 
     /// A reference that was stored after broadcast number `sequence`.
-    pub fn restored(sequence: u32, values: Vec<f32>) -> Self {
-        Self { sequence, values: Arc::new(values) }
+    pub fn restored(sequence: u32, values: Arc<Vec<f32>>) -> Self {
+        Self { sequence, values }
     }
 
     /// Number of the last broadcast in it; 0 before the first.
@@ -110,7 +110,7 @@ impl Reference {
         for (at, value) in indices.iter().zip(sent) {
             values[*at as usize] = *value;
         }
-        Ok(Self::restored(sequence, values))
+        Ok(Self::restored(sequence, Arc::new(values)))
     }
 }
 

@@ -76,7 +76,12 @@ fn local(config: &Config) -> Result<(), ConfigError> {
     not_negative("client.weight_decay", client.weight_decay)?;
     ensure(client.batch >= 1, "client.batch", client.batch, "at least 1")?;
     not_negative("client.max_grad_norm", client.max_grad_norm)?;
-    ensure(client.steps >= 1 || client.epochs >= 1, "client.epochs", client.epochs, "at least 1, as client.steps is 0")?;
+    ensure(
+        client.steps >= 1 || client.epochs >= 1,
+        "client.epochs",
+        client.epochs,
+        "at least 1, as client.steps is 0",
+    )?;
     tiers(config)
 }
 

@@ -136,7 +136,8 @@ pub(super) fn remove_states(
         (Blob::State(round, 0), Blob::State(round, u32::MAX), Blob::State as fn(u32, u32) -> Blob),
         (Blob::Heard(round, 0), Blob::Heard(round, u32::MAX), Blob::Heard),
     ] {
-        table.retain_in(first.key(0)..=last.key(u32::MAX), |(_, round, position, _), _| keeps(name(round, position)))?;
+        table
+            .retain_in(first.key(0)..=last.key(u32::MAX), |(_, round, position, _), _| keeps(name(round, position)))?;
     }
     Ok(())
 }

@@ -121,7 +121,10 @@ fn frames_of_every_coder_have_the_golden_bytes() {
     let golden = |part: Part| {
         let frame = frame_of(vec![part]);
         let (front, rest) = frame.split_at(header().bytes() + 1);
-        assert_eq!(hex(front), "43454c4d02020807060504030201181716151413121103000000ffffffff09000000050000000000c03f01");
+        assert_eq!(
+            hex(front),
+            "43454c4d02020807060504030201181716151413121103000000ffffffff09000000050000000000c03f01"
+        );
         hex(rest)
     };
     assert_eq!(golden(Part::Bytes(vec![0xab, 0xcd])), "0002abcdf7c9aeb996737e63");
