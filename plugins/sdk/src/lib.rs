@@ -20,6 +20,8 @@ mod options;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
 pub use bindings::cellm::policy::types::{
     BadOption, Capabilities, Content, Context, Description, Direction, Layout, NamedOption, OptionInfo, OptionKind,
@@ -42,6 +44,8 @@ pub use bindings::cellm::policy::{
     algebra,
     host::{Codes, IndexSet, Message, Vector, forget, load, load_bytes, random_bits, save, save_bytes},
 };
+#[cfg(target_arch = "wasm32")]
+pub use wasm::worlds as exports;
 
 /// What a policy is to `export_compressor!` and the like: `type Component = Exported<MyIdea>;`.
 #[derive(Debug)]
