@@ -17,6 +17,7 @@ mod hooks;
 mod messages;
 pub mod option;
 mod options;
+mod precision;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
@@ -38,6 +39,7 @@ pub use native::{
     random_bits, save, save_bytes,
 };
 pub use options::Options;
+pub use precision::{Precision, put_chosen, take_chosen};
 
 #[cfg(target_arch = "wasm32")]
 pub use bindings::cellm::policy::{
