@@ -55,7 +55,7 @@ impl Plan {
         let shards = Arc::new(Shards::new(trainer.clone(), dataset, partition, config.data.clone()));
         let start_values = Arc::new(layout.start().0);
         let initial = Arc::new(trainer.start().0.clone());
-        let host = PolicyHost::new(&config.limits)?;
+        let host = PolicyHost::new(&config.limits, &config.policy)?;
         let codec = |section, direction| {
             let of_run = (config.run.rounds, seed);
             CodecPlan::new(section, direction, &host, layout.clone(), start_values.clone(), of_run).map(Arc::new)
