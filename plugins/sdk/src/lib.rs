@@ -20,6 +20,8 @@ mod options;
 mod precision;
 
 #[cfg(not(target_arch = "wasm32"))]
+pub mod harness;
+#[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
