@@ -13,7 +13,7 @@
 //!
 //! `k_max` is the density of the direction, `k_min_a` and `k_min_b` are shares of it. L0 and Lt are the client's first and
 //! latest training loss, of a download the means over the first and the last round that the server saw. Values travel at 16
-//! or 32 bits; gaps are Rice-coded by the wire. The paper's values for all options are not known to us but for the ideas.
+//! or 32 bits; gaps are Rice-coded by the wire. The defaults of the options are ours.
 //!
 //! The mean over an element's senders is `fedavg` with `mean = contributors`; the plain mean makes steps smaller by the
 //! number of segments. Error feedback is this policy's own (option `residual`), because it is the segment's and not the

@@ -28,9 +28,9 @@ use blocks::Stretch;
 /// Best levels of a standard normal, the positive half: Max (1960), table I, to seven digits; by Lloyd's conditions.
 const CENTROIDS: [&[f32]; 4] = [
     &[0.797_884_6],
-    &[0.452_780_0, 1.510_417_6],
+    &[0.452_78, 1.510_417_6],
     &[0.245_094_2, 0.756_005_3, 1.343_909_3, 2.151_945_7],
-    &[0.128_395_0, 0.388_048_3, 0.656_759_0, 0.942_340_5, 1.256_231_2, 1.618_046_4, 2.069_016_7, 2.732_589_6],
+    &[0.128_395, 0.388_048_3, 0.656_759, 0.942_340_5, 1.256_231_2, 1.618_046_4, 2.069_016_7, 2.732_589_6],
 ];
 
 /// A block whose norm is less counts as zero: beyond it, the reciprocal of the norm is no f32 any more.

@@ -16,14 +16,13 @@
 //! client owes, so B' is a little off. In, down: weights `W`; both norms are W's, what travels is `W - W0` (or W: option
 //! `reference`). A difference is refused: the reference it is taken from is not known here. Out: k coordinates and values.
 
-mod pairs;
+mod scores;
 
+use cellm_plugin::pairs::{Pair, pairs};
 use cellm_plugin::{
     Capabilities, Compressor, Content, Context, Description, Exported, Layout, Message, Options, Planning, Policy,
     PolicyError, Precision, Settings, TrainingPlan, Vector, forget, kept, load, option, put_chosen, save, take_chosen,
 };
-
-use pairs::Pair;
 
 /// What the client started from, from `plan` to `encode`.
 const RECEIVED: &str = "received";
@@ -38,7 +37,7 @@ struct FedSrdTopK {
 
 impl FedSrdTopK {
     /// Whether what travels is the distance from `W0`.
-    fn from_start(&self, context: &Context) -> bool {
+    fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }
 
@@ -51,13 +50,13 @@ impl FedSrdTopK {
         moved: &Vector,
     ) -> Result<Vector, PolicyError> {
         match context.content {
-            Content::Weights => Ok(pairs::scores(&self.pairs, moved, values, values)),
+            Content::Weights => Ok(scores::scores(&self.pairs, moved, values, values)),
             Content::Delta => {
                 let received = load(RECEIVED).unwrap_or_else(|| start.copy());
                 forget(RECEIVED);
                 let end = received.copy();
                 end.axpy(1.0, values);
-                Ok(pairs::scores(&self.pairs, moved, &received, &end))
+                Ok(scores::scores(&self.pairs, moved, &received, &end))
             }
             Content::Difference => Err(PolicyError::Other(
                 "fedsrd-topk scores weights and deltas, found a difference: set download.error_feedback to false"
@@ -87,7 +86,7 @@ impl Compressor for FedSrdTopK {
     fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError> {
         Ok(Self {
             values: layout.values,
-            pairs: pairs::find(&layout.tensors),
+            pairs: pairs(&layout)?,
             seeded: options.text("reference")? == "seeded",
             precision: Precision::from_bits(settings.bits)?,
         })
@@ -101,7 +100,7 @@ impl Compressor for FedSrdTopK {
         into: &Message,
     ) -> Result<(), PolicyError> {
         let moved = values.copy();
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             moved.axpy(-1.0, start);
         }
         let scores = self.scores(context, values, start, &moved)?;
@@ -111,7 +110,7 @@ impl Compressor for FedSrdTopK {
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
         let decoded = take_chosen(message, self.values, kept(context, self.values), self.precision)?;
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             decoded.axpy(1.0, start);
         }
         Ok(decoded)

@@ -24,7 +24,7 @@ struct Stc {
 
 impl Stc {
     /// Whether what travels is the distance from `W0`.
-    fn from_start(&self, context: &Context) -> bool {
+    fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }
 }
@@ -63,7 +63,7 @@ impl Compressor for Stc {
         into: &Message,
     ) -> Result<(), PolicyError> {
         let moved = values.copy();
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             moved.axpy(-1.0, start);
         }
         let chosen = moved.top_k(0, self.values, kept(context, self.values));
@@ -72,7 +72,7 @@ impl Compressor for Stc {
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
         let decoded = take_chosen(message, self.values, kept(context, self.values), Precision::Signs)?;
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             decoded.axpy(1.0, start);
         }
         Ok(decoded)

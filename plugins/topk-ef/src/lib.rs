@@ -49,7 +49,7 @@ impl TopKEf {
     }
 
     /// Whether what travels is the distance from `W0`.
-    fn from_start(&self, context: &Context) -> bool {
+    fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }
 }
@@ -98,7 +98,7 @@ impl Compressor for TopKEf {
         into: &Message,
     ) -> Result<(), PolicyError> {
         let moved = values.copy();
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             moved.axpy(-1.0, start);
         }
         put_chosen(into, &self.choose(context, &moved), &moved, self.precision)
@@ -106,7 +106,7 @@ impl Compressor for TopKEf {
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
         let decoded = take_chosen(message, self.values, self.kept(context), self.precision)?;
-        if self.from_start(context) {
+        if self.counts_from_start(context) {
             decoded.axpy(1.0, start);
         }
         Ok(decoded)
