@@ -55,7 +55,8 @@ fn weights_count_from_the_start_or_from_zero_and_differences_from_zero() {
         (harness.density, harness.download) = (0.05, content);
         let sent = harness.broadcast(1, &weights).unwrap();
         let received = harness.receive(4, &sent).unwrap();
-        let same = |base: &dyn Fn(usize) -> f32| received.iter().enumerate().filter(|(i, value)| **value == base(*i)).count();
+        let same =
+            |base: &dyn Fn(usize) -> f32| received.iter().enumerate().filter(|(i, value)| **value == base(*i)).count();
         (same(&|i| adapter.start[i]) >= 380, same(&|_| 0.0) >= 380)
     };
     assert_eq!(base_of_unsent("seeded", Content::Weights), (true, false));

@@ -59,14 +59,22 @@ fn without_chunks_the_largest_of_all_are_sent() {
 #[test]
 fn messages_cost_what_an_ideal_coder_needs() {
     // Reduction against f32 that random coordinates allow: 16, 2 and 1 bits at densities 1/4 to 1/64.
-    let table = [(4.0, [6.6, 24.0, 30.0]), (16.0, [23.8, 68.0, 79.0]), (32.0, [45.5, 120.0, 136.0]), (64.0, [87.0, 215.0, 240.0])];
+    let table = [
+        (4.0, [6.6, 24.0, 30.0]),
+        (16.0, [23.8, 68.0, 79.0]),
+        (32.0, [45.5, 120.0, 136.0]),
+        (64.0, [87.0, 215.0, 240.0]),
+    ];
     let adapter = Adapter::lora(16, &[(20_000, 5_000), (20_000, 5_000)]);
     let draws = Vector::random_normal(adapter.values(), 3, 3).values();
     for (denominator, known) in table {
         for (bits, known) in [16, 2, 1].into_iter().zip(known) {
             let sent = harness(&adapter, bits, 1.0 / denominator, 4096).upload(1, 0, &draws).unwrap();
             let reduction = f64::from(adapter.values()) * 4.0 / sent.bytes as f64;
-            assert!((reduction / known - 1.0).abs() < 0.05, "1/{denominator} at {bits} bits: {reduction}, {known} known");
+            assert!(
+                (reduction / known - 1.0).abs() < 0.05,
+                "1/{denominator} at {bits} bits: {reduction}, {known} known"
+            );
         }
     }
 }
@@ -81,8 +89,10 @@ fn few_bits_stay_near_the_values_and_all_bits_hold_them() {
         let sent = harness.upload(1, 0, &delta).unwrap();
         let decoded = harness.collect(&sent).unwrap();
         let chosen = indices(&sent.parts);
-        let kept: Vec<(f32, f32)> = chosen.iter().map(|index| (delta[*index as usize], decoded[*index as usize])).collect();
-        let of_squares = |of: &dyn Fn(&(f32, f32)) -> f32| kept.iter().map(|pair| f64::from(of(pair)).powi(2)).sum::<f64>();
+        let kept: Vec<(f32, f32)> =
+            chosen.iter().map(|index| (delta[*index as usize], decoded[*index as usize])).collect();
+        let of_squares =
+            |of: &dyn Fn(&(f32, f32)) -> f32| kept.iter().map(|pair| f64::from(of(pair)).powi(2)).sum::<f64>();
         let error = of_squares(&|(value, got)| value - got) / of_squares(&|(value, _)| *value);
         assert!(error < before * 0.7, "{bits} bits: {error} of {before}");
         before = error.max(1e-12);
@@ -107,7 +117,11 @@ fn error_feedback_sends_everything_in_the_end() {
             distances.push(mean.distance(&Vector::from_values(delta.clone())));
         }
         // The residual is bounded, so the mean of what was sent nears the delta as one over the rounds.
-        assert!(distances[199] < 0.15 && distances[199] < distances[49] * 0.35, "{bits} bits: {:?}", [distances[49], distances[199]]);
+        assert!(
+            distances[199] < 0.15 && distances[199] < distances[49] * 0.35,
+            "{bits} bits: {:?}",
+            [distances[49], distances[199]]
+        );
     }
 }
 
