@@ -79,8 +79,8 @@ impl Plan {
             download: codecs.download.policy().as_ref().into(),
             upload: codecs.upload.policy().as_ref().into(),
             aggregate: aggregation.as_ref().into(),
-            feedback: [false, false],
-            density: config.upload.density.into(),
+            feedback: [config.download.error_feedback, config.upload.error_feedback],
+            density: smallest_density(&config),
             clients: shards.clients(),
             values: layout.values(),
         })?;
@@ -116,6 +116,13 @@ impl Plan {
         };
         Ok((plan, files))
     }
+}
+
+/// The smallest density of an upload, over all tiers.
+fn smallest_density(config: &Config) -> f64 {
+    let own = f64::from(config.upload.density);
+    let of_tiers = config.client.tiers.iter().map(|tier| tier.density.unwrap_or(own));
+    of_tiers.fold(own, f64::min)
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
