@@ -14,12 +14,19 @@
 #[expect(missing_docs, reason = "wit-bindgen adds functions without documentation")]
 mod bindings;
 mod hooks;
+pub mod mean;
 mod messages;
 pub mod option;
 mod options;
+pub mod pairs;
+mod precision;
 
 #[cfg(not(target_arch = "wasm32"))]
+pub mod harness;
+#[cfg(not(target_arch = "wasm32"))]
 mod native;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
 pub use bindings::cellm::policy::types::{
     BadOption, Capabilities, Content, Context, Description, Direction, Layout, NamedOption, OptionInfo, OptionKind,
@@ -32,16 +39,19 @@ pub use hooks::{
 pub use messages::{Packed, Unpacked, bad_option, kept, share_of, value_coding};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{
-    Codes, IndexSet, Message, Vector, algebra, exports, forget, load, load_bytes, memory::Memory, message::Part,
-    random_bits, save, save_bytes,
+    Codes, IndexSet, Message, Vector, algebra, cohort, exports, forget, load, load_bytes, memory::Memory,
+    message::Part, random_bits, save, save_bytes,
 };
 pub use options::Options;
+pub use precision::{Precision, put_chosen, take_chosen};
 
 #[cfg(target_arch = "wasm32")]
 pub use bindings::cellm::policy::{
     algebra,
     host::{Codes, IndexSet, Message, Vector, forget, load, load_bytes, random_bits, save, save_bytes},
 };
+#[cfg(target_arch = "wasm32")]
+pub use wasm::worlds as exports;
 
 /// What a policy is to `export_compressor!` and the like: `type Component = Exported<MyIdea>;`.
 #[derive(Debug)]

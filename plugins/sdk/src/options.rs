@@ -12,11 +12,18 @@ impl Options {
         Self(named)
     }
 
-    fn find<T>(&self, name: &str, kind: &str, read: impl Fn(&OptionValue) -> Option<T>) -> Result<T, PolicyError> {
+    /// The value of a declared option, made sense of by `read`.
+    fn find<'a, T>(
+        &'a self,
+        name: &str,
+        kind: &str,
+        read: impl Fn(&'a OptionValue) -> Option<T>,
+    ) -> Result<T, PolicyError> {
         let Some((_, value)) = self.0.iter().find(|(known, _)| known == name) else {
             return Err(PolicyError::Other(format!("the option `{name}` is read but not declared")));
         };
-        read(value).ok_or_else(|| PolicyError::Other(format!("the option `{name}` is {value:?}, read as {kind}")))
+        // The value itself is not shown: printing floats is a third of a small component.
+        read(value).ok_or_else(|| PolicyError::Other(format!("the option `{name}` is {}, read as {kind}", held(value))))
     }
 
     /// The value of an option of kind `share` or `number`. An option that was not declared is an error.
@@ -46,13 +53,20 @@ impl Options {
 
     /// The word of an option of kind `choice`.
     pub fn text(&self, name: &str) -> Result<&str, PolicyError> {
-        let Some((_, value)) = self.0.iter().find(|(known, _)| known == name) else {
-            return Err(PolicyError::Other(format!("the option `{name}` is read but not declared")));
-        };
-        match value {
-            OptionValue::Text(word) => Ok(word),
-            _ => Err(PolicyError::Other(format!("the option `{name}` is {value:?}, read as a word"))),
-        }
+        self.find(name, "a word", |value| match value {
+            OptionValue::Text(word) => Some(word.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// What a value is.
+fn held(value: &OptionValue) -> &'static str {
+    match value {
+        OptionValue::Number(_) => "a number",
+        OptionValue::Integer(_) => "a count",
+        OptionValue::Text(_) => "a word",
+        OptionValue::Flag(_) => "a flag",
     }
 }
 
@@ -85,7 +99,7 @@ mod tests {
             _ => String::new(),
         };
         assert_eq!(message(options().count("evry").unwrap_err()), "the option `evry` is read but not declared");
-        assert!(message(options().flag("mean").unwrap_err()).contains("`mean`"));
-        assert!(message(options().text("every").unwrap_err()).contains("`every`"));
+        assert_eq!(message(options().flag("mean").unwrap_err()), "the option `mean` is a word, read as a flag");
+        assert_eq!(message(options().text("every").unwrap_err()), "the option `every` is a count, read as a word");
     }
 }

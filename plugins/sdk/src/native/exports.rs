@@ -22,50 +22,59 @@ pub const fn aggregator<P: Aggregator>(_: PhantomData<Exported<P>>) {}
 /// Compiles for what [`crate::export_stepping`] takes.
 pub const fn stepping<P: Stepping>(_: PhantomData<Exported<P>>) {}
 
-/// Exports the world `compressor`: `export_compressor!(Component)`.
+/// Exports `describing` and `compressing`: `export_compressor!(Component)`.
 #[macro_export]
 macro_rules! export_compressor {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::compressor(::core::marker::PhantomData::<$component>);
     };
 }
 
-/// Exports the world `plans`, beside `export_compressor`.
+/// Exports `describing`, `compressing` and `aggregating`, of a policy that is both: `export_policy!(Component)`.
+#[macro_export]
+macro_rules! export_policy {
+    ($component:ident) => {
+        $crate::export_compressor!($component);
+        $crate::export_aggregator!($component);
+    };
+}
+
+/// Exports `planning`, beside a compressor.
 #[macro_export]
 macro_rules! export_planning {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::planning(::core::marker::PhantomData::<$component>);
     };
 }
 
-/// Exports the world `acknowledges`, beside `export_compressor`.
+/// Exports `acknowledging`, beside a compressor.
 #[macro_export]
 macro_rules! export_acknowledging {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::acknowledging(::core::marker::PhantomData::<$component>);
     };
 }
 
-/// Exports the world `catches-up`, beside `export_compressor`.
+/// Exports `catching-up`, beside a compressor.
 #[macro_export]
 macro_rules! export_catching_up {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::catching_up(::core::marker::PhantomData::<$component>);
     };
 }
 
-/// Exports the world `aggregator`: `export_aggregator!(Component)`.
+/// Exports `describing` and `aggregating`: `export_aggregator!(Component)`.
 #[macro_export]
 macro_rules! export_aggregator {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::aggregator(::core::marker::PhantomData::<$component>);
     };
 }
 
-/// Exports the world `steps`, beside `export_aggregator`.
+/// Exports `stepping`, beside an aggregator.
 #[macro_export]
 macro_rules! export_stepping {
-    ($component:ty) => {
+    ($component:ident) => {
         const _: () = $crate::exports::stepping(::core::marker::PhantomData::<$component>);
     };
 }
