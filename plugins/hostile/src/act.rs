@@ -9,8 +9,23 @@ const PREFIX: usize = 18;
 
 /// Acts that the option `act` offers. All are done in `encode`, but `long` and `refuse` in `decode`.
 pub const OPTION_ACTS: [&str; 17] = [
-    "none", "loop", "host-loop", "memory", "vectors", "handles", "leak", "trap", "recursion", "output", "parts", "list",
-    "range", "indices", "long", "refuse", "chunks",
+    "none",
+    "loop",
+    "host-loop",
+    "memory",
+    "vectors",
+    "handles",
+    "leak",
+    "trap",
+    "recursion",
+    "output",
+    "parts",
+    "list",
+    "range",
+    "indices",
+    "long",
+    "refuse",
+    "chunks",
 ];
 
 thread_local! {

@@ -15,7 +15,9 @@ use std::cell::RefCell;
 
 use act::deed_in;
 use bindings::cellm::policy::host::{Message, Vector};
-use bindings::cellm::policy::types::{Context, Description, Layout, NamedOption, OptionValue, PolicyError, ValueCoding};
+use bindings::cellm::policy::types::{
+    Context, Description, Layout, NamedOption, OptionValue, PolicyError, ValueCoding,
+};
 use bindings::exports::cellm::policy::acknowledging::{Guest as Acknowledging, Outcome};
 use bindings::exports::cellm::policy::aggregating::{Guest as Aggregating, RoundInfo, UpdateInfo};
 use bindings::exports::cellm::policy::catching_up::Guest as CatchingUp;
