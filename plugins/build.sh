@@ -14,7 +14,7 @@ root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
 policies="dense flasc fedavg"
-# The same for tests alone: tests/fixtures/NAME.wasm.
+# Policies for tests, built into tests/fixtures/.
 fixtures="hostile witness"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}

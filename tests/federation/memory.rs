@@ -16,15 +16,18 @@ use serde_json::Value;
 
 use crate::support::{DEADLINE, fixture, last_json, lines, resume, run, run_watched, small, small_run, stderr};
 
-/// A run without training whose every result depends on what was remembered before: see `plugins/witness`.
+/// A run without training whose every result depends on what was remembered before.
 fn witnessed() -> Config {
     let mut config = small();
     config.run.rounds = 5;
     config.client.trainer = TrainerKind::Noop;
+    let witness = fixture("witness.wasm").display().to_string();
     for section in [&mut config.download, &mut config.upload] {
-        section.policy = fixture("witness.wasm").display().to_string();
+        section.policy = witness.clone();
+        section.options.insert("trace".into(), Value::from(true));
     }
-    config.aggregate.policy = fixture("witness.wasm").display().to_string();
+    config.aggregate.policy = witness;
+    config.aggregate.options.insert("trace".into(), Value::from(true));
     config
 }
 
@@ -34,6 +37,7 @@ fn witnessed_arguments() -> Vec<String> {
     let mut arguments = vec!["--set".into(), "run.rounds=4".into()];
     for section in ["download", "upload", "aggregate"] {
         arguments.extend(["--set".into(), format!("{section}.policy={witness}")]);
+        arguments.extend(["--set".into(), format!("{section}.options.trace=true")]);
     }
     arguments
 }
@@ -55,7 +59,7 @@ fn counted(run_dir: &Path, client: u32, values: usize, key: &str) -> Option<u32>
     let journal = journal(run_dir);
     let state = ClientState::from_bytes(&journal.client_state(client).unwrap()?, values).unwrap();
     match state.memories.of("witness").get(EntryKind::Bytes, key) {
-        Some(Entry::Bytes(bytes)) => Some(u32::from_le_bytes(bytes.as_slice().try_into().unwrap())),
+        Some(Entry::Bytes(bytes)) => Some(u32::from_le_bytes(bytes[..4].try_into().unwrap())),
         _ => None,
     }
 }
@@ -88,12 +92,15 @@ async fn a_clients_memory_counts_its_rounds_and_nothing_else() {
             rows.iter().filter(|row| row["client"] == client).map(|row| row["round"].as_u64().unwrap()).collect();
         assert_eq!(last_seen[client as usize].map(u64::from), rounds.last().copied(), "client {client}");
         let expected = (!rounds.is_empty()).then_some(rounds.len() as u32);
-        for key in ["uploads", "downloads", "plans", "accepted"] {
+        for key in ["encode", "decode", "plan", "accepted"] {
             assert_eq!(counted(&run_dir, client, values, key), expected, "{key} of client {client}");
         }
-        // Every round that it was not part of was caught up by its last one.
-        let caught_up = rounds.last().map_or(0, |last| *last as u32 - rounds.len() as u32);
-        assert_eq!(counted(&run_dir, client, values, "caught up").unwrap_or(0), caught_up, "client {client}");
+        // A client that comes back after more than one round was told when it had been there.
+        let back: Vec<u64> =
+            rounds.windows(2).filter(|pair| pair[1] > pair[0] + 1).map(|pair| pair[0]).collect();
+        let caught_up = (!back.is_empty()).then_some(back.len() as u32);
+        assert_eq!(counted(&run_dir, client, values, "decode-catch-up"), caught_up, "client {client}");
+        assert_eq!(counted(&run_dir, client, values, "note").map(u64::from), back.last().copied(), "client {client}");
         assert_eq!(counted(&run_dir, client, values, "rejected"), None);
     }
     let last = lines(&run_dir.join("metrics.jsonl")).pop().unwrap();
@@ -123,8 +130,8 @@ async fn a_refused_client_forgets_the_round_but_not_that_it_was_refused() {
         };
         expect("rejected", dropped);
         expect("accepted", completed);
-        expect("uploads", completed);
-        expect("downloads", completed);
+        expect("encode", completed);
+        expect("decode", completed);
         (refused, accepted) = (refused + dropped, accepted + completed);
     }
     assert!(refused > 1 && accepted > 1, "{refused} refused, {accepted} accepted");
