@@ -13,7 +13,16 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
-policies="dense flasc fedavg"
+policies="
+dense
+flasc
+fedavg
+topk-ef
+stc
+eden
+fedsrd-topk
+ecolora
+"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 

@@ -15,10 +15,15 @@ use super::state::State;
 use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
-const BUILTIN: [(&str, &[u8]); 3] = [
+const BUILTIN: &[(&str, &[u8])] = &[
     ("dense", include_bytes!("../../plugins/prebuilt/dense.wasm")),
     ("flasc", include_bytes!("../../plugins/prebuilt/flasc.wasm")),
     ("fedavg", include_bytes!("../../plugins/prebuilt/fedavg.wasm")),
+    ("topk-ef", include_bytes!("../../plugins/prebuilt/topk-ef.wasm")),
+    ("stc", include_bytes!("../../plugins/prebuilt/stc.wasm")),
+    ("eden", include_bytes!("../../plugins/prebuilt/eden.wasm")),
+    ("fedsrd-topk", include_bytes!("../../plugins/prebuilt/fedsrd-topk.wasm")),
+    ("ecolora", include_bytes!("../../plugins/prebuilt/ecolora.wasm")),
 ];
 
 /// Length of an epoch: deadlines are kept to within two of them.
