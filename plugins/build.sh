@@ -13,7 +13,8 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
-policies="dense flasc fedavg"
+policies="dense flasc fedavg
+    trimmed-mean median krum hetlora flexlora fedex flora fedlol"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
