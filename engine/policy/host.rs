@@ -25,6 +25,14 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("eden", include_bytes!("../../plugins/prebuilt/eden.wasm")),
     ("fedsrd-topk", include_bytes!("../../plugins/prebuilt/fedsrd-topk.wasm")),
     ("ecolora", include_bytes!("../../plugins/prebuilt/ecolora.wasm")),
+    ("trimmed-mean", include_bytes!("../../plugins/prebuilt/trimmed-mean.wasm")),
+    ("median", include_bytes!("../../plugins/prebuilt/median.wasm")),
+    ("krum", include_bytes!("../../plugins/prebuilt/krum.wasm")),
+    ("hetlora", include_bytes!("../../plugins/prebuilt/hetlora.wasm")),
+    ("flexlora", include_bytes!("../../plugins/prebuilt/flexlora.wasm")),
+    ("fedex", include_bytes!("../../plugins/prebuilt/fedex.wasm")),
+    ("flora", include_bytes!("../../plugins/prebuilt/flora.wasm")),
+    ("fedlol", include_bytes!("../../plugins/prebuilt/fedlol.wasm")),
 ];
 
 /// Length of an epoch: deadlines are kept to within two of them.
