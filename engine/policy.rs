@@ -45,3 +45,5 @@ pub use warm::{Breakable, Warm};
 mod hostile_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness_tests;
