@@ -26,7 +26,7 @@ mod visits;
 mod wire;
 
 pub use adapter::Adapter;
-pub use aggregation::{Aggregation, update_info};
+pub use aggregation::{Aggregation, near, normal_updates, update_info};
 pub use compression::{Harness, Sent};
 pub use feedback::Feedback;
 pub use options::checked_options;
