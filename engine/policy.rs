@@ -47,3 +47,5 @@ mod aggregator_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness_tests;
