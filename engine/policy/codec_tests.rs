@@ -56,7 +56,8 @@ impl Case {
             assert_eq!(sender.plan(&context, start.clone(), start.clone(), &mut client).unwrap(), None);
         }
         let message = sender.encode(&context, delta.clone(), start.clone(), &mut client).unwrap();
-        let header = Header { kind: FrameKind::Upload, layout: 1, policy: 2, round: 1, client: 3, sequence: 0 };
+        let (kind, said) = (FrameKind::Upload, wire::Said::default());
+        let header = Header { kind, layout: 1, policy: 2, round: 1, client: 3, sequence: 0, said };
         let frame = wire::encode(&header, &message).unwrap();
         let (_, received) = wire::decode(&frame, &wire::Limits::for_values(delta.len())).unwrap();
         (frame.len(), instance().decode(&context, received, start.clone(), &mut server).unwrap())
