@@ -13,7 +13,9 @@ cd "$(dirname "$0")/.."
 root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
-policies="dense flasc fedavg"
+policies="dense flasc fedavg
+    topk-ef stc eden fedsrd-topk ecolora
+    trimmed-mean median krum hetlora flexlora fedex flora fedlol"
 # Policies for tests, built into tests/fixtures/.
 fixtures="hostile witness"
 recorded=plugins/prebuilt/TOOLCHAIN

@@ -16,10 +16,23 @@ use super::trust::{Reference, Trust};
 use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
-const BUILTIN: [(&str, &[u8]); 3] = [
+const BUILTIN: &[(&str, &[u8])] = &[
     ("dense", include_bytes!("../../plugins/prebuilt/dense.wasm")),
     ("flasc", include_bytes!("../../plugins/prebuilt/flasc.wasm")),
     ("fedavg", include_bytes!("../../plugins/prebuilt/fedavg.wasm")),
+    ("topk-ef", include_bytes!("../../plugins/prebuilt/topk-ef.wasm")),
+    ("stc", include_bytes!("../../plugins/prebuilt/stc.wasm")),
+    ("eden", include_bytes!("../../plugins/prebuilt/eden.wasm")),
+    ("fedsrd-topk", include_bytes!("../../plugins/prebuilt/fedsrd-topk.wasm")),
+    ("ecolora", include_bytes!("../../plugins/prebuilt/ecolora.wasm")),
+    ("trimmed-mean", include_bytes!("../../plugins/prebuilt/trimmed-mean.wasm")),
+    ("median", include_bytes!("../../plugins/prebuilt/median.wasm")),
+    ("krum", include_bytes!("../../plugins/prebuilt/krum.wasm")),
+    ("hetlora", include_bytes!("../../plugins/prebuilt/hetlora.wasm")),
+    ("flexlora", include_bytes!("../../plugins/prebuilt/flexlora.wasm")),
+    ("fedex", include_bytes!("../../plugins/prebuilt/fedex.wasm")),
+    ("flora", include_bytes!("../../plugins/prebuilt/flora.wasm")),
+    ("fedlol", include_bytes!("../../plugins/prebuilt/fedlol.wasm")),
 ];
 
 /// Length of an epoch: deadlines are kept to within two of them.

@@ -15,10 +15,12 @@
 //! latest training loss, of a download the means over the first and the last round that the server saw. Values travel at 16
 //! or 32 bits; gaps are Rice-coded by the wire. The defaults of the options are ours.
 //!
-//! The mean over an element's senders is `fedavg` with `mean = contributors`; the plain mean makes steps smaller by the
-//! number of segments. Error feedback is this policy's own (option `residual`), because it is the segment's and not the
-//! whole delta's: leave `upload.error_feedback` off. State: at the client its own last model and the residual, 8 bytes a
-//! value (4 without one of them); at the server a few numbers.
+//! The paper's mean is over the senders of a segment. `fedavg`'s plain mean with `server.lr` times `segments` is that, where
+//! clients spread evenly over the segments; `mean = contributors` also leaves out senders that thinned the value out, which
+//! together with the residual overshoots at densities below about 1/4. Error feedback is this policy's own (option
+//! `residual`), because what is owed is the segment's and not the whole delta: leave `upload.error_feedback` off.
+//!
+//! State: at the client its own last model and the residual, 4 bytes a value each; at the server a few numbers.
 
 mod density;
 mod own;
@@ -81,15 +83,16 @@ impl EcoLora {
             own::remember(context.round, delta, &moved);
         }
         let part = moved.slice(offset, len);
-        let whole = load(RESIDUAL).unwrap_or_else(|| Vector::new(self.segments.values));
-        if self.residual {
-            part.axpy(1.0, &whole.slice(offset, len));
+        let density = self.curve.of_client(context);
+        if !self.residual {
+            self.put(&part, offset, density, into);
+            return Ok(());
         }
-        self.put(&part, offset, self.curve.of_client(context), into);
-        if self.residual {
-            whole.paste(offset, &part);
-            save(RESIDUAL, &whole);
-        }
+        let owed = load(RESIDUAL).unwrap_or_else(|| Vector::new(self.segments.values));
+        part.axpy(1.0, &owed.slice(offset, len));
+        self.put(&part, offset, density, into);
+        owed.paste(offset, &part);
+        save(RESIDUAL, &owed);
         Ok(())
     }
 }

@@ -27,11 +27,11 @@ pub fn scores(pairs: &[Pair], moved: &Vector, rows_of: &Vector, columns_of: &Vec
 mod tests {
     use super::*;
     use cellm_plugin::algebra::matmul;
-    use cellm_plugin::{cohort, pairs::pairs};
+    use cellm_plugin::{harness::Adapter, pairs::pairs};
 
     #[test]
     fn a_score_is_the_norm_of_what_the_value_alone_adds_to_the_layer() {
-        let layout = cohort::layout(&[(4, 5), (3, 6)], 2, true);
+        let layout = Adapter::lora(2, &[(4, 5), (3, 6)]).with_residuals().layout;
         let draw = |number| Vector::random_normal(layout.values, 1, number);
         let (before, moved) = (draw(1), draw(2));
         let after = before.copy();
