@@ -42,6 +42,10 @@ pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
 pub use warm::{Breakable, Warm};
 
 #[cfg(test)]
+mod aggregator_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness_tests;

@@ -78,7 +78,7 @@ fn built_in_policies_describe_themselves() {
         assert_eq!(policy.name, name);
         assert_eq!(policy.version, env!("CARGO_PKG_VERSION"));
         assert!(policy.is_compressor() || policy.is_aggregator());
-        assert!(!policy.about.is_empty() && !policy.options.is_empty());
+        assert!(!policy.about.is_empty(), "{name}");
     }
     assert_ne!(HOST.load("dense").unwrap().hash, HOST.load("flasc").unwrap().hash);
 }
