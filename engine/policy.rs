@@ -46,6 +46,8 @@ mod aggregator_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod spoiled_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod witness_tests;

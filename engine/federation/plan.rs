@@ -115,6 +115,7 @@ fn record(config: &Config, layout: &AdapterLayout, codecs: &Plans, aggregation: 
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
         sections.remove("metrics");
+        sections.remove("policy");
         // Neither changes what the rounds before it did.
         if let Some(run) = sections.get_mut("run").and_then(|run| run.as_object_mut()) {
             for key in ["name", "out", "threads", "rounds"] {
