@@ -3,12 +3,16 @@
 //! In: the run's plan and what the journal holds. Out: [`ServerEvent`]s. Decisions are in [`round`], a pure state
 //! machine; the actor moves messages.
 
+mod acknowledging;
 mod actor;
 mod closing;
 mod config;
+mod dispatch;
+mod ending;
 mod event;
 mod exchange;
 mod ledger;
+mod looking;
 pub mod optimizer;
 pub mod round;
 mod row;
@@ -16,6 +20,7 @@ pub mod sampler;
 mod state;
 mod stored;
 mod turn;
+mod view;
 
 pub use actor::{Server, ServerMsg, ServerRef};
 pub use config::{Config, OptimizerKind};

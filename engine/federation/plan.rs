@@ -8,15 +8,15 @@ use serde_json::json;
 use super::pairs::{Pairs, warnings};
 use super::run_dir::{RunDir, journal_dir, make};
 use super::{FederationError, Start};
-use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
-use crate::compressor::{CodecPlan, Plans};
+use crate::adapter::{AdapterLayout, Message, Part, Tiers, ValueCoding};
+use crate::compressor::{CodecPlan, OfRun, Plans};
 use crate::config::Config;
 use crate::data::{self, Dataset};
 use crate::journal::{Journal, RunRecord};
 use crate::metrics::Metrics;
 use crate::policy::{Direction, Policy, PolicyHost};
 use crate::trainer::{Model, Shards, Trainer};
-use crate::wire::{self, FrameKind, Header};
+use crate::wire::{self, FrameKind, Header, Said};
 
 /// A run that can start.
 pub(super) struct Plan {
@@ -27,6 +27,9 @@ pub(super) struct Plan {
     pub layout: Arc<AdapterLayout>,
     pub initial: Arc<Vec<f32>>,
     pub shards: Arc<Shards>,
+    pub tiers: Arc<Tiers>,
+    /// The coordinates that each tier may train; none where it trains all.
+    pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     pub codecs: Plans,
     pub aggregation: Arc<Policy>,
     pub dense_frame: u64,
@@ -59,8 +62,9 @@ impl Plan {
         let start_values = Arc::new(layout.start().0);
         let initial = Arc::new(trainer.start().0.clone());
         let host = PolicyHost::new(&config.limits, &config.policy)?;
+        let tiers = Arc::new(Tiers::new(seed, &config.client.tiers));
         let codec = |section, direction| {
-            let of_run = (config.run.rounds, seed);
+            let of_run = OfRun { rounds: config.run.rounds, seed, tiers: tiers.clone() };
             CodecPlan::new(section, direction, &host, layout.clone(), start_values.clone(), of_run).map(Arc::new)
         };
         let codecs = Plans {
@@ -88,6 +92,8 @@ impl Plan {
             threads => threads,
         };
         let dense_frame = dense_frame_length(layout.values())?;
+        let of_tier = |tier| tiers.trainable(tier, &layout).map(Arc::new);
+        let trainable = Arc::new((0..config.client.tiers.len() as u32).map(of_tier).collect());
         metrics.rounds_planned.set(config.run.rounds.into());
         metrics.clients_registered.set(shards.clients() as i64);
         let plan = Self {
@@ -98,6 +104,8 @@ impl Plan {
             layout,
             initial,
             shards,
+            tiers,
+            trainable,
             codecs,
             aggregation,
             dense_frame,
@@ -158,9 +166,10 @@ fn open_journal(run_dir: &Path, resume: bool, record: &RunRecord) -> Result<Jour
     Err(FederationError::Differs { run_dir: run_dir.into(), differences })
 }
 
-/// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction.
+/// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction, both ways.
 fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
-    let header = Header { kind: FrameKind::Upload, layout: 0, policy: 0, round: 0, client: 0, sequence: 0 };
+    let (kind, said) = (FrameKind::Download, Said::default());
+    let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, said };
     let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values] };
     let frame = wire::encode(&header, &Message { parts: vec![part] })
         .map_err(|source| FederationError::Compressor(source.into()))?;

@@ -179,7 +179,7 @@ impl FederationState {
             config: plan.config.aggregate.clone(),
             policy: plan.aggregation.clone(),
             layout: plan.layout.clone(),
-            upload: plan.codecs.upload.clone(),
+            codecs: plan.codecs.clone(),
             max_norm: plan.config.server.max_update_norm,
             metrics: plan.metrics.clone(),
         };
@@ -196,6 +196,8 @@ impl FederationState {
             compressors: compressors.clone(),
             trainers: trainers.clone(),
             shards: plan.shards.clone(),
+            journal: plan.journal.clone(),
+            trainable: plan.trainable.clone(),
             metrics: plan.metrics.clone(),
             seed: plan.config.run.seed,
         };
@@ -212,6 +214,7 @@ impl FederationState {
             window: 4 * plan.threads,
             dense_frame: plan.dense_frame,
             initial: plan.initial.clone(),
+            tiers: plan.tiers.clone(),
             resume: Resume { latest, stored },
             participants,
             link: Link::new(plan.metrics.clone(), plan.dense_frame),

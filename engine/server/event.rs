@@ -87,6 +87,12 @@ pub enum ServerError {
         /// Why.
         source: Arc<JournalError>,
     },
+    /// A reader of the journal crashed.
+    #[error("round {round}: reading the journal crashed")]
+    Reader {
+        /// The round.
+        round: u32,
+    },
     /// The workers are gone.
     #[error("round {round}: {source}")]
     Pool {

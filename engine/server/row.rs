@@ -15,12 +15,15 @@ pub struct DirectionBytes {
     pub other: u64,
     /// Headers, section heads, checksums.
     pub framing: u64,
+    /// Whole frames that bring clients up to date that missed rounds.
+    #[serde(default)]
+    pub catch_up: u64,
 }
 
 impl DirectionBytes {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.indices + self.values + self.other + self.framing
+        self.indices + self.values + self.other + self.framing + self.catch_up
     }
 }
 
