@@ -79,3 +79,6 @@ impl Compressor for Dense {
 
 type Component = cellm_plugin::Exported<Dense>;
 cellm_plugin::export_compressor!(Component);
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,47 @@ impl Aggregator for FedAvg {
 
 type Component = cellm_plugin::Exported<FedAvg>;
 cellm_plugin::export_aggregator!(Component);
+
+#[cfg(test)]
+mod tests {
+    use cellm_plugin::OptionValue;
+    use cellm_plugin::harness::{Adapter, Aggregation, update_info};
+
+    use super::*;
+
+    /// Aggregates two updates that overlap in one value; the second client has three times the examples.
+    fn mean(options: &[(&str, OptionValue)]) -> Vec<f32> {
+        let adapter = Adapter::lora(1, &[(2, 2)]);
+        let mut aggregation = Aggregation::<FedAvg>::new(&adapter, options).unwrap();
+        let (one, two) = (vec![1.0, 2.0, 0.0, 0.0], vec![3.0, 0.0, 4.0, 0.0]);
+        let (info_one, mut info_two) = (update_info(0, &one), update_info(1, &two));
+        info_two.examples = info_one.examples * 3;
+        let updates = [(one, info_one), (two, info_two)];
+        let first = aggregation.round(1, &adapter.start, &updates).unwrap();
+        assert_eq!(aggregation.round(2, &adapter.start, &updates), Ok(first.clone()), "a round leaves nothing behind");
+        first
+    }
+
+    #[test]
+    fn the_mean_is_over_the_cohort_unless_over_contributors() {
+        assert_eq!(mean(&[]), [2.0, 1.0, 2.0, 0.0]);
+        assert_eq!(mean(&[("mean", "contributors".into())]), [2.0, 2.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn examples_weigh_in_both_means() {
+        let by_examples = ("weighting", "examples".into());
+        assert_eq!(mean(std::slice::from_ref(&by_examples)), [2.5, 0.5, 3.0, 0.0]);
+        assert_eq!(mean(&[by_examples, ("mean", "contributors".into())]), [2.5, 2.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn without_updates_or_examples_there_is_no_mean() {
+        let adapter = Adapter::lora(1, &[(2, 2)]);
+        let mut aggregation = Aggregation::<FedAvg>::new(&adapter, &[("weighting", "examples".into())]).unwrap();
+        assert_eq!(aggregation.round(1, &adapter.start, &[]), Err(PolicyError::NoUpdates));
+        let mut info = update_info(0, &adapter.start);
+        info.examples = 0;
+        assert!(aggregation.round(1, &adapter.start, &[(adapter.start.clone(), info)]).is_err());
+    }
+}

@@ -22,6 +22,8 @@ pub mod pairs;
 mod precision;
 
 #[cfg(not(target_arch = "wasm32"))]
+pub mod harness;
+#[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
