@@ -104,6 +104,7 @@ impl ServerState {
             dense_bytes_total: self.ledger.dense_total,
             down,
             up,
+            policies: self.args.policies.clone(),
             seconds: open.map_or(0.0, |open| open.started.elapsed().as_secs_f64()),
         }
     }
@@ -155,7 +156,7 @@ impl ServerState {
         self.closed = round;
         self.measure(&row);
         self.tell(ServerEvent::Round { row, client_rows });
-        self.next(myself);
+        self.refresh(myself);
     }
 
     fn measure(&self, row: &RoundRow) {

@@ -5,4 +5,5 @@ mod crashes;
 mod determinism;
 mod durability;
 mod hostile;
+mod reload;
 mod support;
