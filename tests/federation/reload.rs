@@ -26,6 +26,17 @@ fn put(name: &str, file: &Path) {
     std::fs::rename(beside, file).unwrap();
 }
 
+/// Puts the component there with a section that means nothing behind it: the same code, another hash.
+fn put_variant(name: &str, file: &Path) {
+    put(name, file);
+    let mut bytes = std::fs::read(file).unwrap();
+    // A custom section: number 0, 6 bytes, a name of 4 letters, one byte.
+    bytes.extend(b"\x00\x06\x04note!");
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, bytes).unwrap();
+    std::fs::rename(beside, file).unwrap();
+}
+
 /// `[download, upload, aggregate]` of every row.
 fn policies(run_dir: &Path) -> Vec<[String; 3]> {
     let rows = lines(&run_dir.join("metrics.jsonl"));
@@ -69,6 +80,20 @@ async fn a_file_replaced_in_the_middle_serves_the_rounds_after_it() {
     assert!(warnings.contains(&told), "{warnings:?}");
     let completed: Vec<_> = lines(&run_dir.join("metrics.jsonl")).iter().map(|row| row["completed"].clone()).collect();
     assert_eq!(completed, [0, 4, 4, 4, 4, 4, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_code_in_another_file_goes_on_as_if_nothing_had_happened() {
+    let (dir, file, run_dir) = place();
+    put("flasc", &file);
+    let mut config = watching(&file, 5);
+    config.server.cohort = 12;
+    (config.upload.error_feedback, config.download.error_feedback) = (true, true);
+    let undisturbed = run(config.clone(), &dir.path().join("undisturbed")).await.unwrap();
+    let (summary, _) = changed_in_the_middle(config, &run_dir, || put_variant("flasc", &file)).await;
+    let rows = policies(&run_dir);
+    assert_ne!(rows[0][1], rows[5][1]);
+    assert_eq!(summary.adapter_hash, undisturbed.adapter_hash);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
