@@ -25,6 +25,7 @@ mod message;
 mod options;
 mod recall;
 mod state;
+mod trust;
 mod vector;
 mod warm;
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the first-party policies from source into plugins/prebuilt/, and the test policy into tests/fixtures/.
+# Builds the first-party policies from source into plugins/prebuilt/, and the test policies into tests/fixtures/.
 #
 #   plugins/build.sh           build and replace what is committed
 #   plugins/build.sh --check   build elsewhere and compare with what is committed, bit for bit
@@ -14,6 +14,8 @@ root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
 policies="dense flasc fedavg"
+# Policies for tests, built into tests/fixtures/.
+fixtures="hostile witness"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
@@ -58,16 +60,16 @@ fi
 
 # One call for all: what they share is compiled once.
 packages=""
-for name in $policies hostile; do packages="$packages -p cellm-$name"; done
+for name in $policies $fixtures; do packages="$packages -p cellm-$name"; done
 # shellcheck disable=SC2086 # $packages and $extra are lists of words
 RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
     $cargo build --locked --profile plugin --target $target --target-dir "$built" $extra $packages
 cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
-for name in $policies hostile; do
+for name in $policies $fixtures; do
     place=plugins/prebuilt/$name.wasm
-    [ $name = hostile ] && place=tests/fixtures/hostile.wasm
+    case " $fixtures " in *" $name "*) place=tests/fixtures/$name.wasm ;; esac
     target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"
     if [ "${1:-}" != --check ]; then
         mkdir -p "$(dirname $place)"
