@@ -1,28 +1,31 @@
 //! A federation with a fresh mask each round: equal at both ends, values only on the way up, a mask for each tier.
 
-use cellm_masks::federation::{Cost, Federation, layout};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits};
 use cellm_plugin::{Content, IndexSet, OptionValue, Part};
 
 use super::*;
 
 /// 66 values: two pairs and a head.
-fn federation(density: f64, options: &[(&str, OptionValue)]) -> Federation<FederatedSelect> {
-    Federation::new(&layout(&[(2, 5, 7), (2, 8, 8)], 10), 4, density, options)
+fn federation(density: f64, options: &[(&str, OptionValue)]) -> Visits<FederatedSelect> {
+    let adapter = Adapter::lora(2, &[(7, 5), (8, 8)]).with_head(2, 5);
+    let mut harness = Harness::new(&adapter, 32, options).unwrap();
+    harness.density = density;
+    Visits::new(adapter, harness)
 }
 
 #[test]
 fn each_round_selects_afresh_and_uploads_carry_no_index() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0, 1])?;
+    federation.next(&[0, 1])?;
     let mut masks = Vec::new();
     for _ in 0..20 {
         let moved = Vector::from_values(federation.weights.clone());
-        moved.axpy(-1.0, &Vector::from_values(federation.start.clone()));
+        moved.axpy(-1.0, &Vector::from_values(federation.adapter.start.clone()));
         let largest = moved.top_k(0, 66, 16).read(0, 16);
-        let (cost, visits) = federation.round(&[0, 1])?;
-        assert_eq!(cost, Cost { indices: 16, values: 16 });
+        let (cost, visits) = federation.next(&[0, 1])?;
+        assert_eq!(cost, Load { indices: 16, values: 16 });
         for visit in visits {
-            assert_eq!(visit.upload, Cost { indices: 0, values: 16 });
+            assert_eq!(visit.upload, Load { indices: 0, values: 16 });
             assert_eq!(visit.trainable.as_deref(), Some(largest.as_slice()));
             assert_eq!(visit.decoded, visit.delta);
         }
@@ -36,9 +39,9 @@ fn each_round_selects_afresh_and_uploads_carry_no_index() -> Result<(), PolicyEr
 #[test]
 fn a_newcomer_works_with_the_mask_of_its_first_round() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0])?;
-    federation.round(&[0])?;
-    let (_, visits) = federation.round(&[0, 3])?;
+    federation.next(&[0])?;
+    federation.next(&[0])?;
+    let (_, visits) = federation.next(&[0, 3])?;
     assert_eq!(visits[0].received, visits[1].received);
     assert_eq!(visits[0].trainable, visits[1].trainable);
     Ok(())
@@ -47,19 +50,19 @@ fn a_newcomer_works_with_the_mask_of_its_first_round() -> Result<(), PolicyError
 #[test]
 fn a_lost_update_leaves_the_client_as_it_was() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0, 1])?;
-    let before = federation.clients[1].clone();
-    federation.round_without(&[0, 1], &[1])?;
-    assert_eq!(federation.clients[1], before);
-    assert_eq!(federation.round(&[1])?.1[0].upload, Cost { indices: 0, values: 16 });
+    federation.next(&[0, 1])?;
+    let before = federation.harness.memory(Owner::Client(1));
+    federation.next_without(&[0, 1], &[1])?;
+    assert_eq!(federation.harness.memory(Owner::Client(1)), before);
+    assert_eq!(federation.next(&[1])?.1[0].upload, Load { indices: 0, values: 16 });
     Ok(())
 }
 
 #[test]
 fn without_a_dense_round_zero_reference_would_select_nothing_but_a() -> Result<(), PolicyError> {
-    let options = [("dense_rounds", OptionValue::Integer(0)), ("reference", OptionValue::Text("zero".into()))];
+    let options = [("dense_rounds", 0.into()), ("reference", "zero".into())];
     let mut federation = federation(0.25, &options);
-    let (_, visits) = federation.round(&[0])?;
+    let (_, visits) = federation.next(&[0])?;
     // A lies at 0..10 and 24..40; B and the head are zero.
     let trainable = visits[0].trainable.clone().unwrap_or_default();
     assert_eq!(trainable.len(), 16);
@@ -70,13 +73,13 @@ fn without_a_dense_round_zero_reference_would_select_nothing_but_a() -> Result<(
 #[test]
 fn a_tier_has_a_mask_of_its_own() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0])?;
-    federation.round(&[0])?;
-    let of_tier_0 = federation.server.clone();
-    (federation.tier, federation.density) = (1, 0.5);
-    let (cost, visits) = federation.round(&[1])?;
+    federation.next(&[0])?;
+    federation.next(&[0])?;
+    let of_tier_0 = federation.harness.memory(Owner::Server);
+    federation.harness.adjust = |context| (context.tier, context.density) = (1, 0.5);
+    let (cost, visits) = federation.next(&[1])?;
     assert_eq!((cost.values, visits[0].upload.values), (33, 33));
-    assert_eq!(federation.server.bytes("mask.0"), of_tier_0.bytes("mask.0"));
+    assert_eq!(federation.harness.memory(Owner::Server).bytes("mask.0"), of_tier_0.bytes("mask.0"));
     Ok(())
 }
 
@@ -85,7 +88,7 @@ fn the_server_evaluates_what_clients_see() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
     for _ in 0..4 {
         let seen = federation.evaluated()?;
-        assert_eq!(seen, federation.round(&[0, 3])?.1[0].received);
+        assert_eq!(seen, federation.next(&[0, 3])?.1[0].received);
     }
     Ok(())
 }
@@ -93,18 +96,18 @@ fn the_server_evaluates_what_clients_see() -> Result<(), PolicyError> {
 #[test]
 fn what_does_not_fit_is_an_error_and_no_panic() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0])?;
-    federation.round(&[0])?;
+    federation.next(&[0])?;
+    federation.next(&[0])?;
     let values = |count| Part::Values(ValueCoding::F32, vec![1.0; count].into());
     let set = |space, indices: &[u32]| Part::Indices(IndexSet::from_list(space, indices).unwrap());
-    assert!(federation.upload(0, vec![values(66)]).is_err());
-    assert!(federation.upload(0, vec![]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![1]), set(66, &[0, 1]), values(2)]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![1]), set(65, &[0, 1]), values(2)]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![0]), values(66)]).is_err());
-    assert!(federation.download(3, vec![Part::Bytes(vec![2]), values(16)]).is_err());
-    federation.content = Content::Difference;
-    let error = federation.round(&[0]).unwrap_err();
+    assert!(federation.decoded(Owner::Server, vec![values(66)]).is_err());
+    assert!(federation.decoded(Owner::Server, vec![]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![1]), set(66, &[0, 1]), values(2)]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![1]), set(65, &[0, 1]), values(2)]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![0]), values(66)]).is_err());
+    assert!(federation.decoded(Owner::Client(3), vec![Part::Bytes(vec![2]), values(16)]).is_err());
+    federation.harness.download = Content::Difference;
+    let error = federation.next(&[0]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("download.error_feedback = false")));
     Ok(())
 }

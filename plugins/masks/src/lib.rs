@@ -5,8 +5,6 @@
 //! Comes out: the mask, the same at both ends, in memory under `mask.TIER`, so that an upload costs values and no indices.
 
 mod bitmap;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod federation;
 mod mask;
 mod reference;
 mod told;

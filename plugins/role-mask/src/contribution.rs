@@ -25,7 +25,7 @@ impl Pool {
     pub fn count(self, pairs: &Pairs, density: f64) -> u32 {
         match self {
             Pool::All => share_of(density, pairs.ranks()),
-            Pool::Pair => pairs.iter().map(|pair| share_of(density, pair.rank)).sum(),
+            Pool::Pair => pairs.spans().map(|(_, rank)| share_of(density, rank)).sum(),
         }
     }
 
@@ -35,9 +35,8 @@ impl Pool {
             return scores.top_k(0, pairs.ranks(), share_of(density, pairs.ranks()));
         }
         let none = IndexSet::runs(pairs.ranks(), 0, 0, 0, 0);
-        pairs
-            .iter()
-            .fold(none, |chosen, pair| chosen.union(&scores.top_k(pair.first, pair.rank, share_of(density, pair.rank))))
+        let best = |(first, rank)| scores.top_k(first, rank, share_of(density, rank));
+        pairs.spans().map(best).fold(none, |chosen, best| chosen.union(&best))
     }
 }
 

@@ -1,47 +1,36 @@
 //! The ranks of all pairs `B A` as one numbering: rank v of a pair is row v of its A and column v of its B.
 
-use cellm_plugin::{IndexSet, Layout, PolicyError, Role, TensorInfo, Vector, algebra};
+use cellm_plugin::pairs::{Pair, pairs};
+use cellm_plugin::{IndexSet, Layout, PolicyError, Vector, algebra};
 
 use crate::scheme::Part;
 
-/// One pair of factors.
-pub struct Pair {
-    /// Number of its first rank among the ranks of all pairs.
-    pub first: u32,
-    /// How many ranks it has.
-    pub rank: u32,
-    /// Offset of A and how long its rows are.
-    a: (u32, u32),
-    /// Offset of B and how long its columns are.
-    b: (u32, u32),
-}
-
 /// All pairs of a layout.
 pub struct Pairs {
-    pairs: Vec<Pair>,
+    pairs: Vec<Numbered>,
     ranks: u32,
     space: u32,
 }
 
+/// A pair and the number of its first rank among the ranks of all pairs.
+struct Numbered {
+    pair: Pair,
+    first: u32,
+}
+
 impl Pairs {
-    /// Finds the pairs: B is named as A is, with `lora_B` for `lora_A`.
+    /// Numbers the ranks of a layout's pairs.
     ///
     /// # Errors
-    /// When a factor lacks its other half or the two do not fit.
+    /// When there is no pair, a factor lacks its other half or the two do not fit.
     pub fn new(layout: &Layout) -> Result<Self, PolicyError> {
-        let of = |role: Role| layout.tensors.iter().filter(move |tensor| tensor.role == role);
-        let (mut pairs, mut ranks) = (Vec::new(), 0);
-        for a in of(Role::LoraA) {
-            let name = a.name.replace("lora_A", "lora_B");
-            let b = of(Role::LoraB).find(|tensor| tensor.name == name);
-            let pair = b.and_then(|b| Pair::new(a, b, ranks)).ok_or_else(|| mismatch(a, b))?;
+        let mut ranks = 0;
+        let number = |pair: Pair| {
+            let first = ranks;
             ranks += pair.rank;
-            pairs.push(pair);
-        }
-        if of(Role::LoraB).count() != pairs.len() {
-            let found = of(Role::LoraB).count();
-            return Err(PolicyError::Other(format!("{found} tensors of role lora-b found, {} of lora-a", pairs.len())));
-        }
+            Numbered { pair, first }
+        };
+        let pairs = pairs(layout)?.into_iter().map(number).collect();
         Ok(Self { pairs, ranks, space: layout.values })
     }
 
@@ -50,19 +39,19 @@ impl Pairs {
         self.ranks
     }
 
-    /// Each pair.
-    pub fn iter(&self) -> impl Iterator<Item = &Pair> {
-        self.pairs.iter()
+    /// First rank and number of ranks of each pair.
+    pub fn spans(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.pairs.iter().map(|numbered| (numbered.first, numbered.pair.rank))
     }
 
     /// The coordinates of these ranks in one factor. `ranks` increase and lie below [`Pairs::ranks`].
     pub fn coordinates(&self, part: Part, ranks: &IndexSet) -> Result<IndexSet, PolicyError> {
         let chosen = ranks.read(0, ranks.count());
         let mut found = Vec::new();
-        for pair in &self.pairs {
-            let from = chosen.partition_point(|rank| *rank < pair.first);
-            let until = chosen.partition_point(|rank| *rank < pair.first + pair.rank);
-            pair.coordinates(part, &chosen[from..until], &mut found);
+        for numbered in &self.pairs {
+            let from = chosen.partition_point(|rank| *rank < numbered.first);
+            let until = chosen.partition_point(|rank| *rank < numbered.first + numbered.pair.rank);
+            numbered.coordinates(part, &chosen[from..until], &mut found);
         }
         // The layout may hold the factors in any order.
         found.sort_unstable();
@@ -72,42 +61,31 @@ impl Pairs {
     /// For each rank the norm of its row of A or its column of B in `values`.
     pub fn norms(&self, part: Part, values: &Vector) -> Vector {
         let norms = Vector::new(self.ranks);
-        for pair in &self.pairs {
-            let of_pair = match (part, pair.a, pair.b) {
-                (Part::A, (offset, columns), _) => {
-                    algebra::row_norms(&values.slice(offset, pair.rank * columns), pair.rank, columns)
-                }
-                (Part::B, _, (offset, rows)) => {
-                    algebra::column_norms(&values.slice(offset, rows * pair.rank), rows, pair.rank)
-                }
+        for Numbered { pair, first } in &self.pairs {
+            let of_pair = match part {
+                Part::A => algebra::row_norms(&pair.a.of(values), pair.rank, pair.inputs),
+                Part::B => algebra::column_norms(&pair.b.of(values), pair.outputs, pair.rank),
             };
-            norms.paste(pair.first, &of_pair);
+            norms.paste(*first, &of_pair);
         }
         norms
     }
 }
 
-impl Pair {
-    fn new(a: &TensorInfo, b: &TensorInfo, first: u32) -> Option<Self> {
-        let ([rank, columns], [rows, rank_of_b]) = (a.shape.as_slice(), b.shape.as_slice()) else { return None };
-        let fits = rank == rank_of_b && rank.checked_mul(*columns)? == a.len && rows.checked_mul(*rank)? == b.len;
-        fits.then_some(Self { first, rank: *rank, a: (a.offset, *columns), b: (b.offset, *rows) })
-    }
-
+impl Numbered {
+    /// Appends the coordinates of these ranks, which are the pair's.
     fn coordinates(&self, part: Part, chosen: &[u32], into: &mut Vec<u32>) {
+        let pair = &self.pair;
         let ranks = chosen.iter().map(|number| number - self.first);
-        match (part, self.a, self.b) {
-            (Part::A, (offset, columns), _) => {
-                into.extend(ranks.flat_map(|rank| (0..columns).map(move |column| offset + rank * columns + column)));
+        match part {
+            Part::A => {
+                let row = |rank| pair.a.offset + rank * pair.inputs;
+                into.extend(ranks.flat_map(|rank| row(rank)..row(rank) + pair.inputs));
             }
-            (Part::B, _, (offset, rows)) => {
-                into.extend((0..rows).flat_map(|row| ranks.clone().map(move |rank| offset + row * self.rank + rank)));
+            Part::B => {
+                let column = |row| ranks.clone().map(move |rank| pair.b.offset + row * pair.rank + rank);
+                into.extend((0..pair.outputs).flat_map(column));
             }
         }
     }
-}
-
-fn mismatch(a: &TensorInfo, b: Option<&TensorInfo>) -> PolicyError {
-    let found = b.map_or("no lora-b tensor".into(), |b| format!("{} {:?}", b.name, b.shape));
-    PolicyError::Other(format!("{found} found as the other half of {} {:?}, [out, rank] expected", a.name, a.shape))
 }

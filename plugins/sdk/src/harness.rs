@@ -22,6 +22,7 @@ mod owners;
 mod rounds;
 mod spoiling;
 mod task;
+mod visits;
 mod wire;
 
 pub use adapter::Adapter;
@@ -33,4 +34,5 @@ pub use owners::{Owner, Owners};
 pub use rounds::{Ended, Rounds};
 pub use spoiling::spoiled;
 pub use task::Task;
+pub use visits::{Load, Visit, Visits};
 pub use wire::wire_bytes;

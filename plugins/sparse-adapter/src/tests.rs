@@ -1,31 +1,31 @@
 //! A federation with one mask for the whole run: what travels, who knows the mask, what is refused.
 
-use cellm_masks::federation::{Cost, Federation, layout, policy};
-use cellm_plugin::{IndexSet, Memory, OptionValue, Part};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits};
+use cellm_plugin::{Content, IndexSet, OptionValue, Part};
 
 use super::*;
 
 /// 66 values: two pairs and a head.
-fn federation(density: f64, options: &[(&str, OptionValue)]) -> Federation<SparseAdapter> {
-    Federation::new(&layout(&[(2, 5, 7), (2, 8, 8)], 10), 4, density, options).catching_up()
-}
-
-fn text(word: &str) -> OptionValue {
-    OptionValue::Text(word.into())
+fn federation(density: f64, options: &[(&str, OptionValue)]) -> Visits<SparseAdapter> {
+    let adapter = Adapter::lora(2, &[(7, 5), (8, 8)]).with_head(2, 5);
+    let mut harness = Harness::new(&adapter, 32, options).unwrap();
+    harness.density = density;
+    Visits::new(adapter, harness).catching_up()
 }
 
 #[test]
 fn after_a_dense_round_values_travel_without_indices_but_once() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    let dense = Cost { indices: 0, values: 66 };
-    let (cost, visits) = federation.round(&[0, 1])?;
+    let dense = Load { indices: 0, values: 66 };
+    let (cost, visits) = federation.next(&[0, 1])?;
     assert_eq!((cost, visits[0].upload, &visits[0].trainable), (dense, dense, &None));
-    let moved: Vec<f32> = federation.weights.iter().zip(&federation.start).map(|(w, start)| w - start).collect();
+    let moved: Vec<f32> =
+        federation.weights.iter().zip(&federation.adapter.start).map(|(w, start)| w - start).collect();
     let largest = Vector::from_values(moved).top_k(0, 66, 16).read(0, 16);
-    let bare = Cost { indices: 0, values: 16 };
+    let bare = Load { indices: 0, values: 16 };
     for round in 2..6 {
-        let (cost, visits) = federation.round(&[0, 1])?;
-        assert_eq!(cost, if round == 2 { Cost { indices: 16, values: 16 } } else { bare });
+        let (cost, visits) = federation.next(&[0, 1])?;
+        assert_eq!(cost, if round == 2 { Load { indices: 16, values: 16 } } else { bare });
         for visit in visits {
             assert_eq!((visit.catch_up, visit.upload), (None, bare));
             assert_eq!(visit.trainable.as_deref(), Some(largest.as_slice()));
@@ -38,14 +38,14 @@ fn after_a_dense_round_values_travel_without_indices_but_once() -> Result<(), Po
 #[test]
 fn newcomers_and_who_lost_the_round_of_the_mask_are_told_it_once() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0, 1])?;
-    federation.round_without(&[0, 1], &[1])?;
-    let mask = Some(Cost { indices: 16, values: 0 });
-    let (_, visits) = federation.round(&[0, 1, 2])?;
+    federation.next(&[0, 1])?;
+    federation.next_without(&[0, 1], &[1])?;
+    let mask = Some(Load { indices: 16, values: 0 });
+    let (_, visits) = federation.next(&[0, 1, 2])?;
     assert_eq!(visits.iter().map(|visit| visit.catch_up).collect::<Vec<_>>(), [None, mask, mask]);
     assert!(visits.iter().all(|visit| visit.received == visits[0].received));
     assert!(visits.iter().all(|visit| visit.trainable == visits[0].trainable));
-    let (_, visits) = federation.round(&[1, 2])?;
+    let (_, visits) = federation.next(&[1, 2])?;
     assert!(visits.iter().all(|visit| visit.catch_up.is_none()));
     Ok(())
 }
@@ -53,13 +53,13 @@ fn newcomers_and_who_lost_the_round_of_the_mask_are_told_it_once() -> Result<(),
 #[test]
 fn outside_of_the_mask_the_client_has_the_start_or_zero() -> Result<(), PolicyError> {
     for word in ["seeded", "zero"] {
-        let mut federation = federation(0.25, &[("reference", text(word))]);
-        federation.round(&[0, 1])?;
+        let mut federation = federation(0.25, &[("reference", word.into())]);
+        federation.next(&[0, 1])?;
         let weights = federation.weights.clone();
-        let (_, visits) = federation.round(&[0])?;
+        let (_, visits) = federation.next(&[0])?;
         let mask = visits[0].trainable.clone().unwrap_or_default();
         for (index, weight) in weights.iter().enumerate() {
-            let outside = if word == "zero" { 0.0 } else { federation.start[index] };
+            let outside = if word == "zero" { 0.0 } else { federation.adapter.start[index] };
             let expected = if mask.contains(&(index as u32)) { *weight } else { outside };
             assert_eq!(visits[0].received[index], expected);
         }
@@ -72,7 +72,7 @@ fn the_server_evaluates_what_clients_see() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
     for _ in 0..4 {
         let seen = federation.evaluated()?;
-        assert_eq!(seen, federation.round(&[0, 3])?.1[0].received);
+        assert_eq!(seen, federation.next(&[0, 3])?.1[0].received);
     }
     Ok(())
 }
@@ -81,10 +81,10 @@ fn the_server_evaluates_what_clients_see() -> Result<(), PolicyError> {
 fn density_one_never_masks() -> Result<(), PolicyError> {
     let mut federation = federation(1.0, &[]);
     for _ in 0..3 {
-        let (cost, visits) = federation.round(&[0, 1])?;
-        assert_eq!((cost, &visits[0].trainable), (Cost { indices: 0, values: 66 }, &None));
+        let (cost, visits) = federation.next(&[0, 1])?;
+        assert_eq!((cost, &visits[0].trainable), (Load { indices: 0, values: 66 }, &None));
     }
-    let (_, visits) = federation.round(&[2])?;
+    let (_, visits) = federation.next(&[2])?;
     assert_eq!(visits[0].received.len(), 66);
     Ok(())
 }
@@ -92,43 +92,40 @@ fn density_one_never_masks() -> Result<(), PolicyError> {
 #[test]
 fn a_tier_has_a_mask_of_its_own() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0])?;
-    federation.round(&[0])?;
-    (federation.tier, federation.density) = (1, 0.5);
-    let (cost, _) = federation.round(&[1])?;
-    assert_eq!(cost, Cost { indices: 33, values: 33 });
+    federation.next(&[0])?;
+    federation.next(&[0])?;
+    federation.harness.adjust = |context| (context.tier, context.density) = (1, 0.5);
+    let (cost, _) = federation.next(&[1])?;
+    assert_eq!(cost, Load { indices: 33, values: 33 });
     Ok(())
 }
 
 #[test]
 fn what_does_not_fit_is_an_error_and_no_panic() -> Result<(), PolicyError> {
     let mut federation = federation(0.25, &[]);
-    federation.round(&[0])?;
-    federation.round(&[0])?;
+    federation.next(&[0])?;
+    federation.next(&[0])?;
     let values = |count| Part::Values(ValueCoding::F32, vec![1.0; count].into());
     let set = |space, indices: &[u32]| Part::Indices(IndexSet::from_list(space, indices).unwrap());
-    assert!(federation.upload(0, vec![values(15)]).is_err());
-    assert!(federation.upload(0, vec![]).is_err());
-    assert!(federation.upload(0, vec![set(66, &[1])]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![9])]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![])]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![1]), set(66, &[0, 1]), values(2)]).is_err());
-    assert!(federation.download(0, vec![Part::Bytes(vec![3]), set(16, &[]), values(0)]).is_err());
-    let error = federation.download(3, vec![Part::Bytes(vec![2]), values(16)]).unwrap_err();
+    assert!(federation.decoded(Owner::Server, vec![values(15)]).is_err());
+    assert!(federation.decoded(Owner::Server, vec![]).is_err());
+    assert!(federation.decoded(Owner::Server, vec![set(66, &[1])]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![9])]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![])]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![1]), set(66, &[0, 1]), values(2)]).is_err());
+    assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![3]), set(16, &[]), values(0)]).is_err());
+    let error = federation.decoded(Owner::Client(3), vec![Part::Bytes(vec![2]), values(16)]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("client 3 has no mask of sparse-adapter")));
     Ok(())
 }
 
 #[test]
 fn another_download_policy_and_differences_are_refused_by_name() {
-    let layout = layout(&[(2, 5, 7)], 0);
-    let mut up: SparseAdapter = policy(&layout, Direction::Upload, 16, &[]).unwrap();
-    let vector = Vector::new(layout.values);
     let mut federation = federation(0.25, &[]);
-    let context = federation.context(Direction::Upload, Some(3));
-    let error = Memory::default().lend(|| up.plan(&context, &vector, &vector)).unwrap_err();
+    let start = federation.adapter.start.clone();
+    let error = federation.harness.plan(2, 3, &start).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("must serve both directions")));
-    federation.content = cellm_plugin::Content::Difference;
-    let error = federation.round(&[0]).unwrap_err();
+    federation.harness.download = Content::Difference;
+    let error = federation.next(&[0]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("download.error_feedback = false")));
 }
