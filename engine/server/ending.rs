@@ -155,7 +155,7 @@ impl ServerState {
         self.view = view;
         self.closed = round;
         self.measure(&row);
-        self.tell(ServerEvent::Round { row, client_rows });
+        self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
         self.refresh(myself);
     }
 

@@ -29,7 +29,7 @@ pub enum ServerEvent {
     /// A round is closed durably.
     Round {
         /// Its line of `metrics.jsonl`.
-        row: RoundRow,
+        row: Box<RoundRow>,
         /// Its lines of `clients.jsonl`.
         client_rows: String,
     },

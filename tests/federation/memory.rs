@@ -96,8 +96,7 @@ async fn a_clients_memory_counts_its_rounds_and_nothing_else() {
             assert_eq!(counted(&run_dir, client, values, key), expected, "{key} of client {client}");
         }
         // A client that comes back after more than one round was told when it had been there.
-        let back: Vec<u64> =
-            rounds.windows(2).filter(|pair| pair[1] > pair[0] + 1).map(|pair| pair[0]).collect();
+        let back: Vec<u64> = rounds.windows(2).filter(|pair| pair[1] > pair[0] + 1).map(|pair| pair[0]).collect();
         let caught_up = (!back.is_empty()).then_some(back.len() as u32);
         assert_eq!(counted(&run_dir, client, values, "decode-catch-up"), caught_up, "client {client}");
         assert_eq!(counted(&run_dir, client, values, "note").map(u64::from), back.last().copied(), "client {client}");
