@@ -4,6 +4,7 @@
 
 mod config;
 mod error;
+mod pairs;
 mod plan;
 mod progress;
 mod root;
@@ -63,6 +64,10 @@ pub async fn run(
         rounds: plan.config.run.rounds,
         first_round,
     }));
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+        drop(progress.send(Progress::Warning(warning.clone())));
+    }
     let (result, ended) = oneshot::channel();
     let args = FederationArgs { plan: plan.clone(), files, progress, result };
     let spawned = Actor::spawn(None, Federation, args).await;

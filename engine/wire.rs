@@ -17,11 +17,12 @@
 //! | 8 | xxh3-64 of everything before it |
 //!
 //! Indices travel in the cheapest of three codings, chosen by their exact sizes (see `indices`), values as f32, f16 or
-//! bf16. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`] nor beyond what the
+//! bf16, codes packed into their bits. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`] nor beyond what the
 //! length of the input can justify.
 
 mod bitmap;
 mod bits;
+mod codes;
 mod cursor;
 mod error;
 mod frame;

@@ -12,6 +12,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
 target=wasm32-unknown-unknown
+# Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
 policies="dense flasc fedavg"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
@@ -55,20 +56,19 @@ elif [ -n "${1:-}" ]; then
     echo "usage: plugins/build.sh [--check]" >&2; exit 2
 fi
 
-# The crates are plain libraries, so that they also build and test natively; only here they become modules.
-for name in $policies hostile; do
-    # shellcheck disable=SC2086 # $extra is a list of words
-    RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
-        $cargo rustc --locked --profile plugin --target $target --target-dir "$built" $extra \
-        -p "cellm-$name" --crate-type cdylib
-done
+# One call for all: what they share is compiled once.
+packages=""
+for name in $policies hostile; do packages="$packages -p cellm-$name"; done
+# shellcheck disable=SC2086 # $packages and $extra are lists of words
+RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
+    $cargo build --locked --profile plugin --target $target --target-dir "$built" $extra $packages
 cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
 for name in $policies hostile; do
     place=plugins/prebuilt/$name.wasm
     [ $name = hostile ] && place=tests/fixtures/hostile.wasm
-    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$name.wasm" "$built/$name.wasm"
+    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"
     if [ "${1:-}" != --check ]; then
         mkdir -p "$(dirname $place)"
         cp "$built/$name.wasm" $place

@@ -1,12 +1,11 @@
 //! What the aggregator does on its blocking thread: decode one update, check it, hand it to the policy.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::adapter::AdapterLayout;
 use crate::compressor::{Codec, CodecPlan, CompressorError, Occasion};
-use crate::metrics::{Hook, Metrics, PolicyMetrics};
-use crate::policy::{AggregatorInstance, Policy, PolicyError, UpdateMeta};
+use crate::metrics::{Hook, Metrics};
+use crate::policy::{AggregatorInstance, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
 
 /// One client's update as it came over the link.
 #[derive(Debug, Clone)]
@@ -72,12 +71,9 @@ impl AggregateError {
 /// The working part; synchronous.
 pub(super) struct Intake {
     codec: Codec,
-    policy: Arc<Policy>,
-    layout: Arc<AdapterLayout>,
-    options: String,
+    start: Arc<Vec<f32>>,
     max_norm: f32,
-    calls: PolicyMetrics,
-    instance: Option<AggregatorInstance>,
+    warm: Warm<AggregatorInstance>,
 }
 
 impl Intake {
@@ -90,13 +86,15 @@ impl Intake {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
-        let instance = Some(policy.aggregator(&layout, &options)?);
-        let (codec, calls) = (upload.codec(metrics), metrics.policy(&policy.name));
-        Ok(Self { codec, policy, layout, options, max_norm, calls, instance })
+        let start = Arc::new(layout.start().0);
+        let mut warm = Warm::new(metrics.policy(&policy.name), move || policy.aggregator(&layout, &options));
+        warm.warm_up()?;
+        Ok(Self { codec: upload.codec(metrics), start, max_norm, warm })
     }
 
     pub(super) fn begin(&mut self, round: u32) -> Result<(), PolicyError> {
-        self.timed(Hook::Begin, |instance| instance.begin(round))
+        let (start, meta) = (self.start.clone(), RoundMeta { round, rounds: round, seed: 0, cohort: 0 });
+        self.warm.call(Hook::Begin, |instance| instance.begin(&meta, start, &mut Memory::default()))
     }
 
     pub(super) fn accept(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
@@ -106,34 +104,17 @@ impl Intake {
         if self.max_norm > 0.0 && norm > f64::from(self.max_norm) {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
         }
-        let meta = UpdateMeta { client: offer.client, examples: offer.examples, loss: offer.loss, norm };
-        self.timed(Hook::Accept, |instance| instance.accept(update, &meta)).map_err(AggregateError::Policy)?;
+        let meta =
+            UpdateMeta { client: offer.client, examples: offer.examples, loss: offer.loss, norm, tier: 0, rank: 0 };
+        let accept = |instance: &mut AggregatorInstance| instance.accept(update, &meta, &mut Memory::default());
+        self.warm.call(Hook::Accept, accept).map_err(AggregateError::Policy)?;
         Ok(Accepted { norm })
     }
 
     pub(super) fn finish(&mut self) -> Result<Aggregate, AggregateError> {
-        let update = self.timed(Hook::Finish, AggregatorInstance::finish).map_err(AggregateError::Policy)?;
+        let finish = |instance: &mut AggregatorInstance| instance.finish(&mut Memory::default());
+        let update = self.warm.call(Hook::Finish, finish).map_err(AggregateError::Policy)?;
         Ok(Aggregate { update })
-    }
-
-    fn timed<R>(
-        &mut self,
-        hook: Hook,
-        call: impl FnOnce(&mut AggregatorInstance) -> Result<R, PolicyError>,
-    ) -> Result<R, PolicyError> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.policy.aggregator(&self.layout, &self.options)?,
-        };
-        let started = Instant::now();
-        let result = call(&mut instance);
-        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
-        if instance.poisoned() {
-            self.calls.traps.inc();
-        } else {
-            self.instance = Some(instance);
-        }
-        result
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::policy::{LimitsConfig, PolicyHost};
+use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
 
 use super::{Failure, output};
 
 /// The built-in policies, one a line.
 pub fn list() -> Result<u8, Failure> {
-    let host = PolicyHost::new(&LimitsConfig::default())?;
+    let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
     let mut text = String::new();
     for name in PolicyHost::builtin_names() {
         let policy = host.load(name)?;
@@ -20,7 +20,7 @@ pub fn list() -> Result<u8, Failure> {
 
 /// One policy with its options.
 pub fn inspect(reference: &str) -> Result<u8, Failure> {
-    let policy = PolicyHost::new(&LimitsConfig::default())?.load(reference)?;
+    let policy = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?.load(reference)?;
     let mut text = String::new();
     for (name, value) in [
         ("name", policy.name.as_str()),

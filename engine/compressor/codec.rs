@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::adapter::AdapterLayout;
-use crate::metrics::{DirectionMetrics, Hook, Metrics, PolicyMetrics};
-use crate::policy::{CompressorInstance, Context, Direction, Policy, PolicyError, PolicyHost};
+use crate::metrics::{DirectionMetrics, Hook, Metrics};
+use crate::policy::{CompressorInstance, Content, Context, Direction, Memory, Policy, PolicyError, PolicyHost, Warm};
 use crate::wire::{self, FrameKind, Header, WireError};
 
 use super::Config;
@@ -57,6 +57,7 @@ pub struct CodecPlan {
     layout: Arc<AdapterLayout>,
     start: Arc<Vec<f32>>,
     options: String,
+    density: f64,
     limits: wire::Limits,
     rounds: u32,
     seed: u64,
@@ -80,7 +81,8 @@ impl CodecPlan {
         let policy = host.load(&config.policy)?;
         let limits = wire::Limits::for_values(layout.values());
         let options = options_json(config, direction);
-        let plan = Self { direction, policy, layout, start, options, limits, rounds, seed };
+        let density = f64::from(config.density);
+        let plan = Self { direction, policy, layout, start, options, density, limits, rounds, seed };
         plan.instance()?;
         Ok(plan)
     }
@@ -91,7 +93,9 @@ impl CodecPlan {
             Direction::Download => metrics.download.clone(),
             Direction::Upload => metrics.upload.clone(),
         };
-        Codec { plan: self.clone(), timing, calls: metrics.policy(&self.policy.name), instance: None }
+        let plan = self.clone();
+        let warm = Warm::new(metrics.policy(&self.policy.name), move || plan.instance());
+        Codec { plan: self.clone(), timing, warm }
     }
 
     /// The policy that this direction uses.
@@ -111,11 +115,21 @@ impl CodecPlan {
     fn context(&self, occasion: &Occasion) -> Context {
         Context {
             direction: self.direction,
+            content: match self.direction {
+                Direction::Download => Content::Weights,
+                Direction::Upload => Content::Delta,
+            },
             round: occasion.round,
             rounds: self.rounds,
             seed: self.seed,
             client: occasion.client,
+            tier: 0,
+            density: self.density,
+            rank: 0,
+            byte_budget: None,
             examples: occasion.examples,
+            loss: None,
+            last_seen: None,
         }
     }
 
@@ -138,8 +152,7 @@ impl CodecPlan {
 pub struct Codec {
     plan: Arc<CodecPlan>,
     timing: DirectionMetrics,
-    calls: PolicyMetrics,
-    instance: Option<CompressorInstance>,
+    warm: Warm<CompressorInstance>,
 }
 
 impl Codec {
@@ -151,7 +164,9 @@ impl Codec {
         let started = Instant::now();
         let context = self.plan.context(occasion);
         let start = self.plan.start.clone();
-        let message = self.timed(Hook::Encode, |instance| instance.encode(&context, values, start))?;
+        let mut memory = Memory::default();
+        let encode = |instance: &mut CompressorInstance| instance.encode(&context, values, start, &mut memory);
+        let message = self.warm.call(Hook::Encode, encode)?;
         let frame = wire::encode(&self.plan.header(occasion), &message)?;
         self.timing.encode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(frame)
@@ -167,7 +182,9 @@ impl Codec {
         check_header(&header, &self.plan.header(occasion))?;
         let context = self.plan.context(occasion);
         let start = self.plan.start.clone();
-        let values = self.timed(Hook::Decode, |instance| instance.decode(&context, message, start))?;
+        let mut memory = Memory::default();
+        let decode = |instance: &mut CompressorInstance| instance.decode(&context, message, start, &mut memory);
+        let values = self.warm.call(Hook::Decode, decode)?;
         // Without a branch or a count, so that it vectorizes; the count is for the message alone.
         if values.iter().fold(false, |found, value| found | !value.is_finite()) {
             let count = values.iter().filter(|value| !value.is_finite()).count();
@@ -176,37 +193,13 @@ impl Codec {
         self.timing.decode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(values)
     }
-
-    /// Calls the warm instance, or a fresh one. A poisoned instance is thrown away, never used again.
-    fn timed<R>(
-        &mut self,
-        hook: Hook,
-        call: impl FnOnce(&mut CompressorInstance) -> Result<R, PolicyError>,
-    ) -> Result<R, PolicyError> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.plan.instance()?,
-        };
-        let started = Instant::now();
-        let result = call(&mut instance);
-        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
-        if instance.poisoned() {
-            self.calls.traps.inc();
-        } else {
-            self.instance = Some(instance);
-        }
-        result
-    }
 }
 
-/// What a policy's `init` gets: the options of the direction, with density, bits and direction among them.
+/// What a policy's `init` gets: the options of the direction, with bits and direction among them.
 fn options_json(config: &Config, direction: Direction) -> String {
     let mut options = config.options.clone();
-    let defaults = [
-        ("density", serde_json::json!(config.density)),
-        ("bits", serde_json::json!(u32::from(config.bits))),
-        ("direction", serde_json::json!(direction.name())),
-    ];
+    let defaults =
+        [("bits", serde_json::json!(u32::from(config.bits))), ("direction", serde_json::json!(direction.name()))];
     for (key, value) in defaults {
         options.entry(key).or_insert(value);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::pairs::{Pairs, warnings};
 use super::run_dir::{RunDir, journal_dir, make};
 use super::{FederationError, Start};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
@@ -31,6 +32,8 @@ pub(super) struct Plan {
     pub dense_frame: u64,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
+    /// What an operator should know before the first round.
+    pub warnings: Vec<String>,
     /// Keeps the policies' epoch ticking.
     pub _host: PolicyHost,
 }
@@ -55,7 +58,7 @@ impl Plan {
         let shards = Arc::new(Shards::new(trainer.clone(), dataset, partition, config.data.clone()));
         let start_values = Arc::new(layout.start().0);
         let initial = Arc::new(trainer.start().0.clone());
-        let host = PolicyHost::new(&config.limits)?;
+        let host = PolicyHost::new(&config.limits, &config.policy)?;
         let codec = |section, direction| {
             let of_run = (config.run.rounds, seed);
             CodecPlan::new(section, direction, &host, layout.clone(), start_values.clone(), of_run).map(Arc::new)
@@ -67,6 +70,16 @@ impl Plan {
         let aggregation = host.load(&config.aggregate.policy)?;
         let options = serde_json::Value::Object(config.aggregate.options.clone()).to_string();
         aggregation.aggregator(&layout, &options)?;
+        let warnings = warnings(&Pairs {
+            config: &config,
+            download: codecs.download.policy().as_ref().into(),
+            upload: codecs.upload.policy().as_ref().into(),
+            aggregate: aggregation.as_ref().into(),
+            feedback: [false, false],
+            density: config.upload.density.into(),
+            clients: shards.clients(),
+            values: layout.values(),
+        })?;
         let record = record(&config, &layout, &codecs, &aggregation);
         let journal = Arc::new(open_journal(&run_dir, resume, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
@@ -90,6 +103,7 @@ impl Plan {
             dense_frame,
             journal,
             metrics,
+            warnings,
             _host: host,
         };
         Ok((plan, files))

@@ -143,6 +143,55 @@ pub enum PolicyError {
         /// The config key of the limit.
         key: &'static str,
     },
+    /// It asked host kernels for more work than the deadline buys; this instance is finished.
+    #[error(
+        "policy {policy} asked for too much work in {hook}: {call} brings it to {found} operations, limit {limit} \
+         (limits.deadline_ms)"
+    )]
+    Work {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The host kernel.
+        call: &'static str,
+        /// Operations of this call of the policy with the kernel's.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It wants to remember too much; this instance is finished.
+    #[error("policy {policy} remembers too much in {hook}: {found} bytes, limit {limit} (limits.state_mb)")]
+    State {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Bytes that its memory would have had.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// What it says about itself cannot be used.
+    #[error("policy {reference} describes itself badly: {reason}")]
+    BadDescription {
+        /// What was asked for.
+        reference: String,
+        /// What is wrong, with the values.
+        reason: String,
+    },
+    /// The coordinates that it returned are of another space than the layout; the instance can still be used.
+    #[error("policy {policy} returned coordinates below {found} in {hook}, expected {expected}")]
+    WrongSpace {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Space of the coordinates.
+        found: usize,
+        /// Values of the layout.
+        expected: usize,
+    },
     /// A result has another length than the layout; the instance can still be used.
     #[error("policy {policy} returned {found} values in {hook}, expected {expected}")]
     WrongLength {
@@ -168,10 +217,12 @@ pub enum PolicyError {
         expected: usize,
     },
     /// The message has more parts than the policy took; the instance can still be used.
-    #[error("policy {policy} took {taken} of the {found} parts of a message")]
+    #[error("policy {policy} took {taken} of the {found} parts of a message in {hook}")]
     LeftOver {
         /// The policy.
         policy: String,
+        /// The call.
+        hook: &'static str,
         /// Parts of the message.
         found: usize,
         /// Parts taken.
@@ -205,6 +256,10 @@ pub enum PolicyError {
 pub(super) enum Refusal {
     #[error("memory: {found} bytes, limit {limit}")]
     Memory { found: u64, limit: u64 },
+    #[error("state: {found} bytes, limit {limit}")]
+    State { found: u64, limit: u64 },
+    #[error("work: {call} brings it to {found} operations, limit {limit}")]
+    Work { call: &'static str, found: u64, limit: u64 },
     #[error("handles: limit {limit}")]
     Handles { limit: u32 },
     #[error("output: {found} {unit}, limit {limit}")]

@@ -12,7 +12,7 @@ use wasmtime::{Cache, CacheConfig, Config, Engine};
 use super::bindings;
 use super::component::Policy;
 use super::state::State;
-use super::{LimitsConfig, PolicyError};
+use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
 const BUILTIN: [(&str, &[u8]); 3] = [
@@ -29,12 +29,13 @@ pub struct PolicyHost {
     engine: Engine,
     linker: Linker<State>,
     limits: LimitsConfig,
+    trust: PolicyConfig,
 }
 
 impl PolicyHost {
     /// Starts the engine and the clock behind its deadlines. Compiled policies are cached in the user's cache directory;
     /// without one they are compiled at every start (tenths of a second each).
-    pub fn new(limits: &LimitsConfig) -> Result<Self, PolicyError> {
+    pub fn new(limits: &LimitsConfig, trust: &PolicyConfig) -> Result<Self, PolicyError> {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
@@ -44,10 +45,10 @@ impl PolicyHost {
             .cache(Cache::new(CacheConfig::new()).ok());
         let engine = Engine::new(&config).map_err(|error| PolicyError::Engine(error.to_string()))?;
         let mut linker = Linker::new(&engine);
-        bindings::Policy::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+        bindings::Everything::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|error| PolicyError::Engine(error.to_string()))?;
         start_clock(&engine)?;
-        Ok(Self { engine, linker, limits: limits.clone() })
+        Ok(Self { engine, linker, limits: limits.clone(), trust: trust.clone() })
     }
 
     /// Names of the policies that are compiled in.

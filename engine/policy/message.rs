@@ -8,6 +8,7 @@ use super::bindings::cellm::policy::host::HostMessage;
 use super::bindings::cellm::policy::types::{self as wit, PolicyError as WitError};
 use super::budget::Budget;
 use super::buffer::Buffer;
+use super::codes::{self, Codes};
 use super::error::Refusal;
 use super::index_set::{self, IndexSet};
 use super::state::State;
@@ -25,6 +26,7 @@ pub struct MessageParts {
 enum HeldPart {
     Indices(IndexSet),
     Values(wit::ValueCoding, Buffer<f32>),
+    Codes(Codes),
     Bytes(Buffer<u8>),
 }
 
@@ -33,6 +35,7 @@ impl HeldPart {
         match self {
             Self::Indices(set) => format!("{} indices below {}", set.indices.as_slice().len(), set.space),
             Self::Values(coding, values) => format!("{} values in {}", values.as_slice().len(), name(*coding)),
+            Self::Codes(held) => format!("{} codes of {} bits", held.codes.as_slice().len(), held.bits),
             Self::Bytes(bytes) => format!("{} bytes", bytes.as_slice().len()),
         }
     }
@@ -62,6 +65,9 @@ impl MessageParts {
                 };
                 Ok(HeldPart::Values(coding, Buffer::make(values.len(), budget, || values)?))
             }
+            Part::Codes { bits, codes } => {
+                Ok(HeldPart::Codes(Codes { bits, codes: Buffer::make(codes.len(), budget, || codes)? }))
+            }
             Part::Bytes(bytes) => Ok(HeldPart::Bytes(Buffer::make(bytes.len(), budget, || bytes)?)),
         };
         Ok(Self { parts: message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?, bytes: 0 })
@@ -84,6 +90,7 @@ impl MessageParts {
                 };
                 Part::Values { coding, values: values.into_vec() }
             }
+            HeldPart::Codes(held) => Part::Codes { bits: held.bits, codes: held.codes.into_vec() },
             HeldPart::Bytes(bytes) => Part::Bytes(bytes.into_vec()),
         };
         Message { parts: self.parts.into_iter().map(part).collect() }
@@ -136,6 +143,12 @@ impl HostMessage for State {
         self.put(&this, HeldPart::Values(coding, values), bytes)
     }
 
+    fn put_codes(&mut self, this: Resource<MessageParts>, codes: Resource<Codes>) -> wasmtime::Result<()> {
+        let held = self.table.get(&codes)?.clone();
+        let bytes = held.codes.as_slice().len();
+        self.put(&this, HeldPart::Codes(held), bytes)
+    }
+
     fn put_bytes(&mut self, this: Resource<MessageParts>, bytes: Vec<u8>) -> wasmtime::Result<()> {
         let len = bytes.len();
         let bytes = Buffer::make(len, &self.budget, || bytes)?;
@@ -169,6 +182,23 @@ impl HostMessage for State {
                 Ok(Ok(self.push(Vector(values))?))
             }
             found => unexpected(&format!("{count} values in {}", name(coding)), found),
+        }
+    }
+
+    fn take_codes(
+        &mut self,
+        this: Resource<MessageParts>,
+        bits: u8,
+        count: u32,
+    ) -> wasmtime::Result<Result<Resource<Codes>, WitError>> {
+        match self.take(&this)? {
+            Some(HeldPart::Codes(held)) if held.bits == bits && held.codes.as_slice().len() == count as usize => {
+                match codes::check(bits, held.codes.as_slice()) {
+                    Ok(()) => Ok(Ok(self.push(held)?)),
+                    Err(reason) => Ok(Err(WitError::BadMessage(reason))),
+                }
+            }
+            found => unexpected(&format!("{count} codes of {bits} bits"), found),
         }
     }
 

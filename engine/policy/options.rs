@@ -66,6 +66,18 @@ fn read(kind: &OptionKind, found: &Value) -> Option<OptionValue> {
     }
 }
 
+/// Whether a policy's own value is one that its kind accepts.
+pub(super) fn fits(kind: &OptionKind, value: &OptionValue) -> bool {
+    match (kind, value) {
+        (OptionKind::Share, OptionValue::Number(share)) => *share > 0.0 && *share <= 1.0,
+        (OptionKind::Number, OptionValue::Number(number)) => number.is_finite(),
+        (OptionKind::Count, OptionValue::Integer(count)) => *count >= 0,
+        (OptionKind::Choice(words), OptionValue::Text(word)) => words.contains(word),
+        (OptionKind::Flag, OptionValue::Flag(_)) => true,
+        _ => false,
+    }
+}
+
 /// What a kind accepts, in words.
 pub(super) fn allowed(kind: &OptionKind) -> String {
     match kind {

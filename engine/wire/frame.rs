@@ -15,7 +15,7 @@ const CHECKSUM_BYTES: usize = 8;
 pub struct ByteSplit {
     /// Payloads of index parts.
     pub indices: u64,
-    /// Payloads of value parts.
+    /// Payloads of value parts and of codes.
     pub values: u64,
     /// Payloads of parts that the policy coded by itself.
     pub other: u64,
@@ -98,7 +98,7 @@ pub fn split(bytes: &[u8]) -> Result<ByteSplit, WireError> {
         let payload = cursor.take(head.payload_bytes())?.len() as u64;
         match head {
             Head::Bytes { .. } => split.other += payload,
-            Head::Values { .. } => split.values += payload,
+            Head::Values { .. } | Head::Codes { .. } => split.values += payload,
             Head::Indices { .. } => split.indices += payload,
         }
     }

@@ -1,23 +1,16 @@
 //! A policy for tests only: it misbehaves in the way that its option `act` names, whenever it encodes (or, for `long` and
 //! `refuse`, decodes).
 
-mod bindings {
-    wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
-}
-
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::mem::forget;
 
-use bindings::cellm::policy::host::{IndexSet, Message, Vector, random_bits};
-use bindings::cellm::policy::types::{
-    Context, Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
+use cellm_plugin::{
+    Capabilities, Compressor, Context, Description, IndexSet, Layout, Message, Options, Policy, PolicyError, Settings,
+    ValueCoding, Vector, option, random_bits, save,
 };
-use bindings::exports::cellm::policy::compressing::{Guest as Compressing, Settings};
-use bindings::exports::cellm::policy::describing::Guest as Describing;
 
 /// Everything it can do; `none` behaves.
-const ACTS: [&str; 17] = [
+const ACTS: [&str; 18] = [
     "none",
     "loop",
     "host-loop",
@@ -35,11 +28,8 @@ const ACTS: [&str; 17] = [
     "long",
     "refuse",
     "chunks",
+    "state",
 ];
-
-thread_local! {
-    static ACT: RefCell<String> = const { RefCell::new(String::new()) };
-}
 
 fn descend(depth: u64) -> u64 {
     let here = black_box([depth; 64]);
@@ -78,6 +68,11 @@ fn misbehave(act: &str, values: &Vector, into: &Message) -> Result<(), PolicyErr
             let error = IndexSet::from_list(4, &[1, 4]).err().unwrap_or_default();
             return Err(PolicyError::Other(error));
         }
+        "state" => {
+            for number in 0_u64.. {
+                save(&number.to_string(), values);
+            }
+        }
         "chunks" => {
             // An own kernel: what a policy does that finds no host kernel for its purpose.
             let own = values.copy();
@@ -94,45 +89,39 @@ fn misbehave(act: &str, values: &Vector, into: &Message) -> Result<(), PolicyErr
     Ok(())
 }
 
-struct Hostile;
+struct Hostile {
+    act: String,
+}
 
-impl Describing for Hostile {
+impl Policy for Hostile {
     fn describe() -> Description {
         Description {
             name: "hostile".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             about: "Misbehaves on request.".into(),
-            options: vec![OptionInfo {
-                name: "act".into(),
-                kind: OptionKind::Choice(ACTS.map(String::from).into()),
-                default: OptionValue::Text("none".into()),
-                about: "What to do.".into(),
-            }],
+            capabilities: Capabilities::empty(),
+            options: vec![option::choice("act", &ACTS, "What to do.")],
         }
     }
 }
 
-impl Compressing for Hostile {
-    fn init(_: Layout, _: Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
-        for (_, value) in options {
-            if let OptionValue::Text(act) = value {
-                ACT.set(act);
-            }
-        }
-        Ok(())
+impl Compressor for Hostile {
+    fn new(_: Layout, _: Settings, options: &Options) -> Result<Self, PolicyError> {
+        Ok(Self { act: options.text("act")?.into() })
     }
 
-    fn encode(_: Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
-        ACT.with_borrow(|act| misbehave(act, values, into))
+    fn encode(&mut self, _: &Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
+        misbehave(&self.act, values, into)
     }
 
-    fn decode(_: Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        ACT.with_borrow(|act| match act.as_str() {
+    fn decode(&mut self, _: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
+        match self.act.as_str() {
             "long" => Ok(Vector::new(start.len() + 1)),
             "refuse" => Err(PolicyError::Other("not today".into())),
             _ => message.take_values(ValueCoding::F32, start.len()),
-        })
+        }
     }
 }
 
-bindings::export!(Hostile with_types_in bindings);
+type Component = cellm_plugin::Exported<Hostile>;
+cellm_plugin::export_compressor!(Component);
