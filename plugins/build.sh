@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the first-party policies from source into plugins/prebuilt/, and the test policy into tests/fixtures/.
+# Builds the first-party policies and the component tools from source into plugins/prebuilt/, and the test policy into
+# tests/fixtures/.
 #
 #   plugins/build.sh           build and replace what is committed
 #   plugins/build.sh --check   build elsewhere and compare with what is committed, bit for bit
@@ -62,10 +63,15 @@ for name in $policies hostile; do packages="$packages -p cellm-$name"; done
 # shellcheck disable=SC2086 # $packages and $extra are lists of words
 RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
     $cargo build --locked --profile plugin --target $target --target-dir "$built" $extra $packages
+# The component tools as a component (`cellm plugin build` runs it), then natively, for this script.
+# shellcheck disable=SC2086 # $extra is a list of words
+RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
+    $cargo rustc --locked --profile plugin --target $target --target-dir "$built" $extra \
+    -p cellm-componentize --lib --crate-type cdylib
 cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
-for name in $policies hostile; do
+for name in $policies hostile componentize; do
     place=plugins/prebuilt/$name.wasm
     [ $name = hostile ] && place=tests/fixtures/hostile.wasm
     target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"

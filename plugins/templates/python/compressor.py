@@ -1,31 +1,24 @@
 """NAME: sends the values of largest magnitude. This file is the policy: edit it, then `cellm plugin build`."""
 
-from componentize_py_types import Err
-from wit_world.imports import types
-from wit_world.imports.host import Message, Vector
-from wit_world.imports.types import Capabilities, Content, Context, OptionInfo, OptionKind_Share, OptionValue_Number, ValueCoding
+import cellm
+from cellm import Capabilities, Content, Context, Description, Message, Vector
 
 
-class Describing:
-    def describe(self) -> types.Description:
-        about = "Factor on the density after every round."
-        options = [OptionInfo("decay", OptionKind_Share(), OptionValue_Number(1.0), about)]
+class Idea:
+    @staticmethod
+    def describe() -> Description:
+        options = [cellm.share("decay", 1.0, "Factor on the density after every round.")]
         gains = Capabilities.GAINS_FROM_ERROR_FEEDBACK
-        return types.Description("NAME", "0.1.0", "Sends the values of largest magnitude.", gains, options)
+        return Description("NAME", "0.1.0", "Sends the values of largest magnitude.", gains, options)
 
-
-class Compressing:
-    def init(self, layout, settings, options) -> None:
+    def __init__(self, layout, settings, options):
         self.values = layout.values  # P, the number of adapter values
-        self.decay = {name: option.value for name, option in options}["decay"]
-        if settings.bits not in (16, 32):
-            raise Err(types.PolicyError_BadOption(types.BadOption("bits", str(settings.bits), "16 or 32")))
-        self.coding = ValueCoding.F16 if settings.bits == 16 else ValueCoding.F32
+        self.coding = cellm.value_coding(settings.bits)
+        self.decay = options["decay"]
 
     def kept(self, context: Context) -> int:
         """How many values travel in this round: encoder and decoder see the same context."""
-        density = context.density * self.decay ** (context.round - 1)
-        return min(self.values, max(1, int(density * self.values)))
+        return cellm.share_of(context.density * self.decay ** (context.round - 1), self.values)
 
     def encode(self, context: Context, values: Vector, start: Vector, into: Message) -> None:
         ranked = values.copy()
@@ -38,8 +31,12 @@ class Compressing:
     def decode(self, context: Context, message: Message, start: Vector) -> Vector:
         chosen = message.take_indices(self.values)
         if chosen.count() != self.kept(context):
-            raise Err(types.PolicyError_BadMessage(f"{chosen.count()} indices found, {self.kept(context)} expected"))
+            raise cellm.bad_message(f"{chosen.count()} indices found, {self.kept(context)} expected")
         sent = message.take_values(self.coding, chosen.count())
         decoded = start.copy() if context.content == Content.WEIGHTS else Vector(self.values)
         decoded.scatter(chosen, sent)
         return decoded
+
+
+Describing = cellm.describing(Idea)
+Compressing = cellm.compressing(Idea)
