@@ -26,6 +26,7 @@ mod message;
 mod options;
 mod recall;
 mod state;
+mod trust;
 mod vector;
 mod warm;
 
@@ -43,6 +44,10 @@ pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
 pub use warm::{Breakable, Warm};
 
 #[cfg(test)]
+mod aggregator_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness_tests;

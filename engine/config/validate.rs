@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 
 use super::{Config, ConfigError};
+use crate::policy::PolicyError;
 
 /// Checks every value; the first bad one is the error.
 pub fn validate(config: &Config) -> Result<(), ConfigError> {
@@ -89,6 +90,9 @@ fn policies(config: &Config) -> Result<(), ConfigError> {
     ] {
         ensure(!policy.is_empty(), key, "empty", "a built-in name or the path of a component")?;
     }
+    if let Err(PolicyError::Setting { key, found, allowed }) = config.policy.validate() {
+        ensure(false, key, format!("`{found}`"), allowed)?;
+    }
     let limits = &config.limits;
     ensure(limits.memory_mb >= 1, "limits.memory_mb", limits.memory_mb, "at least 1")?;
     ensure(limits.deadline_ms >= 1, "limits.deadline_ms", limits.deadline_ms, "at least 1")?;
@@ -153,5 +157,7 @@ mod tests {
         assert!(message(|c| c.data.validation = 1.0).contains("data.validation is 1"));
         assert!(message(|c| c.model.device = "gpu".into()).contains("`gpu`"));
         assert!(message(|c| c.run.name = "a/b".into()).contains("a/b"));
+        assert!(message(|c| c.policy.allow = vec!["flasc".into()]).contains("policy.allow is `flasc`"));
+        assert!(message(|c| c.policy.keys = vec!["x".into()]).contains("policy.keys is `x`"));
     }
 }

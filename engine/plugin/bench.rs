@@ -124,7 +124,11 @@ fn frame(policy: &Policy, message: &Message) -> Result<Vec<u8>, PolicyError> {
 
 fn travel(policy: &Policy) -> impl Fn(WireError) -> PolicyError {
     let (policy, hook) = (policy.name.clone(), "encode");
-    move |error| PolicyError::Rejected { policy: policy.clone(), hook, message: format!("its message cannot travel: {error}") }
+    move |error| PolicyError::Rejected {
+        policy: policy.clone(),
+        hook,
+        message: format!("its message cannot travel: {error}"),
+    }
 }
 
 /// The adapter of a mid-sized model: 10,092,544 values in pairs of rank 16.

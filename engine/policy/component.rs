@@ -28,6 +28,11 @@ const VERSION: &str = "0.1.0";
 pub struct PolicyHash(pub [u8; 32]);
 
 impl PolicyHash {
+    /// Of a component's bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
     /// The first eight bytes, little endian: what a frame carries.
     pub fn short(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -120,7 +125,7 @@ impl Policy {
             about: String::new(),
             capabilities: Capabilities::default(),
             options: Vec::new(),
-            hash: PolicyHash(*blake3::hash(bytes).as_bytes()),
+            hash: PolicyHash::of(bytes),
             declared: Vec::new(),
             hooks: Hooks::of(&linked),
             linked,

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PolicyError;
+use super::trust::Trust;
+
 /// Limits of one policy instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,4 +40,14 @@ pub struct PolicyConfig {
     pub keys: Vec<String>,
     /// Whether a component's file is loaded anew when it changes between two rounds of a run.
     pub watch: bool,
+}
+
+impl PolicyConfig {
+    /// Checks every entry.
+    ///
+    /// # Errors
+    /// [`PolicyError::Setting`] names the first bad one.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        Trust::new(self).map(drop)
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::PolicyHash;
+
 /// A failure of loading or running a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -245,6 +247,54 @@ pub enum PolicyError {
         found: usize,
         /// The limit.
         limit: u32,
+    },
+    /// A hash pinned in a reference is none.
+    #[error("policy {reference} is pinned to {found}, expected the 64 hexadecimal digits of a BLAKE3 hash")]
+    BadPin {
+        /// What was asked for.
+        reference: String,
+        /// What stands where the hash should.
+        found: String,
+    },
+    /// The bytes are not the pinned ones.
+    #[error("policy {reference} is not the pinned one: its BLAKE3 is {found}, expected {expected}")]
+    Pinned {
+        /// What was asked for.
+        reference: String,
+        /// Hash of the bytes.
+        found: PolicyHash,
+        /// Hash in the reference.
+        expected: PolicyHash,
+    },
+    /// It is not on the list of those that may run.
+    #[error("policy {policy} may not run here: its BLAKE3 is {found}, policy.allow has {allowed}")]
+    NotAllowed {
+        /// The policy.
+        policy: String,
+        /// Its hash.
+        found: PolicyHash,
+        /// What may run.
+        allowed: String,
+    },
+    /// Its file has no signature of a key that is trusted.
+    #[error("policy {reference} needs a signature of one of policy.keys in {path}: {reason}")]
+    Unsigned {
+        /// What was asked for.
+        reference: String,
+        /// Where the signature should be.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value of the section `policy` cannot be read.
+    #[error("{key} has {found}, it must be {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What would do.
+        allowed: &'static str,
     },
     /// The WebAssembly engine itself failed.
     #[error("the policy engine cannot start: {0}")]

@@ -10,15 +10,29 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::bindings;
-use super::component::Policy;
+use super::component::{Policy, PolicyHash};
 use super::state::State;
+use super::trust::{Reference, Trust};
 use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
-const BUILTIN: [(&str, &[u8]); 3] = [
+const BUILTIN: &[(&str, &[u8])] = &[
     ("dense", include_bytes!("../../plugins/prebuilt/dense.wasm")),
     ("flasc", include_bytes!("../../plugins/prebuilt/flasc.wasm")),
     ("fedavg", include_bytes!("../../plugins/prebuilt/fedavg.wasm")),
+    ("topk-ef", include_bytes!("../../plugins/prebuilt/topk-ef.wasm")),
+    ("stc", include_bytes!("../../plugins/prebuilt/stc.wasm")),
+    ("eden", include_bytes!("../../plugins/prebuilt/eden.wasm")),
+    ("fedsrd-topk", include_bytes!("../../plugins/prebuilt/fedsrd-topk.wasm")),
+    ("ecolora", include_bytes!("../../plugins/prebuilt/ecolora.wasm")),
+    ("trimmed-mean", include_bytes!("../../plugins/prebuilt/trimmed-mean.wasm")),
+    ("median", include_bytes!("../../plugins/prebuilt/median.wasm")),
+    ("krum", include_bytes!("../../plugins/prebuilt/krum.wasm")),
+    ("hetlora", include_bytes!("../../plugins/prebuilt/hetlora.wasm")),
+    ("flexlora", include_bytes!("../../plugins/prebuilt/flexlora.wasm")),
+    ("fedex", include_bytes!("../../plugins/prebuilt/fedex.wasm")),
+    ("flora", include_bytes!("../../plugins/prebuilt/flora.wasm")),
+    ("fedlol", include_bytes!("../../plugins/prebuilt/fedlol.wasm")),
 ];
 
 /// Length of an epoch: deadlines are kept to within two of them.
@@ -29,7 +43,7 @@ pub struct PolicyHost {
     engine: Engine,
     linker: Linker<State>,
     limits: LimitsConfig,
-    trust: PolicyConfig,
+    trust: Trust,
 }
 
 impl PolicyHost {
@@ -48,7 +62,7 @@ impl PolicyHost {
         bindings::Everything::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|error| PolicyError::Engine(error.to_string()))?;
         start_clock(&engine)?;
-        Ok(Self { engine, linker, limits: limits.clone(), trust: trust.clone() })
+        Ok(Self { engine, linker, limits: limits.clone(), trust: Trust::new(trust)? })
     }
 
     /// Names of the policies that are compiled in.
@@ -56,24 +70,45 @@ impl PolicyHost {
         BUILTIN.iter().map(|(name, _)| *name)
     }
 
-    /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself.
+    /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself. `@blake3:HEX`
+    /// behind either pins its bytes.
+    ///
+    /// # Errors
+    /// When it is not there, is not what was pinned, may not run here, or is no policy.
     pub fn load(&self, reference: &str) -> Result<Arc<Policy>, PolicyError> {
-        let bytes = match BUILTIN.iter().find(|(name, _)| *name == reference) {
-            Some((_, bytes)) => bytes.to_vec(),
-            None => fs::read(reference).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => {
-                    let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
-                    PolicyError::Missing { reference: reference.into(), builtin }
-                }
-                _ => PolicyError::Unreadable { reference: reference.into(), source },
-            })?,
-        };
-        self.load_bytes(reference, &bytes)
+        let reference = Reference::parse(reference)?;
+        let place = reference.place;
+        if let Some((_, bytes)) = BUILTIN.iter().find(|(name, _)| *name == place) {
+            reference.check(PolicyHash::of(bytes))?;
+            return self.compile(place, bytes);
+        }
+        let bytes = fs::read(place).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
+                PolicyError::Missing { reference: place.into(), builtin }
+            }
+            _ => PolicyError::Unreadable { reference: place.into(), source },
+        })?;
+        reference.check(PolicyHash::of(&bytes))?;
+        self.trust.check_signature(place, &bytes)?;
+        self.compile(place, &bytes)
     }
 
-    /// Loads a policy from the bytes of a component; `reference` names it in errors.
+    /// Loads a policy from the bytes of a component; `reference` names it in errors. Where `policy.keys` ask for a
+    /// signature, it stands in the file `{reference}.minisig`.
+    ///
+    /// # Errors
+    /// When it may not run here, or is no policy.
     pub fn load_bytes(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
-        Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes).map(Arc::new)
+        self.trust.check_signature(reference, bytes)?;
+        self.compile(reference, bytes)
+    }
+
+    fn compile(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
+        self.trust.check_hash(reference, PolicyHash::of(bytes))?;
+        let policy = Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes)?;
+        self.trust.check_name(&policy.name, policy.hash)?;
+        Ok(Arc::new(policy))
     }
 }
 

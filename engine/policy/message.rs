@@ -11,15 +11,16 @@ use super::buffer::Buffer;
 use super::codes::{self, Codes};
 use super::error::Refusal;
 use super::index_set::{self, IndexSet};
-use super::state::State;
+use super::state::{State, demand};
 use super::vector::Vector;
 use crate::adapter::{Message, Part, ValueCoding};
 
-/// A message while a policy works on it.
+/// A message while a policy works on it: one that it writes takes parts, one that it reads gives them.
 #[derive(Debug, Default)]
 pub struct MessageParts {
     parts: VecDeque<HeldPart>,
     bytes: u64,
+    received: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +71,8 @@ impl MessageParts {
             }
             Part::Bytes(bytes) => Ok(HeldPart::Bytes(Buffer::make(bytes.len(), budget, || bytes)?)),
         };
-        Ok(Self { parts: message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?, bytes: 0 })
+        let parts = message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?;
+        Ok(Self { parts, bytes: 0, received: true })
     }
 
     /// Parts not taken yet.
@@ -101,6 +103,7 @@ impl State {
     fn put(&mut self, message: &Resource<MessageParts>, part: HeldPart, bytes: usize) -> wasmtime::Result<()> {
         let (limit, parts_limit) = (self.output_limit, self.parts_limit);
         let message = self.table.get_mut(message)?;
+        demand(!message.received, || "message.put: this message was received, it takes no more parts".into())?;
         let found = message.bytes.saturating_add(bytes as u64);
         if found > limit {
             return Err(Refusal::Output { found, limit, unit: "bytes", key: "limits.output_mb" }.into());
@@ -115,7 +118,9 @@ impl State {
     }
 
     fn take(&mut self, message: &Resource<MessageParts>) -> wasmtime::Result<Option<HeldPart>> {
-        Ok(self.table.get_mut(message)?.parts.pop_front())
+        let message = self.table.get_mut(message)?;
+        demand(message.received, || "message.take: this message is being written, it gives no parts".into())?;
+        Ok(message.parts.pop_front())
     }
 }
 

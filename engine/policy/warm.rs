@@ -107,7 +107,7 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        warm.call(Hook::Decode, |fragile| Ok(assert!(!fragile.0))).unwrap();
+        assert!(!warm.call(Hook::Decode, |fragile| Ok(fragile.0)).unwrap());
         assert_eq!((made.load(Ordering::Relaxed), metrics.policy("fragile").traps.get()), (2, 1));
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cellm::adapter::{AdapterLayout, Message, Part, Role, TensorSpec, ValueCoding};
-use cellm::policy::{Context, Direction, LimitsConfig, PolicyHost, UpdateMeta};
+use cellm::policy::{
+    Content, Context, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost, RoundMeta, UpdateMeta,
+};
 
 const VALUES: usize = 10_000_000;
 const DENSITY: f64 = 1.0 / 16.0;
@@ -106,22 +108,36 @@ fn delta(len: usize) -> Vec<f32> {
 }
 
 fn main() {
-    let host = PolicyHost::new(&LimitsConfig::default()).expect("the engine starts");
-    let context = Context { direction: Direction::Upload, round: 1, rounds: 1, seed: 1, client: Some(0), examples: 1 };
+    let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).expect("the engine starts");
+    let context = Context {
+        direction: Direction::Upload,
+        content: Content::Delta,
+        round: 1,
+        rounds: 1,
+        seed: 1,
+        client: Some(0),
+        tier: 0,
+        density: DENSITY,
+        rank: 0,
+        byte_budget: None,
+        examples: 1,
+        loss: None,
+        last_seen: None,
+    };
+    let memory = &mut Memory::default();
     let large = layout(VALUES);
     let (values, start) = (Arc::new(delta(VALUES)), Arc::new(vec![0.0; VALUES]));
     let k = (VALUES as f64 * DENSITY) as usize;
 
     let flasc = host.load("flasc").expect("flasc is built in");
-    let mut instance =
-        flasc.compressor(&large, &format!(r#"{{"density":{DENSITY},"reference":"zero"}}"#)).expect("options are right");
+    let mut instance = flasc.compressor(&large, r#"{"reference":"zero"}"#).expect("options are right");
     compare(
         "flasc encode 10M, 1/16",
-        || timed(|| instance.encode(&context, values.clone(), start.clone())),
+        || timed(|| instance.encode(&context, values.clone(), start.clone(), memory)),
         || timed(|| twin_encode(&values, k)),
     );
 
-    let message: Message = instance.encode(&context, values.clone(), start.clone()).expect("encodes");
+    let message: Message = instance.encode(&context, values.clone(), start.clone(), memory).expect("encodes");
     let (indices, sent) = twin_encode(&values, k);
     assert_eq!(
         message.parts,
@@ -135,20 +151,21 @@ fn main() {
         "flasc decode 10M, 1/16",
         || {
             let message = message.clone();
-            timed(|| instance.decode(&context, message, start.clone()))
+            timed(|| instance.decode(&context, message, start.clone(), memory))
         },
         || timed(|| twin_decode(VALUES, &indices, &sent)),
     );
 
     let fedavg = host.load("fedavg").expect("fedavg is built in");
     let mut mean = fedavg.aggregator(&large, "{}").expect("options are right");
-    mean.begin(1).expect("begins");
-    let meta = UpdateMeta { client: 0, examples: 1, loss: 0.0, norm: 0.0 };
+    let round = RoundMeta { round: 1, rounds: 1, seed: 1, cohort: 1 };
+    mean.begin(&round, start.clone(), memory).expect("begins");
+    let meta = UpdateMeta { client: 0, examples: 1, loss: 0.0, norm: 0.0, tier: 0, rank: 0 };
     let mut update = values.to_vec();
     let mut sum = vec![0.0_f32; VALUES];
     compare(
         "fedavg accept 10M",
-        || timed(|| update = mean.accept(std::mem::take(&mut update), &meta).expect("accepts")),
+        || timed(|| update = mean.accept(std::mem::take(&mut update), &meta, memory).expect("accepts")),
         || timed(|| sum.iter_mut().zip(values.iter()).for_each(|(sum, value)| *sum += value)),
     );
 
@@ -156,7 +173,7 @@ fn main() {
     let dense = host.load("dense").expect("dense is built in");
     let mut instance = dense.compressor(&tiny, "{}").expect("options are right");
     let (one, none) = (Arc::new(vec![1.0]), Arc::new(vec![0.0]));
-    let call = (0..10_001).map(|_| timed(|| instance.encode(&context, one.clone(), none.clone()))).collect();
+    let call = (0..10_001).map(|_| timed(|| instance.encode(&context, one.clone(), none.clone(), memory))).collect();
     println!("dense encode of 1 value: {:.2} us", median(call) * 1e6);
     let fresh = (0..1001).map(|_| timed(|| dense.compressor(&tiny, "{}"))).collect();
     println!("dense instantiate and init: {:.1} us", median(fresh) * 1e6);

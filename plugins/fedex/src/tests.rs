@@ -1,8 +1,8 @@
 //! FedEx is exact: residual and product are together the mean of what the clients had.
 
-use cellm_plugin::cohort::{layout, near, normal, options, round, updates};
+use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates};
 use cellm_plugin::pairs::{Pair, pairs};
-use cellm_plugin::{Aggregator, OptionValue, PolicyError, UpdateInfo, Vector};
+use cellm_plugin::{PolicyError, UpdateInfo, Vector};
 
 use super::FedEx;
 
@@ -10,15 +10,18 @@ const LAYERS: [(u32, u32); 2] = [(7, 5), (4, 9)];
 const ADAPTER: u32 = 2 * (12 + 13);
 const VALUES: u32 = ADAPTER + 35 + 36;
 
-fn fedex(weighting: &str) -> FedEx {
-    let given = [("weighting", OptionValue::Text(weighting.into()))];
-    FedEx::new(layout(&LAYERS, 2, true), &options::<FedEx>(&given)).unwrap()
+fn fedex(weighting: &str) -> Aggregation<FedEx> {
+    Aggregation::new(&Adapter::lora(2, &LAYERS).with_residuals(), &[("weighting", weighting.into())]).unwrap()
+}
+
+fn normal(seed: u64, number: u64) -> Vec<f32> {
+    Vector::random_normal(VALUES, seed, number).values()
 }
 
 /// Updates that leave the residuals alone, as clients do.
-fn cohort(clients: u32) -> Vec<(UpdateInfo, Vec<f32>)> {
-    let mut cohort = updates(clients, VALUES, 2);
-    cohort.iter_mut().for_each(|(_, update)| update[ADAPTER as usize..].fill(0.0));
+fn cohort(clients: u32) -> Vec<(Vec<f32>, UpdateInfo)> {
+    let mut cohort = normal_updates(clients, VALUES, 2);
+    cohort.iter_mut().for_each(|(update, _)| update[ADAPTER as usize..].fill(0.0));
     cohort
 }
 
@@ -36,14 +39,14 @@ fn sum(one: &[f32], other: &[f32]) -> Vec<f32> {
 
 #[test]
 fn every_layer_becomes_the_exact_mean_of_the_clients_layers() {
-    let (base, mut cohort) = (normal(VALUES, 1, 0), cohort(4));
+    let (base, mut cohort) = (normal(1, 0), cohort(4));
     for (weighting, examples) in [("uniform", [1, 1, 1, 1]), ("examples", [1, 7, 2, 5])] {
-        cohort.iter_mut().zip(examples).for_each(|((info, _), examples)| info.examples = examples);
-        let end = sum(&base, &round(&mut fedex(weighting), &base, &cohort).unwrap());
+        cohort.iter_mut().zip(examples).for_each(|((_, info), examples)| info.examples = examples);
+        let end = sum(&base, &fedex(weighting).round(1, &base, &cohort).unwrap());
         let all: u64 = examples.iter().sum();
-        for pair in pairs(&layout(&LAYERS, 2, true)).unwrap() {
+        for pair in pairs(&Adapter::lora(2, &LAYERS).with_residuals().layout).unwrap() {
             let mut mean = vec![0.0; (pair.outputs * pair.inputs) as usize];
-            for (info, update) in &cohort {
+            for (update, info) in &cohort {
                 let of_client = weight(&pair, &sum(&base, update));
                 mean.iter_mut()
                     .zip(of_client)
@@ -56,29 +59,28 @@ fn every_layer_becomes_the_exact_mean_of_the_clients_layers() {
 
 #[test]
 fn a_and_b_are_averaged_and_one_client_leaves_no_residual() {
-    let (base, clients) = (normal(VALUES, 1, 0), cohort(3));
-    let found = round(&mut fedex("uniform"), &base, &clients).unwrap();
+    let (base, clients) = (normal(1, 0), cohort(3));
+    let found = fedex("uniform").round(1, &base, &clients).unwrap();
     let mean: Vec<f32> =
-        (0..ADAPTER as usize).map(|j| clients.iter().map(|(_, update)| update[j] / 3.0).sum()).collect();
+        (0..ADAPTER as usize).map(|j| clients.iter().map(|(update, _)| update[j] / 3.0).sum()).collect();
     assert!(near(&found[..ADAPTER as usize], &mean, 1e-6));
-    let alone = round(&mut fedex("uniform"), &base, &cohort(1)).unwrap();
+    let alone = fedex("uniform").round(1, &base, &cohort(1)).unwrap();
     assert!(alone[ADAPTER as usize..].iter().all(|value| value.abs() < 1e-6));
 }
 
 #[test]
 fn the_order_of_clients_matters_to_rounding_only() {
-    let (base, mut cohort) = (normal(VALUES, 1, 0), cohort(5));
-    let one = round(&mut fedex("uniform"), &base, &cohort).unwrap();
+    let (base, mut cohort) = (normal(1, 0), cohort(5));
+    let one = fedex("uniform").round(1, &base, &cohort).unwrap();
     cohort.rotate_left(2);
-    assert!(near(&one, &round(&mut fedex("uniform"), &base, &cohort).unwrap(), 1e-5));
+    assert!(near(&one, &fedex("uniform").round(1, &base, &cohort).unwrap(), 1e-5));
 }
 
 #[test]
 fn without_residuals_the_error_names_the_key() {
-    let Err(PolicyError::Other(message)) = FedEx::new(layout(&LAYERS, 2, false), &options::<FedEx>(&[])).map(drop)
-    else {
+    let Err(PolicyError::Other(message)) = Aggregation::<FedEx>::new(&Adapter::lora(2, &LAYERS), &[]).map(drop) else {
         panic!()
     };
     assert_eq!(message, "fedex needs a residual beside each of 2 pairs, 2 have none: set lora.residual = true");
-    assert_eq!(round(&mut fedex("uniform"), &[0.0; VALUES as usize], &[]), Err(PolicyError::NoUpdates));
+    assert_eq!(fedex("uniform").round(1, &[0.0; VALUES as usize], &[]), Err(PolicyError::NoUpdates));
 }

@@ -1,8 +1,8 @@
 //! FLoRA keeps the mean product, all of it in the residual, and starts anew.
 
-use cellm_plugin::cohort::{layout, near, normal, options, round, updates};
+use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates};
 use cellm_plugin::pairs::{Pair, pairs};
-use cellm_plugin::{Aggregator, Memory, OptionValue, PolicyError, UpdateInfo, Vector};
+use cellm_plugin::{PolicyError, UpdateInfo, Vector};
 
 use super::Flora;
 
@@ -10,19 +10,22 @@ const LAYERS: [(u32, u32); 2] = [(7, 5), (4, 9)];
 const ADAPTER: u32 = 2 * (12 + 13);
 const VALUES: u32 = ADAPTER + 35 + 36;
 
-fn flora(restart: &str) -> Flora {
-    let given = [("restart", OptionValue::Text(restart.into()))];
-    Flora::new(layout(&LAYERS, 2, true), &options::<Flora>(&given)).unwrap()
+fn flora(restart: &str) -> Aggregation<Flora> {
+    Aggregation::new(&Adapter::lora(2, &LAYERS).with_residuals(), &[("restart", restart.into())]).unwrap()
+}
+
+fn normal(seed: u64, number: u64) -> Vec<f32> {
+    Vector::random_normal(VALUES, seed, number).values()
 }
 
 fn layers() -> Vec<Pair> {
-    pairs(&layout(&LAYERS, 2, true)).unwrap()
+    pairs(&Adapter::lora(2, &LAYERS).with_residuals().layout).unwrap()
 }
 
 /// Updates that leave the residuals alone, as clients do.
-fn cohort(clients: u32, seed: u64) -> Vec<(UpdateInfo, Vec<f32>)> {
-    let mut cohort = updates(clients, VALUES, seed);
-    cohort.iter_mut().for_each(|(_, update)| update[ADAPTER as usize..].fill(0.0));
+fn cohort(clients: u32, seed: u64) -> Vec<(Vec<f32>, UpdateInfo)> {
+    let mut cohort = normal_updates(clients, VALUES, seed);
+    cohort.iter_mut().for_each(|(update, _)| update[ADAPTER as usize..].fill(0.0));
     cohort
 }
 
@@ -39,11 +42,11 @@ fn weight(pair: &Pair, values: &[f32]) -> Vec<f32> {
 
 #[test]
 fn the_residual_takes_the_whole_mean_product_and_b_starts_at_zero() {
-    let (base, cohort) = (normal(VALUES, 1, 0), cohort(4, 2));
-    let end = sum(&base, &round(&mut flora("fresh"), &base, &cohort).unwrap());
+    let (base, cohort) = (normal(1, 0), cohort(4, 2));
+    let end = sum(&base, &flora("fresh").round(1, &base, &cohort).unwrap());
     for pair in layers() {
         let mut mean = vec![0.0; (pair.outputs * pair.inputs) as usize];
-        for (_, update) in &cohort {
+        for (update, _) in &cohort {
             let of_client = weight(&pair, &sum(&base, update));
             mean.iter_mut().zip(of_client).for_each(|(mean, value)| *mean += value / 4.0);
         }
@@ -69,11 +72,11 @@ fn a_fresh_start_is_bounded_differs_between_pairs_and_repeats_for_its_seed() {
 
 #[test]
 fn a_start_that_is_remembered_comes_back_each_round() {
-    let (base, mut memory) = (normal(VALUES, 1, 0), Memory::default());
-    let first = memory.lend(|| round(&mut flora("start"), &base, &cohort(3, 2))).unwrap();
+    let (base, mut flora) = (normal(1, 0), flora("start"));
+    let first = flora.round(1, &base, &cohort(3, 2)).unwrap();
     let second_base = sum(&base, &first);
-    let third_base = sum(&second_base, &normal(VALUES, 1, 1));
-    let second = memory.lend(|| round(&mut flora("start"), &third_base, &cohort(3, 3))).unwrap();
+    let third_base = sum(&second_base, &normal(1, 1));
+    let second = flora.round(2, &third_base, &cohort(3, 3)).unwrap();
     let (one, other) = (sum(&base, &first), sum(&third_base, &second));
     for pair in layers() {
         let at = pair.a.offset as usize..(pair.a.offset + pair.a.len) as usize;
@@ -83,10 +86,9 @@ fn a_start_that_is_remembered_comes_back_each_round() {
 
 #[test]
 fn without_residuals_the_error_names_the_key() {
-    let Err(PolicyError::Other(message)) = Flora::new(layout(&LAYERS, 2, false), &options::<Flora>(&[])).map(drop)
-    else {
+    let Err(PolicyError::Other(message)) = Aggregation::<Flora>::new(&Adapter::lora(2, &LAYERS), &[]).map(drop) else {
         panic!()
     };
     assert_eq!(message, "flora needs a residual beside each of 2 pairs, 2 have none: set lora.residual = true");
-    assert_eq!(round(&mut flora("fresh"), &[0.0; VALUES as usize], &[]), Err(PolicyError::NoUpdates));
+    assert_eq!(flora("fresh").round(1, &[0.0; VALUES as usize], &[]), Err(PolicyError::NoUpdates));
 }

@@ -1,7 +1,7 @@
 //! Zero-padded aggregation against the paper's formula, written out on whole matrices.
 
-use cellm_plugin::cohort::{layout, near, normal, options, round, updates};
-use cellm_plugin::{Aggregator, OptionValue, PolicyError, UpdateInfo};
+use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates};
+use cellm_plugin::{PolicyError, UpdateInfo, Vector};
 
 use super::HetLora;
 
@@ -10,17 +10,21 @@ const LAYERS: [(u32, u32); 2] = [(4, 5), (6, 2)];
 const RANK: usize = 3;
 const VALUES: u32 = 51;
 
-type Cohort = Vec<(UpdateInfo, Vec<f32>)>;
+type Cohort = Vec<(Vec<f32>, UpdateInfo)>;
 
-fn hetlora(weighting: &str, absent: &str) -> HetLora {
-    let given = [("weighting", OptionValue::Text(weighting.into())), ("absent", OptionValue::Text(absent.into()))];
-    HetLora::new(layout(&LAYERS, RANK as u32, false), &options::<HetLora>(&given)).unwrap()
+fn hetlora(weighting: &str, absent: &str) -> Aggregation<HetLora> {
+    let given = [("weighting", weighting.into()), ("absent", absent.into())];
+    Aggregation::new(&Adapter::lora(RANK as u32, &LAYERS), &given).unwrap()
+}
+
+fn normal(seed: u64, number: u64) -> Vec<f32> {
+    Vector::random_normal(VALUES, seed, number).values()
 }
 
 /// Updates of clients of these ranks that leave what is above their rank alone.
 fn of_ranks(ranks: &[u32]) -> Cohort {
-    let mut cohort = updates(ranks.len() as u32, VALUES, 7);
-    for ((info, update), rank) in cohort.iter_mut().zip(ranks) {
+    let mut cohort = normal_updates(ranks.len() as u32, VALUES, 7);
+    for ((update, info), rank) in cohort.iter_mut().zip(ranks) {
         info.rank = *rank;
         keep(update, trained(*rank));
     }
@@ -68,7 +72,7 @@ fn norms(end: &[f32]) -> Vec<f64> {
 /// The formula: the weighted mean of padded ends, less the base. With `skip` the mean is over those that have a direction.
 fn expected(base: &[f32], cohort: &Cohort, by_norm: bool, skip: bool) -> Vec<f32> {
     let (mut sums, mut weights) = (vec![0.0; base.len()], vec![0.0; base.len()]);
-    for (info, update) in cohort {
+    for (update, info) in cohort {
         let mut end: Vec<f32> = base.iter().zip(update).map(|(base, update)| base + update).collect();
         keep(&mut end, trained(info.rank));
         let norms = if by_norm { norms(&end) } else { vec![1.0; LAYERS.len()] };
@@ -82,26 +86,26 @@ fn expected(base: &[f32], cohort: &Cohort, by_norm: bool, skip: bool) -> Vec<f32
 
 #[test]
 fn equal_ranks_and_uniform_weights_are_the_plain_mean() {
-    let (base, cohort) = (normal(VALUES, 1, 0), of_ranks(&[0, 0, 3, 3]));
+    let (base, cohort) = (normal(1, 0), of_ranks(&[0, 0, 3, 3]));
     let mean = expected(&[0.0; VALUES as usize], &cohort, false, false);
     for absent in ["zero", "skip"] {
-        assert!(near(&round(&mut hetlora("uniform", absent), &base, &cohort).unwrap(), &mean, 1e-6));
+        assert!(near(&hetlora("uniform", absent).round(1, &base, &cohort).unwrap(), &mean, 1e-6));
     }
 }
 
 #[test]
 fn weights_are_the_norms_of_the_products_layer_by_layer() {
-    let (base, cohort) = (normal(VALUES, 1, 0), of_ranks(&[0, 3, 0]));
-    let found = round(&mut hetlora("norm", "zero"), &base, &cohort).unwrap();
+    let (base, cohort) = (normal(1, 0), of_ranks(&[0, 3, 0]));
+    let found = hetlora("norm", "zero").round(1, &base, &cohort).unwrap();
     assert!(near(&found, &expected(&base, &cohort, true, false), 1e-5));
 }
 
 #[test]
 fn absent_directions_count_as_zeros_or_not_at_all() {
-    let (base, cohort) = (normal(VALUES, 1, 0), of_ranks(&[1, 0, 2, 1]));
+    let (base, cohort) = (normal(1, 0), of_ranks(&[1, 0, 2, 1]));
     for weighting in ["norm", "uniform"] {
         for absent in ["zero", "skip"] {
-            let found = round(&mut hetlora(weighting, absent), &base, &cohort).unwrap();
+            let found = hetlora(weighting, absent).round(1, &base, &cohort).unwrap();
             let expected = expected(&base, &cohort, weighting == "norm", absent == "skip");
             assert!(near(&found, &expected, 1e-5), "{weighting} {absent}");
         }
@@ -110,7 +114,7 @@ fn absent_directions_count_as_zeros_or_not_at_all() {
 
 #[test]
 fn a_direction_that_nobody_has_keeps_its_value() {
-    let found = round(&mut hetlora("norm", "zero"), &normal(VALUES, 1, 0), &of_ranks(&[1, 2, 1])).unwrap();
+    let found = hetlora("norm", "zero").round(1, &normal(1, 0), &of_ranks(&[1, 2, 1])).unwrap();
     for (value, (_, direction)) in found.iter().zip(directions()) {
         assert_eq!(*value == 0.0, direction == 2);
     }
@@ -118,31 +122,31 @@ fn a_direction_that_nobody_has_keeps_its_value() {
 
 #[test]
 fn what_a_client_sends_above_its_rank_is_not_looked_at() {
-    let (base, cohort) = (normal(VALUES, 1, 0), of_ranks(&[1, 0, 2]));
+    let (base, cohort) = (normal(1, 0), of_ranks(&[1, 0, 2]));
     let mut noisy = cohort.clone();
-    for (value, (_, direction)) in noisy[0].1.iter_mut().zip(directions()) {
+    for (value, (_, direction)) in noisy[0].0.iter_mut().zip(directions()) {
         *value += if direction > 0 { 1e6 } else { 0.0 };
     }
-    let honest = round(&mut hetlora("norm", "zero"), &base, &cohort).unwrap();
-    assert!(near(&honest, &round(&mut hetlora("norm", "zero"), &base, &noisy).unwrap(), 1e-6));
+    let honest = hetlora("norm", "zero").round(1, &base, &cohort).unwrap();
+    assert!(near(&honest, &hetlora("norm", "zero").round(1, &base, &noisy).unwrap(), 1e-6));
 }
 
 #[test]
 fn where_every_product_is_zero_all_weigh_the_same() {
     let mut cohort = of_ranks(&[0, 0]);
-    for (_, update) in &mut cohort {
+    for (update, _) in &mut cohort {
         update[15..27].fill(0.0);
         update[33..51].fill(0.0);
     }
-    let found = round(&mut hetlora("norm", "zero"), &[0.0; VALUES as usize], &cohort).unwrap();
+    let found = hetlora("norm", "zero").round(1, &[0.0; VALUES as usize], &cohort).unwrap();
     assert!(near(&found, &expected(&[0.0; VALUES as usize], &cohort, false, false), 1e-5));
 }
 
 #[test]
 fn the_order_of_clients_matters_to_rounding_only() {
-    let (base, mut cohort) = (normal(VALUES, 1, 0), of_ranks(&[1, 0, 2, 1, 3]));
-    let one = round(&mut hetlora("norm", "zero"), &base, &cohort).unwrap();
+    let (base, mut cohort) = (normal(1, 0), of_ranks(&[1, 0, 2, 1, 3]));
+    let one = hetlora("norm", "zero").round(1, &base, &cohort).unwrap();
     cohort.rotate_left(2);
-    assert!(near(&one, &round(&mut hetlora("norm", "zero"), &base, &cohort).unwrap(), 1e-5));
-    assert_eq!(round(&mut hetlora("norm", "zero"), &base, &[]), Err(PolicyError::NoUpdates));
+    assert!(near(&one, &hetlora("norm", "zero").round(1, &base, &cohort).unwrap(), 1e-5));
+    assert_eq!(hetlora("norm", "zero").round(1, &base, &[]), Err(PolicyError::NoUpdates));
 }

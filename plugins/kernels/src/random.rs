@@ -27,11 +27,15 @@ pub fn random_bits(seed: u64, number: u64, first: u64, count: usize) -> Vec<u32>
 /// number of the first word.
 pub(crate) fn each_block(seed: u64, number: u64, count: usize, mut take: impl FnMut(usize, &[u32])) {
     let mut stream = stream(seed, number);
-    let mut words = [0; BLOCK];
+    let (mut bytes, mut words) = ([0; BLOCK * 4], [0; BLOCK]);
     for first in (0..count).step_by(BLOCK) {
-        let words = &mut words[..BLOCK.min(count - first)];
-        words.fill_with(|| stream.next_u32());
-        take(first, words);
+        let count = BLOCK.min(count - first);
+        // Many bytes at once are several times faster than word by word.
+        stream.fill_bytes(&mut bytes[..count * 4]);
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        take(first, &words[..count]);
     }
 }
 

@@ -1,14 +1,13 @@
 //! Krum drops outliers, and says when too few updates came for it.
 
-use cellm_plugin::cohort::{info, layout, normal, options, round, updates};
-use cellm_plugin::{Aggregator, OptionValue, PolicyError, UpdateInfo};
+use cellm_plugin::harness::{Adapter, Aggregation, normal_updates, update_info};
+use cellm_plugin::{PolicyError, UpdateInfo};
 
 use super::Krum;
 use super::score::{lowest, scores};
 
-fn krum(byzantine: i64, multi: i64) -> Result<Krum, PolicyError> {
-    let given = [("byzantine", OptionValue::Integer(byzantine)), ("multi", OptionValue::Integer(multi))];
-    Krum::new(layout(&[(4, 4)], 1, false), &options::<Krum>(&given))
+fn krum(byzantine: i64, multi: i64) -> Result<Aggregation<Krum>, PolicyError> {
+    Aggregation::new(&Adapter::lora(1, &[(4, 4)]), &[("byzantine", byzantine.into()), ("multi", multi.into())])
 }
 
 fn message<T>(result: Result<T, PolicyError>) -> String {
@@ -20,32 +19,32 @@ fn message<T>(result: Result<T, PolicyError>) -> String {
 }
 
 /// Five honest updates around 1 and two far away that stand together, at the places 1 and 4.
-fn attacked() -> Vec<(UpdateInfo, Vec<f32>)> {
-    let honest = |client: u32| normal(8, 3, client.into()).iter().map(|draw| 1.0 + 0.1 * draw).collect();
-    let mut cohort: Vec<_> = (0..5).map(|client| (info(client), honest(client))).collect();
-    cohort.insert(1, (info(8), vec![-50.0; 8]));
-    cohort.insert(4, (info(9), vec![-50.0; 8]));
+fn attacked() -> Vec<(Vec<f32>, UpdateInfo)> {
+    let mut cohort = normal_updates(5, 8, 3);
+    cohort.iter_mut().flat_map(|(update, _)| update).for_each(|value| *value = 1.0 + 0.1 * *value);
+    cohort.insert(1, (vec![-50.0; 8], update_info(8, &[])));
+    cohort.insert(4, (vec![-50.0; 8], update_info(9, &[])));
     cohort
 }
 
 #[test]
 fn colluding_outliers_are_not_chosen() {
     let cohort = attacked();
-    let chosen = round(&mut krum(2, 1).unwrap(), &[0.0; 8], &cohort).unwrap();
-    let place = cohort.iter().position(|(_, update)| *update == chosen).unwrap();
+    let chosen = krum(2, 1).unwrap().round(1, &[0.0; 8], &cohort).unwrap();
+    let place = cohort.iter().position(|(update, _)| *update == chosen).unwrap();
     assert!(place != 1 && place != 4);
-    let mean = round(&mut krum(2, 5).unwrap(), &[0.0; 8], &cohort).unwrap();
+    let mean = krum(2, 5).unwrap().round(1, &[0.0; 8], &cohort).unwrap();
     assert!(mean.iter().all(|value| (value - 1.0).abs() < 0.2), "{mean:?}");
 }
 
 #[test]
 fn what_is_not_a_number_is_nobodys_neighbour() {
     let mut cohort = attacked();
-    cohort[1].1 = vec![f32::NAN; 8];
-    cohort[4].1 = vec![f32::INFINITY; 8];
-    assert!(round(&mut krum(2, 5).unwrap(), &[0.0; 8], &cohort).unwrap().iter().all(|value| value.is_finite()));
-    cohort[0].1 = vec![f32::NAN; 8];
-    let found = message(round(&mut krum(2, 5).unwrap(), &[0.0; 8], &cohort));
+    cohort[1].0 = vec![f32::NAN; 8];
+    cohort[4].0 = vec![f32::INFINITY; 8];
+    assert!(krum(2, 5).unwrap().round(1, &[0.0; 8], &cohort).unwrap().iter().all(|value| value.is_finite()));
+    cohort[0].0 = vec![f32::NAN; 8];
+    let found = message(krum(2, 5).unwrap().round(1, &[0.0; 8], &cohort));
     assert_eq!(found, "4 of 7 updates lie at a finite distance from 3 others, multi asks for 5");
 }
 
@@ -62,17 +61,16 @@ fn scores_sum_the_nearest_squares() {
 #[test]
 fn the_order_of_clients_does_not_matter() {
     let mut cohort = attacked();
-    let one = round(&mut krum(2, 1).unwrap(), &[0.0; 8], &cohort);
+    let one = krum(2, 1).unwrap().round(1, &[0.0; 8], &cohort);
     cohort.rotate_left(3);
-    assert_eq!(one, round(&mut krum(2, 1).unwrap(), &[0.0; 8], &cohort));
+    assert_eq!(one, krum(2, 1).unwrap().round(1, &[0.0; 8], &cohort));
 }
 
 #[test]
 fn too_few_updates_are_an_error_with_both_values() {
-    let found = message(round(&mut krum(2, 1).unwrap(), &[0.0; 8], &updates(6, 8, 1)));
+    let found = message(krum(2, 1).unwrap().round(1, &[0.0; 8], &normal_updates(6, 8, 1)));
     assert_eq!(found, "6 clients were sampled, krum with byzantine 2 and multi 1 needs at least 7");
-    let found = message(round(&mut krum(1, 6).unwrap(), &[0.0; 8], &updates(6, 8, 1)));
+    let found = message(krum(1, 6).unwrap().round(1, &[0.0; 8], &normal_updates(6, 8, 1)));
     assert_eq!(found, "6 clients were sampled, krum with byzantine 1 and multi 6 needs at least 7");
     assert!(matches!(krum(1, 0), Err(PolicyError::BadOption(bad)) if bad.name == "multi"));
-    assert!(krum(1, 1).unwrap().finish().is_err_and(|error| error == PolicyError::NoUpdates));
 }

@@ -16,17 +16,23 @@
 mod adapter;
 mod aggregation;
 mod compression;
+mod feedback;
 mod options;
 mod owners;
 mod rounds;
+mod spoiling;
 mod task;
+mod visits;
 mod wire;
 
 pub use adapter::Adapter;
-pub use aggregation::{Aggregation, update_info};
+pub use aggregation::{Aggregation, near, normal_updates, update_info};
 pub use compression::{Harness, Sent};
+pub use feedback::Feedback;
 pub use options::checked_options;
 pub use owners::{Owner, Owners};
 pub use rounds::{Ended, Rounds};
+pub use spoiling::spoiled;
 pub use task::Task;
+pub use visits::{Load, Visit, Visits};
 pub use wire::wire_bytes;

@@ -39,8 +39,8 @@ pub use hooks::{
 pub use messages::{Packed, Unpacked, bad_option, kept, share_of, value_coding};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{
-    Codes, IndexSet, Message, Vector, algebra, cohort, exports, forget, load, load_bytes, memory::Memory,
-    message::Part, random_bits, save, save_bytes,
+    Codes, IndexSet, Message, Vector, algebra, exports, forget, load, load_bytes, memory::Memory, message::Part,
+    random_bits, save, save_bytes,
 };
 pub use options::Options;
 pub use precision::{Precision, put_chosen, take_chosen};

@@ -4,7 +4,6 @@
 
 pub mod algebra;
 mod codes;
-pub mod cohort;
 pub mod exports;
 mod index_set;
 pub mod memory;

@@ -170,7 +170,7 @@ impl Pair {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::cohort;
+    use crate::harness::Adapter;
 
     fn message<T>(result: Result<T, PolicyError>) -> String {
         match result {
@@ -181,10 +181,10 @@ mod tests {
 
     #[test]
     fn tensors_are_paired_by_name_wherever_they_lie() {
-        let mut layout = cohort::layout(&[(4, 5), (6, 2)], 3, true);
+        let mut layout = Adapter::lora(3, &[(4, 5), (6, 2)]).with_residuals().layout;
         layout.tensors.reverse();
         let pairs = pairs(&layout).unwrap();
-        let first = pairs.iter().find(|pair| pair.layer.ends_with("layers.0")).unwrap();
+        let first = pairs.iter().find(|pair| pair.layer.ends_with("layers.0.proj")).unwrap();
         assert_eq!((first.a, first.b), (Place { offset: 0, len: 15 }, Place { offset: 15, len: 12 }));
         assert_eq!((first.rank, first.inputs, first.outputs, first.scale), (3, 5, 4, 2.0));
         assert_eq!(first.residual, Some(Place { offset: 51, len: 20 }));
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn what_does_not_pair_names_the_tensor() {
-        let mut layout = cohort::layout(&[(4, 5)], 3, false);
+        let mut layout = Adapter::lora(3, &[(4, 5)]).layout;
         layout.tensors[1].shape = vec![4, 2];
-        let name = "base_model.model.layers.0";
+        let name = "base_model.model.layers.0.proj";
         let expected = format!("{name}: lora_A is [3, 5] and lora_B [4, 2], [r, in] and [out, r] are needed");
         assert_eq!(message(pairs(&layout)), expected);
         let alone = |keep: usize| Layout { tensors: vec![layout.tensors[keep].clone()], values: 12 };
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn factors_are_the_first_directions_and_the_norm_is_that_of_their_product() {
-        let layout = cohort::layout(&[(4, 5), (6, 2)], 3, false);
+        let layout = Adapter::lora(3, &[(4, 5), (6, 2)]).layout;
         let (pair, values) = (&pairs(&layout).unwrap()[1], Vector::random_normal(51, 1, 0));
         for directions in 1..=3 {
             let (a, b) = (pair.factor_a(&values, directions), pair.factor_b(&values, directions));

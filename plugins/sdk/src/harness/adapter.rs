@@ -1,5 +1,6 @@
 //! Made-up adapters: a layout as the engine makes it for LoRA pairs, the seeded start, and vectors that look like training.
 
+use crate::pairs::pairs;
 use crate::{Layout, Role, TensorInfo};
 
 /// A layout and its start.
@@ -26,6 +27,15 @@ impl Adapter {
     /// With a trained head of this shape behind the rest.
     pub fn with_head(mut self, out: u32, into: u32) -> Self {
         self.push("base_model.model.score.weight", Role::Head, &[out, into], 0);
+        self
+    }
+
+    /// With a residual of each layer behind the rest, as `lora.residual = true` has it.
+    pub fn with_residuals(mut self) -> Self {
+        let pairs = pairs(&self.layout).unwrap_or_default();
+        for pair in pairs {
+            self.push(&format!("{}.residual.weight", pair.layer), Role::Base, &[pair.outputs, pair.inputs], 0);
+        }
         self
     }
 

@@ -9,6 +9,17 @@ pub fn update_info(client: u32, update: &[f32]) -> UpdateInfo {
     UpdateInfo { client, examples: 32, loss: 2.0, norm: cellm_kernels::norm(update), tier: 0, rank: 0 }
 }
 
+/// Updates of the clients 0, 1, ..., normal draws each.
+pub fn normal_updates(clients: u32, values: u32, seed: u64) -> Vec<(Vec<f32>, UpdateInfo)> {
+    let update = |client: u32| cellm_kernels::random_normal(values as usize, seed, client.into());
+    (0..clients).map(|client| (update(client), update_info(client, &update(client)))).collect()
+}
+
+/// Whether both are as long and differ nowhere by more than `most`.
+pub fn near(one: &[f32], other: &[f32], most: f32) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| (one - other).abs() <= most)
+}
+
 /// An aggregator and what the server remembers for it.
 #[derive(Debug)]
 pub struct Aggregation<A> {

@@ -203,15 +203,20 @@ impl<P: CatchingUp> Harness<P> {
     /// Before the broadcast of a round: the server encodes what a client needs and the client takes it. Gives the bytes that
     /// it cost; none where the client needs nothing.
     pub fn catch_up(&mut self, round: u32, client: u32) -> Result<Option<u64>, PolicyError> {
+        Ok(self.catch_up_message(round, client)?.map(|sent| sent.bytes))
+    }
+
+    /// The same, and gives what was sent.
+    pub fn catch_up_message(&mut self, round: u32, client: u32) -> Result<Option<Sent>, PolicyError> {
         let context = self.context(Direction::Download, round, Some(client));
         let message = Message::default();
         if !self.hook(Owner::Server, &context, |policy, _| policy.encode_catch_up(&context, &message))? {
             return Ok(None);
         }
-        let bytes = wire_bytes(&message.parts());
+        let parts = message.parts();
         self.hook(Owner::Client(client), &context, |policy, _| policy.decode_catch_up(&context, &message))?;
         match message.parts().len() {
-            0 => Ok(Some(bytes)),
+            0 => Ok(Some(Sent { context, bytes: wire_bytes(&parts), parts })),
             left => Err(PolicyError::BadMessage(format!("{left} parts left over"))),
         }
     }
