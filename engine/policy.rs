@@ -11,6 +11,7 @@ mod buffer;
 mod capabilities;
 mod codes;
 mod component;
+mod componentize;
 mod compressor;
 mod config;
 mod context;
@@ -32,6 +33,7 @@ mod warm;
 pub use aggregator::{AggregatorInstance, RoundMeta, UpdateMeta};
 pub use capabilities::Capabilities;
 pub use component::{Policy, PolicyHash};
+pub use componentize::componentize;
 pub use compressor::CompressorInstance;
 pub use config::{LimitsConfig, PolicyConfig};
 pub use context::{Content, Context, Direction};
@@ -47,6 +49,8 @@ mod aggregator_tests;
 mod codec_tests;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod spoiled_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

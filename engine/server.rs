@@ -14,6 +14,7 @@ mod exchange;
 mod ledger;
 mod looking;
 pub mod optimizer;
+mod refreshing;
 pub mod round;
 mod row;
 pub mod sampler;
@@ -24,7 +25,8 @@ mod view;
 
 pub use actor::{Server, ServerMsg, ServerRef};
 pub use config::{Config, OptimizerKind};
-pub use event::{Finished, ServerError, ServerEvent};
+pub use event::{Finished, Refreshed, ServerError, ServerEvent};
 pub use ledger::Ledger;
-pub use row::{DirectionBytes, RoundRow};
+pub use refreshing::Refresh;
+pub use row::{DirectionBytes, RoundRow, RowPolicies};
 pub use state::{Resume, ServerArgs};

@@ -2,6 +2,7 @@
 # Builds the first-party policies from source into plugins/prebuilt/, and the test policies into tests/fixtures/.
 #
 #   plugins/build.sh           build and replace what is committed
+#   plugins/build.sh --tools   the same with prebuilt/componentize.wasm, the component tools that `cellm plugin build` runs
 #   plugins/build.sh --check   build elsewhere and compare with what is committed, bit for bit
 #
 # Exit code 3: this machine lacks the compiler, or has another one than built what is committed.
@@ -50,7 +51,11 @@ esac
 version="$toolchain $($compiler --version)"
 
 built=target/plugins
-if [ "${1:-}" = --check ]; then
+tools=""
+if [ "${1:-}" = --tools ]; then
+    tools=componentize
+elif [ "${1:-}" = --check ]; then
+    tools=componentize
     if [ "$version" != "$(cat $recorded)" ]; then
         echo "cannot check: the committed components were built by '$(cat $recorded)', here is '$version'" >&2
         exit 3
@@ -58,7 +63,7 @@ if [ "${1:-}" = --check ]; then
     built=$(mktemp -d)
     trap 'rm -rf "$built"' EXIT
 elif [ -n "${1:-}" ]; then
-    echo "usage: plugins/build.sh [--check]" >&2; exit 2
+    echo "usage: plugins/build.sh [--tools | --check]" >&2; exit 2
 fi
 
 # One call for all: what they share is compiled once.
@@ -67,10 +72,16 @@ for name in $policies $fixtures; do packages="$packages -p cellm-$name"; done
 # shellcheck disable=SC2086 # $packages and $extra are lists of words
 RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
     $cargo build --locked --profile plugin --target $target --target-dir "$built" $extra $packages
+if [ -n "$tools" ]; then
+    # shellcheck disable=SC2086 # $extra is a list of words
+    RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
+        $cargo rustc --locked --profile plugin --target $target --target-dir "$built" $extra \
+        -p cellm-$tools --lib --crate-type cdylib
+fi
 cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
-for name in $policies $fixtures; do
+for name in $policies $tools $fixtures; do
     place=plugins/prebuilt/$name.wasm
     case " $fixtures " in *" $name "*) place=tests/fixtures/$name.wasm ;; esac
     target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"

@@ -2,6 +2,7 @@
 
 mod clients;
 mod server;
+mod serving;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ use super::bindings::exports::cellm::policy::{
 use super::compressor::CompressorInstance;
 use super::description::{self, OptionHelp};
 use super::instance::Instance;
+use super::options;
 use super::state::State;
 use super::{Capabilities, LimitsConfig, PolicyError};
 use crate::adapter::{AdapterLayout, Role};
@@ -106,7 +107,9 @@ impl Policy {
         match bytes {
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => {}
             [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-                return Err(not_a_component("it is a core module (cellm-componentize makes a component of it)".into()));
+                return Err(not_a_component(
+                    "it is a core module (`cellm plugin build` makes a component of it)".into(),
+                ));
             }
             _ => return Err(not_a_component(format!("its {} bytes do not start as one", bytes.len()))),
         }
@@ -201,6 +204,11 @@ impl Policy {
         options_json: &str,
     ) -> Result<AggregatorInstance, PolicyError> {
         AggregatorInstance::new(self, layout, options_json)
+    }
+
+    /// Each option with values at the edges of what it accepts, for whoever tests a policy.
+    pub fn option_edges(&self) -> impl Iterator<Item = (&str, Vec<serde_json::Value>)> {
+        self.declared.iter().map(|option| (option.name.as_str(), options::edges(&option.kind)))
     }
 
     pub(super) fn wrong_world(&self, wanted: &'static str) -> PolicyError {

@@ -78,6 +78,17 @@ pub(super) fn fits(kind: &OptionKind, value: &OptionValue) -> bool {
     }
 }
 
+/// Values at the edges of what a kind accepts, as a user would write them.
+pub(super) fn edges(kind: &OptionKind) -> Vec<Value> {
+    match kind {
+        OptionKind::Share => [1e-6, 0.5, 1.0].map(Value::from).into(),
+        OptionKind::Number => [-1e9, -1.0, 0.0, 1.0, 1e9].map(Value::from).into(),
+        OptionKind::Count => [0, 1, 2, i64::from(u32::MAX), i64::MAX].map(Value::from).into(),
+        OptionKind::Flag => [false, true].map(Value::from).into(),
+        OptionKind::Choice(words) => words.iter().map(|word| Value::from(word.as_str())).collect(),
+    }
+}
+
 /// What a kind accepts, in words.
 pub(super) fn allowed(kind: &OptionKind) -> String {
     match kind {

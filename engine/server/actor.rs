@@ -8,7 +8,7 @@ use super::dispatch::Dispatch;
 use super::exchange::Answer;
 use super::state::{Ending, ServerState};
 use super::view::View;
-use super::{ServerArgs, ServerError};
+use super::{Refreshed, ServerArgs, ServerError};
 use crate::aggregator::{Accepted, Aggregate, AggregateError};
 use crate::client::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
@@ -42,6 +42,8 @@ pub(super) enum Internal {
     Taken(u32, u32, Result<Accepted, AggregateError>),
     /// The aggregate.
     Aggregated(u32, Result<Aggregate, AggregateError>),
+    /// Between two rounds: what a look at the policies found.
+    Refreshed(Refreshed),
     /// The round's end is durable, or not.
     Closed(Result<(), Arc<JournalError>>),
 }
@@ -117,6 +119,7 @@ impl Actor for Server {
             ServerMsg::Reply(Reply(Internal::Aggregated(round, aggregate))) => {
                 state.aggregated(&myself, round, aggregate);
             }
+            ServerMsg::Reply(Reply(Internal::Refreshed(refreshed))) => state.refreshed(&myself, refreshed),
             ServerMsg::Reply(Reply(Internal::Closed(closed))) => state.closed(&myself, closed),
         }
         Ok(())

@@ -104,6 +104,7 @@ impl ServerState {
             dense_bytes_total: self.ledger.dense_total,
             down,
             up,
+            policies: self.args.policies.clone(),
             seconds: open.map_or(0.0, |open| open.started.elapsed().as_secs_f64()),
         }
     }
@@ -154,8 +155,8 @@ impl ServerState {
         self.view = view;
         self.closed = round;
         self.measure(&row);
-        self.tell(ServerEvent::Round { row, client_rows });
-        self.next(myself);
+        self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
+        self.refresh(myself);
     }
 
     fn measure(&self, row: &RoundRow) {

@@ -27,6 +27,17 @@ impl DirectionBytes {
     }
 }
 
+/// Which policies served a round, each as its name, `@` and the first 16 digits of its component's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RowPolicies {
+    /// Server to client.
+    pub download: String,
+    /// Client to server.
+    pub upload: String,
+    /// Many updates to one.
+    pub aggregate: String,
+}
+
 /// One line of `metrics.jsonl`: a closed round. Round 0 is the state before any training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundRow {
@@ -60,6 +71,9 @@ pub struct RoundRow {
     pub down: DirectionBytes,
     /// Up by kind, so far.
     pub up: DirectionBytes,
+    /// The policies.
+    #[serde(default)]
+    pub policies: RowPolicies,
     /// Seconds of this round.
     pub seconds: f64,
 }

@@ -9,7 +9,7 @@ use super::closing::Model;
 use super::optimizer::ServerOptimizer;
 use super::round::Round;
 use super::view::View;
-use super::{Config, Finished, Ledger, RoundRow, ServerError, ServerEvent};
+use super::{Config, Finished, Ledger, Refresh, RoundRow, RowPolicies, ServerError, ServerEvent};
 use crate::adapter::Tiers;
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
@@ -52,6 +52,10 @@ pub struct ServerArgs {
     pub participants: Participants,
     /// How frames travel.
     pub link: Link,
+    /// The policies of all its rounds.
+    pub policies: RowPolicies,
+    /// Asked between two rounds, where policies may change in a run.
+    pub refresh: Option<Refresh>,
     /// The aggregator.
     pub aggregator: AggregatorRef,
     /// The journal.

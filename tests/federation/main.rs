@@ -8,4 +8,5 @@ mod durability;
 mod flows;
 mod hostile;
 mod memory;
+mod reload;
 mod support;
