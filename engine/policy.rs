@@ -46,6 +46,8 @@ pub use warm::{Breakable, Warm};
 #[cfg(test)]
 mod aggregator_tests;
 #[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
 policies="dense flasc fedavg
     topk-ef stc eden fedsrd-topk ecolora
+    sparse-adapter federated-select adapter-lth role-mask
     trimmed-mean median krum hetlora flexlora fedex flora fedlol"
 # Policies for tests, built into tests/fixtures/.
 fixtures="hostile witness"

@@ -31,9 +31,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For an adapter of that many values: a dense f32 frame with every index fits, and 64 KiB of other bytes.
+    /// For an adapter of that many values: a dense f32 frame with every index fits, and 64 KiB of other bytes. Quantizers
+    /// send scales beside as many codes and fill their last block, so an eighth more values are taken, and 1024.
     pub fn for_values(values: usize) -> Self {
-        Self { values, parts: 1024, bytes: values.saturating_mul(5).saturating_add(64 << 10), finite: true }
+        let bytes = values.saturating_mul(5).saturating_add(64 << 10);
+        Self { values: values.saturating_add(values / 8 + 1024), parts: 1024, bytes, finite: true }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A federation whose mask shrinks: masks are nested and equal at both ends, shrinks are told compactly, also later.
 
-use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visit, Visits};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visit, Visits, spoiled};
 use cellm_plugin::{Content, OptionValue, Part};
 
 use super::*;
@@ -124,5 +124,22 @@ fn what_does_not_fit_is_an_error_and_no_panic() -> Result<(), PolicyError> {
     federation.harness.download = Content::Difference;
     let error = federation.next(&[0]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("download.error_feedback = false")));
+    Ok(())
+}
+
+#[test]
+fn spoiled_messages_are_refused_both_ways() -> Result<(), PolicyError> {
+    let mut federation = federation(&[]);
+    for round in 1..7 {
+        let harness = &mut federation.harness;
+        let broadcast = harness.broadcast(round, &federation.weights)?;
+        assert!(spoiled(&broadcast).iter().all(|sent| harness.receive(0, sent).is_err()));
+        let received = harness.receive(0, &broadcast)?;
+        harness.plan(round, 0, &received)?;
+        let upload = harness.upload(round, 0, &vec![1.0; received.len()])?;
+        assert!(spoiled(&upload).iter().all(|sent| harness.collect(sent).is_err()));
+        harness.owners.roll_back_all();
+        federation.next(&[0])?;
+    }
     Ok(())
 }

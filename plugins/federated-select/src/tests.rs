@@ -1,6 +1,6 @@
 //! A federation with a fresh mask each round: equal at both ends, values only on the way up, a mask for each tier.
 
-use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits, spoiled};
 use cellm_plugin::{Content, IndexSet, OptionValue, Part};
 
 use super::*;
@@ -109,5 +109,22 @@ fn what_does_not_fit_is_an_error_and_no_panic() -> Result<(), PolicyError> {
     federation.harness.download = Content::Difference;
     let error = federation.next(&[0]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("download.error_feedback = false")));
+    Ok(())
+}
+
+#[test]
+fn spoiled_messages_are_refused_both_ways() -> Result<(), PolicyError> {
+    let mut federation = federation(0.25, &[]);
+    for round in 1..7 {
+        let harness = &mut federation.harness;
+        let broadcast = harness.broadcast(round, &federation.weights)?;
+        assert!(spoiled(&broadcast).iter().all(|sent| harness.receive(0, sent).is_err()));
+        let received = harness.receive(0, &broadcast)?;
+        harness.plan(round, 0, &received)?;
+        let upload = harness.upload(round, 0, &vec![1.0; received.len()])?;
+        assert!(spoiled(&upload).iter().all(|sent| harness.collect(sent).is_err()));
+        harness.owners.roll_back_all();
+        federation.next(&[0])?;
+    }
     Ok(())
 }

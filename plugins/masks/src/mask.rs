@@ -127,9 +127,8 @@ impl Mask {
     pub fn held(policy: &str, context: &Context, space: u32) -> Result<Self, PolicyError> {
         Self::load(context, space)?.ok_or_else(|| {
             let (round, tier) = (context.round, context.tier);
-            let who = context.client.map_or("server".into(), |client| format!("client {client}"));
             PolicyError::Other(format!(
-                "{who} has no mask of {policy} for tier {tier} in round {round}: {policy} must serve both directions"
+                "no mask of {policy} in memory for tier {tier} in round {round}: {policy} must serve both directions"
             ))
         })
     }

@@ -1,6 +1,6 @@
 //! Federations of the four schemes: who trains, who sends what, what clients keep, how newcomers catch up.
 
-use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits, spoiled};
 use cellm_plugin::{OptionValue, Part as Sent, Role};
 
 use super::*;
@@ -278,4 +278,23 @@ fn factors_without_their_other_half_are_refused() {
     alone.layout.tensors.retain(|tensor| !tensor.name.ends_with("layers.1.proj.lora_B.weight"));
     let error = Harness::<RoleMask>::new(&alone, 32, &[]).err();
     assert!(matches!(error, Some(PolicyError::Other(text)) if text.contains("layers.1.proj.lora_A.weight")));
+}
+
+#[test]
+fn spoiled_messages_are_refused_both_ways() -> Result<(), PolicyError> {
+    for scheme in ["ffa-lora", "rolora", "fedsa", "lora-a2"] {
+        let mut federation = federation(scheme, 0.4);
+        for round in 1..7 {
+            let harness = &mut federation.harness;
+            let broadcast = harness.broadcast(round, &federation.weights)?;
+            assert!(spoiled(&broadcast).iter().all(|sent| harness.receive(0, sent).is_err()));
+            let received = harness.receive(0, &broadcast)?;
+            harness.plan(round, 0, &received)?;
+            let upload = harness.upload(round, 0, &vec![1.0; received.len()])?;
+            assert!(spoiled(&upload).iter().all(|sent| harness.collect(sent).is_err()));
+            harness.owners.roll_back_all();
+            federation.next(&[0])?;
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A federation with one mask for the whole run: what travels, who knows the mask, what is refused.
 
-use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits};
+use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits, spoiled};
 use cellm_plugin::{Content, IndexSet, OptionValue, Part};
 
 use super::*;
@@ -115,7 +115,9 @@ fn what_does_not_fit_is_an_error_and_no_panic() -> Result<(), PolicyError> {
     assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![1]), set(66, &[0, 1]), values(2)]).is_err());
     assert!(federation.decoded(Owner::Client(0), vec![Part::Bytes(vec![3]), set(16, &[]), values(0)]).is_err());
     let error = federation.decoded(Owner::Client(3), vec![Part::Bytes(vec![2]), values(16)]).unwrap_err();
-    assert!(matches!(error, PolicyError::Other(text) if text.contains("client 3 has no mask of sparse-adapter")));
+    assert!(
+        matches!(error, PolicyError::Other(text) if text.contains("no mask of sparse-adapter in memory for tier 0"))
+    );
     Ok(())
 }
 
@@ -128,4 +130,21 @@ fn another_download_policy_and_differences_are_refused_by_name() {
     federation.harness.download = Content::Difference;
     let error = federation.next(&[0]).unwrap_err();
     assert!(matches!(error, PolicyError::Other(text) if text.contains("download.error_feedback = false")));
+}
+
+#[test]
+fn spoiled_messages_are_refused_both_ways() -> Result<(), PolicyError> {
+    let mut federation = federation(0.25, &[]);
+    for round in 1..7 {
+        let harness = &mut federation.harness;
+        let broadcast = harness.broadcast(round, &federation.weights)?;
+        assert!(spoiled(&broadcast).iter().all(|sent| harness.receive(0, sent).is_err()));
+        let received = harness.receive(0, &broadcast)?;
+        harness.plan(round, 0, &received)?;
+        let upload = harness.upload(round, 0, &vec![1.0; received.len()])?;
+        assert!(spoiled(&upload).iter().all(|sent| harness.collect(sent).is_err()));
+        harness.owners.roll_back_all();
+        federation.next(&[0])?;
+    }
+    Ok(())
 }
