@@ -9,6 +9,7 @@ mod plan;
 mod progress;
 mod root;
 mod run_dir;
+mod serving;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ pub async fn run(
         rounds: plan.config.run.rounds,
         first_round,
     }));
-    for warning in &plan.warnings {
+    for warning in &plan.serving.warnings() {
         tracing::warn!("{warning}");
         drop(progress.send(Progress::Warning(warning.clone())));
     }

@@ -28,6 +28,8 @@ pub enum Purpose {
     NoopDelta = 9,
     /// An aggregation policy in one round.
     PolicyAggregate = 10,
+    /// Which tier a client belongs to.
+    Tier = 11,
 }
 
 /// The stream for one purpose, round and client under a run's seed.

@@ -6,12 +6,14 @@
 //! |---|---|
 //! | 4 | magic `CELM` |
 //! | 1 | format version, [`VERSION`] |
-//! | 1 | kind: 1 download, 2 upload |
+//! | 1 | kind: 1 download, 2 upload, 3 catch-up, 4 verdict |
 //! | 8 | layout hash: client and server must mean the same tensors |
 //! | 8 | policy hash: client and server must run the same component |
 //! | 4 | round |
 //! | 4 | client, [`BROADCAST`] when the frame is for the whole cohort |
-//! | 4 | sequence |
+//! | 4 | sequence: the number of a tracked broadcast |
+//! | 4 | uploads alone: the client's training examples |
+//! | 4 | uploads alone: the client's training loss as f32, NaN where it has none |
 //! | varint | number of parts |
 //! | parts | a head (one byte of coding, then varints), then its payload |
 //! | 8 | xxh3-64 of everything before it |
@@ -33,6 +35,6 @@ mod rice;
 mod values;
 
 pub use error::WireError;
-pub use frame::{ByteSplit, decode, encode, split};
-pub use header::{BROADCAST, FrameKind, Header, VERSION};
+pub use frame::{ByteSplit, decode, encode, header, split};
+pub use header::{BROADCAST, FrameKind, Header, Said, VERSION};
 pub use part::Limits;

@@ -3,20 +3,36 @@
 use std::sync::Arc;
 
 use crate::adapter::AdapterLayout;
-use crate::compressor::{Codec, CodecPlan, CompressorError, Occasion};
+use crate::compressor::{Codec, CodecPlan, CompressorError, Memories, Occasion};
 use crate::metrics::{Hook, Metrics};
-use crate::policy::{AggregatorInstance, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+use crate::policy::{AggregatorInstance, Changes, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+
+/// What a round starts from.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The round.
+    pub round: u32,
+    /// Clients that were sampled.
+    pub cohort: u32,
+    /// What the clients start from; with tiers, those of the tier that sees most.
+    pub base: Arc<Vec<f32>>,
+    /// What the server remembers, with what encoding the download wrote.
+    pub memories: Memories,
+}
 
 /// One client's update as it came over the link.
 #[derive(Debug, Clone)]
 pub struct Offer {
     /// The client.
     pub client: u32,
-    /// Its training examples.
-    pub examples: u64,
-    /// Its mean training loss, nats a token.
-    pub loss: f64,
-    /// The upload frame.
+    /// Its tier.
+    pub tier: u32,
+    /// The last round whose update of it was accepted.
+    pub last_seen: Option<u32>,
+    /// What bringing it up to date wrote to the memory of the download's policy at the server; it counts if the update
+    /// does.
+    pub catch_up: Option<Changes>,
+    /// The upload frame; examples and loss are in it.
     pub frame: Arc<Vec<u8>>,
 }
 
@@ -28,10 +44,14 @@ pub struct Accepted {
 }
 
 /// The round's result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Aggregate {
     /// The aggregated delta, `P` values.
     pub update: Vec<f32>,
+    /// The new dense copy, where the policy takes the server's step.
+    pub stepped: Option<Vec<f32>>,
+    /// What the server remembers after the round.
+    pub memories: Memories,
 }
 
 /// Why an update, or the whole round, could not be aggregated.
@@ -71,9 +91,13 @@ impl AggregateError {
 /// The working part; synchronous.
 pub(super) struct Intake {
     codec: Codec,
-    start: Arc<Vec<f32>>,
+    download_policy: String,
+    policy: Arc<Policy>,
     max_norm: f32,
     warm: Warm<AggregatorInstance>,
+    memories: Memories,
+    /// Why the round could not begin; told with its first update.
+    broken: Option<PolicyError>,
 }
 
 impl Intake {
@@ -81,40 +105,91 @@ impl Intake {
         config: &super::Config,
         policy: Arc<Policy>,
         layout: Arc<AdapterLayout>,
-        upload: &Arc<CodecPlan>,
+        (download, upload): (&CodecPlan, &Arc<CodecPlan>),
         max_norm: f32,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
-        let start = Arc::new(layout.start().0);
-        let mut warm = Warm::new(metrics.policy(&policy.name), move || policy.aggregator(&layout, &options));
+        let maker = policy.clone();
+        let mut warm = Warm::new(metrics.policy(&policy.name), move || maker.aggregator(&layout, &options));
         warm.warm_up()?;
-        Ok(Self { codec: upload.codec(metrics), start, max_norm, warm })
+        let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
+        Ok(Self { codec, download_policy, policy, max_norm, warm, memories: Memories::default(), broken: None })
     }
 
-    pub(super) fn begin(&mut self, round: u32) -> Result<(), PolicyError> {
-        let (start, meta) = (self.start.clone(), RoundMeta { round, rounds: round, seed: 0, cohort: 0 });
-        self.warm.call(Hook::Begin, |instance| instance.begin(&meta, start, &mut Memory::default()))
+    /// A policy that cannot begin fails the round at its first update, or at its end.
+    pub(super) fn begin(&mut self, opening: Opening) {
+        let Opening { round, cohort, base, memories } = opening;
+        self.memories = memories;
+        let run = self.codec.plan().run();
+        let meta = RoundMeta { round, rounds: run.rounds, seed: run.seed, cohort };
+        self.broken = self.call(Hook::Begin, |instance, memory| instance.begin(&meta, base, memory)).err();
     }
 
+    /// Takes an update in. Of one that is refused, nothing that its hooks wrote stays.
     pub(super) fn accept(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
-        let occasion = Occasion { round, client: Some(offer.client), examples: offer.examples };
-        let update = self.codec.decode(&occasion, &offer.frame)?;
-        let norm = l2_norm(&update);
+        self.unbroken()?;
+        let before = self.memories.clone();
+        let accepted = self.take(round, offer);
+        if accepted.is_err() {
+            self.memories = before;
+        }
+        accepted
+    }
+
+    fn take(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
+        if let Some(changes) = &offer.catch_up {
+            self.memories.merge(&self.download_policy, changes);
+        }
+        let Offer { client, tier, last_seen, .. } = *offer;
+        let occasion = Occasion::of_client(round, client, tier, last_seen);
+        let name = self.codec.plan().policy().name.clone();
+        let mut memory = self.memories.of(&name);
+        let decoded = self.codec.decode(&occasion, &offer.frame, &mut memory)?;
+        self.memories.keep(&name, memory);
+        let norm = l2_norm(&decoded.values);
         if self.max_norm > 0.0 && norm > f64::from(self.max_norm) {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
         }
-        let meta =
-            UpdateMeta { client: offer.client, examples: offer.examples, loss: offer.loss, norm, tier: 0, rank: 0 };
-        let accept = |instance: &mut AggregatorInstance| instance.accept(update, &meta, &mut Memory::default());
-        self.warm.call(Hook::Accept, accept).map_err(AggregateError::Policy)?;
+        let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map_or(0.0, f64::from));
+        let rank = self.codec.plan().run().tiers.rank(tier);
+        let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
+        self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop))
+            .map_err(AggregateError::Policy)?;
         Ok(Accepted { norm })
     }
 
-    pub(super) fn finish(&mut self) -> Result<Aggregate, AggregateError> {
-        let finish = |instance: &mut AggregatorInstance| instance.finish(&mut Memory::default());
-        let update = self.warm.call(Hook::Finish, finish).map_err(AggregateError::Policy)?;
-        Ok(Aggregate { update })
+    /// The aggregate and, where the policy takes the server's step, what it makes of `weights`, the dense copy.
+    pub(super) fn finish(&mut self, round: u32, weights: Arc<Vec<f32>>) -> Result<Aggregate, AggregateError> {
+        self.unbroken()?;
+        let finished = self.call(Hook::Finish, AggregatorInstance::finish);
+        let update = Arc::new(finished.map_err(AggregateError::Policy)?);
+        let stepped = match self.policy.steps() {
+            true => {
+                let update = update.clone();
+                let stepped = self.call(Hook::Step, |instance, memory| instance.step(round, weights, update, memory));
+                Some(stepped.map_err(AggregateError::Policy)?)
+            }
+            false => None,
+        };
+        let memories = std::mem::take(&mut self.memories);
+        Ok(Aggregate { update: Arc::unwrap_or_clone(update), stepped, memories })
+    }
+
+    fn unbroken(&mut self) -> Result<(), AggregateError> {
+        self.broken.take().map_or(Ok(()), |error| Err(AggregateError::Policy(error)))
+    }
+
+    /// Calls a hook of the aggregator over its memory.
+    fn call<R>(
+        &mut self,
+        hook: Hook,
+        work: impl FnOnce(&mut AggregatorInstance, &mut Memory) -> Result<R, PolicyError>,
+    ) -> Result<R, PolicyError> {
+        let mut memory = self.memories.of(&self.policy.name);
+        let result = self.warm.call(hook, |instance| work(instance, &mut memory))?;
+        self.memories.keep(&self.policy.name, memory);
+        Ok(result)
     }
 }
 

@@ -63,12 +63,28 @@ pub struct Config {
     pub density: f32,
     /// Bits of a value on the wire: 1, 2, 3, 4, 8, 16 or 32; a policy refuses what it cannot do.
     pub bits: Bits,
+    /// Send later what a message left out. Up: each client adds what is left to its next update. Down: the server sends the
+    /// difference to what the clients have, and those that missed rounds catch up.
+    pub error_feedback: bool,
+    /// How much of what an upload left out is carried over to the next, in [0, 1]; 1 forgets nothing. A download knows
+    /// only 1.
+    pub error_decay: f32,
+    /// Bytes that a message should not exceed; a policy may choose its density by it. 0 sets none.
+    pub byte_budget: u64,
     /// The policy's own options (`cellm plugin inspect NAME` lists them).
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { policy: "flasc".into(), density: 0.25, bits: Bits::Sixteen, options: serde_json::Map::new() }
+        Self {
+            policy: "flasc".into(),
+            density: 0.25,
+            bits: Bits::Sixteen,
+            error_feedback: false,
+            error_decay: 1.0,
+            byte_budget: 0,
+            options: serde_json::Map::new(),
+        }
     }
 }

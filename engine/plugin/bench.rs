@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::samples::{Adapter, context, delta, distance, norm};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
 use crate::policy::{CompressorInstance, Content, Memory, Policy, PolicyError};
-use crate::wire::{self, FrameKind, Header, Limits, WireError};
+use crate::wire::{self, FrameKind, Header, Limits, Said, WireError};
 
 /// Milliseconds that a measurement may take beside its first call.
 const BUDGET_MS: f64 = 2_000.0;
@@ -117,8 +117,15 @@ fn median<T>(call: &mut impl FnMut() -> Result<(T, f64), PolicyError>) -> Result
 }
 
 fn frame(policy: &Policy, message: &Message) -> Result<Vec<u8>, PolicyError> {
-    let header =
-        Header { kind: FrameKind::Upload, layout: 0, policy: policy.hash.short(), round: 1, client: 3, sequence: 0 };
+    let header = Header {
+        kind: FrameKind::Upload,
+        layout: 0,
+        policy: policy.hash.short(),
+        round: 1,
+        client: 3,
+        sequence: 0,
+        said: Said::default(),
+    };
     wire::encode(&header, message).map_err(travel(policy))
 }
 

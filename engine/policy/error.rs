@@ -162,6 +162,18 @@ pub enum PolicyError {
         /// The limit.
         limit: u64,
     },
+    /// It handed over too much at once; this instance is finished.
+    #[error(
+        "policy {policy} handed over too much in {hook}: the lists and texts of one call have a limit of {limit} bytes"
+    )]
+    Lists {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The limit: 4 MiB and one vector of the layout.
+        limit: usize,
+    },
     /// It wants to remember too much; this instance is finished.
     #[error("policy {policy} remembers too much in {hook}: {found} bytes, limit {limit} (limits.state_mb)")]
     State {

@@ -14,8 +14,10 @@ use super::{LimitsConfig, PolicyError};
 
 /// What wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
+/// What wasmtime says when that is not enough; it has no type that could be told by.
+const LISTS_EXHAUSTED: &str = "fuel allocated for hostcalls";
 /// What is kept of a text that a policy makes up for an error, bytes.
-const TEXT: usize = 1000;
+const TEXT: usize = 400;
 
 /// Why a call that ran to its end failed all the same; the instance can still be used.
 pub(super) enum Fault {
@@ -38,6 +40,8 @@ pub(super) type Outcome<T> = wasmtime::Result<Result<T, Fault>>;
 pub(super) struct Instance {
     policy: String,
     limits: LimitsConfig,
+    /// What the lists of one call may take, bytes.
+    lists: usize,
     /// None after a breakdown: everything that the policy held is freed at once.
     alive: Option<(Store<State>, component::Instance)>,
 }
@@ -48,9 +52,10 @@ impl Instance {
         let limits = policy.limits.clone();
         let mut store = Store::new(policy.linked.component().engine(), State::new(&limits));
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(LISTS.saturating_add(values.saturating_mul(size_of::<f32>())));
+        let lists = LISTS.saturating_add(values.saturating_mul(size_of::<f32>()));
+        store.set_hostcall_fuel(lists);
         store.set_epoch_deadline(epochs(&limits));
-        let mut fresh = Self { policy: policy.name.clone(), limits, alive: None };
+        let mut fresh = Self { policy: policy.name.clone(), limits, lists, alive: None };
         match policy.linked.instantiate(&mut store) {
             Ok(instance) => fresh.alive = Some((store, instance)),
             Err(error) => return Err(fresh.breakdown("instantiate", &error)),
@@ -162,7 +167,10 @@ impl Instance {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => PolicyError::Deadline { policy, hook, limit_ms: self.limits.deadline_ms },
-            _ => PolicyError::Trapped { policy, hook, reason: shortened(error.root_cause().to_string()) },
+            _ => match error.root_cause().to_string() {
+                text if text.contains(LISTS_EXHAUSTED) => PolicyError::Lists { policy, hook, limit: self.lists },
+                text => PolicyError::Trapped { policy, hook, reason: shortened(text) },
+            },
         }
     }
 }

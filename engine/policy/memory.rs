@@ -99,6 +99,12 @@ impl Changes {
         self.0.is_empty()
     }
 
+    /// These, and later ones over them.
+    pub fn then(mut self, later: &Self) -> Self {
+        self.0.extend(later.0.iter().map(|(key, entry)| (key.clone(), entry.clone())));
+        self
+    }
+
     /// Makes the changes.
     pub fn apply(&self, entries: &mut Entries) {
         for (key, entry) in &self.0 {

@@ -38,6 +38,16 @@ impl State {
     }
 }
 
+/// Which of the many NaNs an operation gives differs between machines: a policy gets to see one alone.
+fn one_nan(value: f32) -> f32 {
+    if value.is_nan() { f32::from_bits(0x7fc0_0000) } else { value }
+}
+
+/// The same in double precision.
+pub(super) fn one_nan_wide(value: f64) -> f64 {
+    if value.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { value }
+}
+
 impl HostVector for State {
     fn new(&mut self, len: u32) -> wasmtime::Result<Resource<Vector>> {
         self.new_vector(len as usize, || vec![0.0; len as usize])
@@ -48,7 +58,8 @@ impl HostVector for State {
     }
 
     fn read(&mut self, this: Resource<Vector>, offset: u32, count: u32) -> wasmtime::Result<Vec<f32>> {
-        Ok(range("vector.read", self.table.get(&this)?.0.as_slice(), offset, count)?.to_vec())
+        let values = range("vector.read", self.table.get(&this)?.0.as_slice(), offset, count)?;
+        Ok(values.iter().map(|value| one_nan(*value)).collect())
     }
 
     fn write(&mut self, this: Resource<Vector>, offset: u32, values: Vec<f32>) -> wasmtime::Result<()> {
@@ -105,11 +116,11 @@ impl HostVector for State {
     }
 
     fn norm(&mut self, this: Resource<Vector>) -> wasmtime::Result<f64> {
-        Ok(cellm_kernels::norm(self.table.get(&this)?.0.as_slice()))
+        Ok(one_nan_wide(cellm_kernels::norm(self.table.get(&this)?.0.as_slice())))
     }
 
     fn sum(&mut self, this: Resource<Vector>) -> wasmtime::Result<f64> {
-        Ok(cellm_kernels::sum(self.table.get(&this)?.0.as_slice()))
+        Ok(one_nan_wide(cellm_kernels::sum(self.table.get(&this)?.0.as_slice())))
     }
 
     fn dot(&mut self, this: Resource<Vector>, x: Resource<Vector>) -> wasmtime::Result<f64> {
@@ -121,7 +132,7 @@ impl HostVector for State {
     }
 
     fn max_abs(&mut self, this: Resource<Vector>) -> wasmtime::Result<f32> {
-        Ok(cellm_kernels::max_abs(self.table.get(&this)?.0.as_slice()))
+        Ok(one_nan(cellm_kernels::max_abs(self.table.get(&this)?.0.as_slice())))
     }
 
     fn top_k(

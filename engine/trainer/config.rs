@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::Tier;
 use crate::adapter::peft::PeftConfig;
 
 /// Section `model`: the frozen base model.
@@ -125,6 +126,10 @@ pub struct LocalConfig {
     pub batch: usize,
     /// Scale the gradient down to this L2 norm where it is above it; 0 never does.
     pub max_grad_norm: f32,
+    /// Classes of clients, each with the share of the clients that it has (all add up to 1), the density of both directions
+    /// (unset keeps theirs) and the rank that it trains (0 is the whole), as `[[client.tiers]]` with share, density and
+    /// rank. Without any, all clients are alike.
+    pub tiers: Vec<Tier>,
 }
 
 impl Default for LocalConfig {
@@ -139,6 +144,7 @@ impl Default for LocalConfig {
             steps: 8,
             batch: 4,
             max_grad_norm: 1.0,
+            tiers: Vec::new(),
         }
     }
 }

@@ -39,11 +39,17 @@ pub enum WireError {
         /// The version of this build.
         expected: u8,
     },
-    /// Neither download nor upload.
-    #[error("frame kind is {found}, expected 1 (download) or 2 (upload)")]
+    /// None of the kinds.
+    #[error("frame kind is {found}, expected 1 (download), 2 (upload), 3 (catch-up) or 4 (verdict)")]
     Kind {
         /// The kind byte.
         found: u8,
+    },
+    /// A training loss without end.
+    #[error("the client's loss is {found}, expected a finite number or none")]
+    Loss {
+        /// What it said.
+        found: f32,
     },
     /// Damaged on its way.
     #[error("frame is damaged: its checksum is {found:016x}, its bytes give {computed:016x}")]

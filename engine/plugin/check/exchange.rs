@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::adapter::Message;
 use crate::plugin::samples::Adapter;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Entries, Memory, Policy, PolicyError};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits};
+use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, Said};
 
 /// A direction and a number of bits that a policy takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,7 @@ impl<'a> Ends<'a> {
             round: context.round,
             client: context.client.unwrap_or(BROADCAST),
             sequence: 0,
+            said: Said::default(),
         };
         wire::encode(&header, message).map_err(|error| format!("its message cannot travel: {error}"))
     }

@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use crate::policy::state::{State, same};
-use crate::policy::vector::Vector;
+use crate::policy::vector::{Vector, one_nan_wide};
 
 impl State {
     /// Changes `this` by `x`, which may be the same vector.
@@ -30,6 +30,6 @@ impl State {
     ) -> wasmtime::Result<f64> {
         let (own, x) = (self.table.get(this)?.0.as_slice(), self.table.get(x)?.0.as_slice());
         same(call, own.len(), x.len())?;
-        Ok(kernel(own, x))
+        Ok(one_nan_wide(kernel(own, x)))
     }
 }

@@ -3,16 +3,46 @@
 //! Each hook counts itself under its name (bytes, one u32) and keeps the last context's round there (a second u32). Clients
 //! train the first half of the values. A client that was in a round before the last one is sent a note, which it keeps as
 //! `note`. The aggregate is the sum; the step adds it and keeps it as the vector `aggregate`.
+//!
+//! With `trace`, what a hook makes depends on what was counted before: two runs end with the same adapter only if the same
+//! hooks ran over the same memories in the same order.
 
 use cellm_plugin::{
     Acknowledging, Aggregator, Capabilities, CatchingUp, Compressor, Context, Description, IndexSet, Layout, Message,
     Options, Outcome, Packed, Planning, Policy, PolicyError, RoundInfo, Settings, Stepping, TrainingPlan, Unpacked,
-    UpdateInfo, ValueCoding, Vector, load_bytes, save, save_bytes,
+    UpdateInfo, ValueCoding, Vector, load_bytes, option, save, save_bytes,
 };
 
 struct Witness {
     values: u32,
+    /// Whether results depend on what is remembered.
+    trace: bool,
+    /// Every so many clients one sends an update of a great norm; 0 none.
+    heavy: u32,
     sum: Option<Vector>,
+}
+
+impl Witness {
+    fn read(layout: &Layout, options: &Options) -> Result<Self, PolicyError> {
+        Ok(Self { values: layout.values, trace: options.flag("trace")?, heavy: options.count("heavy")?, sum: None })
+    }
+
+    /// Moves values by what is remembered under these names.
+    fn trace(&self, values: &Vector, names: &[&str]) -> Result<(), PolicyError> {
+        if !self.trace {
+            return Ok(());
+        }
+        let mut seen = 1_u32;
+        for name in names {
+            let bytes = load_bytes(name).unwrap_or_default();
+            seen = bytes.iter().fold(seen, |seen, byte| seen.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        }
+        let moved: Vec<f32> = (0..values.len()).map(|at| 1e-7 * (seen.rotate_left(at % 32) % 1000) as f32).collect();
+        let trace = Vector::new(values.len());
+        trace.write(0, &moved);
+        values.axpy(1.0, &trace);
+        Ok(())
+    }
 }
 
 /// Counts a call in the memory of whoever runs the hook.
@@ -32,24 +62,34 @@ impl Policy for Witness {
             version: env!("CARGO_PKG_VERSION").into(),
             about: "Has every hook and remembers what it saw.".into(),
             capabilities: Capabilities::STATEFUL_CLIENT | Capabilities::UNBIASED | Capabilities::LINEAR,
-            options: vec![],
+            options: vec![
+                option::flag("trace", false, "Let the results depend on what is remembered."),
+                option::count("heavy", 0, "Every so many clients one sends an update of a great norm; 0 none does."),
+            ],
         }
     }
 }
 
 impl Compressor for Witness {
-    fn new(layout: Layout, _: Settings, _: &Options) -> Result<Self, PolicyError> {
-        Ok(Self { values: layout.values, sum: None })
+    fn new(layout: Layout, _: Settings, options: &Options) -> Result<Self, PolicyError> {
+        Self::read(&layout, options)
     }
 
     fn encode(&mut self, context: &Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
-        into.put_values(ValueCoding::F32, values);
+        let sent = values.copy();
+        self.trace(&sent, &["encode", "decode", "plan", "accepted", "note"])?;
+        if context.client.is_some_and(|client| client.checked_rem(self.heavy) == Some(0)) {
+            sent.scale(1e6);
+        }
+        into.put_values(ValueCoding::F32, &sent);
         note("encode", context.round)
     }
 
     fn decode(&mut self, context: &Context, message: &Message, _: &Vector) -> Result<Vector, PolicyError> {
         note("decode", context.round)?;
-        message.take_values(ValueCoding::F32, self.values)
+        let values = message.take_values(ValueCoding::F32, self.values)?;
+        self.trace(&values, &["decode", "note", "accept", "encode-catch-up"])?;
+        Ok(values)
     }
 }
 
@@ -85,8 +125,8 @@ impl CatchingUp for Witness {
 }
 
 impl Aggregator for Witness {
-    fn new(layout: Layout, _: &Options) -> Result<Self, PolicyError> {
-        Ok(Self { values: layout.values, sum: None })
+    fn new(layout: Layout, options: &Options) -> Result<Self, PolicyError> {
+        Self::read(&layout, options)
     }
 
     fn begin(&mut self, round: &RoundInfo, _: &Vector) -> Result<(), PolicyError> {
@@ -111,6 +151,7 @@ impl Stepping for Witness {
         save("aggregate", aggregate);
         let stepped = weights.copy();
         stepped.axpy(1.0, aggregate);
+        self.trace(&stepped, &["step", "accept", "encode", "encode-catch-up", "decode"])?;
         Ok(stepped)
     }
 }
