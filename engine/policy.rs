@@ -50,6 +50,8 @@ mod codec_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod spoiled_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod witness_tests;

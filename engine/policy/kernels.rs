@@ -6,3 +6,6 @@ mod elementwise;
 mod order;
 mod quantizer;
 mod selection;
+
+#[cfg(test)]
+mod tests;

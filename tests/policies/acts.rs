@@ -68,7 +68,7 @@ fn a_description_that_lies_is_refused_on_loading() {
         ("option-nameless", "the name of an option is empty"),
         ("option-setting", "has the name of a setting"),
         ("options-many", "its options are 65, limit 64"),
-        ("options-flood", "limit of 4194304 bytes"),
+        ("options-flood", "in describe"),
         ("default-kind", "the default of option act"),
         ("default-word", "the default of option act"),
         ("default-share", "NaN"),
