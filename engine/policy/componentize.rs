@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn what_is_no_module_is_refused_with_a_reason() {
-        for bytes in [b"hello".as_slice(), b"", b"\0asm\x01\0\0\0"] {
+        for bytes in [b"hello".as_slice(), b"", b"\0asm\x01\0\0\0\xff\xff"] {
             assert!(!componentize(bytes).unwrap_err().is_empty());
         }
     }

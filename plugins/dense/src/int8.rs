@@ -9,9 +9,9 @@ pub struct Int8 {
     stochastic: bool,
 }
 
-/// The levels -128 to 127 times the scale: zero is one of them.
+/// The levels -127 to 127 times the scale: zero is one of them, and none is beyond the largest magnitude.
 fn levels(scale: f32) -> Vec<f32> {
-    (-128_i16..128).map(|level| f32::from(level) * scale).collect()
+    (-127_i16..=127).map(|level| f32::from(level) * scale).collect()
 }
 
 impl Int8 {
@@ -30,7 +30,11 @@ impl Int8 {
                 return Err(PolicyError::Other(format!("tensor {name} holds a value that is not finite")));
             }
             // A tensor of zeros, or of next to nothing, needs levels too: any do.
-            let scale = largest / 127.0;
+            let mut scale = largest / 127.0;
+            // Rounded up at the end of the range, the outermost level would be infinite.
+            while (127.0 * scale).is_infinite() {
+                scale = scale.next_down();
+            }
             scales.push(if scale.is_normal() { scale } else { 1.0 });
         }
         into.put_bytes(&Packed::default().f32s(&scales).bytes());
