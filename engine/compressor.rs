@@ -25,3 +25,6 @@ pub use pool::{Compressors, Plans};
 pub use reference::{Reference, ReferenceError};
 pub use tracker::{Sent, Tracker};
 pub use worker::{Broadcast, Upload};
+
+#[cfg(test)]
+mod codec_tests;

@@ -46,8 +46,6 @@ pub use warm::{Breakable, Warm};
 #[cfg(test)]
 mod aggregator_tests;
 #[cfg(test)]
-mod codec_tests;
-#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod spoiled_tests;

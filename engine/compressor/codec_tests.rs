@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::tests::{context, host};
-use super::*;
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
+use crate::policy::{Content, Context, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
 use crate::wire::{self, FrameKind, Header, Said};
 
 /// Rank 16 between 4000 and 2000.
@@ -48,8 +47,21 @@ impl Case {
     fn exchange(&self, host: &PolicyHost, delta: &Arc<Vec<f32>>, start: &Arc<Vec<f32>>) -> (usize, Vec<f32>) {
         let options = format!(r#"{{"direction":"upload","bits":{}}}"#, self.bits);
         let instance = || host.load(self.policy).unwrap().compressor(&layout(), &options).unwrap();
-        let context =
-            Context { client: Some(3), density: self.density, loss: Some(2.0), ..context(Direction::Upload, 1) };
+        let context = Context {
+            direction: Direction::Upload,
+            content: Content::Delta,
+            round: 1,
+            rounds: 40,
+            seed: 1,
+            client: Some(3),
+            tier: 0,
+            density: self.density,
+            rank: 0,
+            byte_budget: None,
+            examples: 0,
+            loss: Some(2.0),
+            last_seen: None,
+        };
         let (mut client, mut server) = (Memory::default(), Memory::default());
         let mut sender = instance();
         if host.load(self.policy).unwrap().plans() {
@@ -66,7 +78,7 @@ impl Case {
 
 #[test]
 fn codecs_cost_and_keep_what_their_papers_say() {
-    let host = host(&LimitsConfig::default());
+    let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).unwrap();
     let start = Arc::new(layout().start().0);
     let delta = Arc::new(cellm_kernels::random_normal(start.len(), 5, 1));
     let norm = cellm_kernels::norm(&delta);
