@@ -27,4 +27,8 @@ pub use tracker::{Sent, Tracker};
 pub use worker::{Broadcast, Upload};
 
 #[cfg(test)]
+<<<<<<< ours
 mod codec_tests;
+=======
+mod tests;
+>>>>>>> theirs

@@ -130,6 +130,9 @@ async fn changed(state: ClientState) -> Option<Vec<u8>> {
 
 /// What the client remembers since the last round that closed with it.
 async fn load(participants: &Participants, client: u32) -> Result<ClientState, ClientError> {
+    if !participants.journal.remembers_clients() {
+        return Ok(ClientState::default());
+    }
     let (journal, values) = (participants.journal.clone(), participants.compressors.plans().upload.values());
     let read = tokio::task::spawn_blocking(move || {
         let stored = journal.client_state(client)?;

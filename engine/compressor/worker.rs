@@ -12,7 +12,7 @@ use crate::policy::Memory;
 pub struct Broadcast {
     /// The frame.
     pub frame: Arc<Vec<u8>>,
-    /// What a client starts from. Where clients decode with their own memory, one without any.
+    /// What a client starts from. Where clients decode with their own memory, one that comes for the first time.
     pub values: Arc<Vec<f32>>,
     /// The tracker with this broadcast in it.
     pub tracker: Option<Tracker>,
@@ -61,7 +61,8 @@ impl Compressor {
             None => weights,
         };
         let frame = Arc::new(self.download.encode(occasion, values, &mut memory)?);
-        let decoded = self.download.decode(occasion, &frame, &mut Memory::default())?.values;
+        let mut newcomer = self.newcomer(occasion, tracker.is_some(), memory.clone())?;
+        let decoded = self.download.decode(occasion, &frame, &mut newcomer)?.values;
         let tracker = match tracker {
             Some(tracker) => Some(tracker.sent(occasion.round, frame.clone(), &decoded)?),
             None => None,
@@ -74,6 +75,18 @@ impl Compressor {
             self.share(occasion.tier, &frame, &values);
         }
         Ok(Broadcast { frame, values, tracker, memory })
+    }
+
+    /// The memory of a client that comes for the first time: what it is sent to catch up, nothing else.
+    fn newcomer(&mut self, occasion: &Occasion, tracked: bool, mut server: Memory) -> Result<Memory, CompressorError> {
+        let mut newcomer = Memory::default();
+        if tracked || occasion.round < 2 || !self.download.plan().policy().catches_up() {
+            return Ok(newcomer);
+        }
+        if let Some(frame) = self.download.encode_catch_up(occasion, &mut server)? {
+            self.download.decode_catch_up(occasion, &frame, &mut newcomer)?;
+        }
+        Ok(newcomer)
     }
 
     pub fn snapshot(&mut self, occasion: &Occasion, reference: &Reference) -> Result<Arc<Vec<u8>>, CompressorError> {

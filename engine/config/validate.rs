@@ -127,7 +127,8 @@ fn policies(config: &Config) -> Result<(), ConfigError> {
     ensure(limits.output_mb >= 1, "limits.output_mb", limits.output_mb, "at least 1")?;
     ensure(limits.parts >= 1, "limits.parts", limits.parts, "at least 1")?;
     ensure(limits.handles >= 1, "limits.handles", limits.handles, "at least 1")?;
-    ensure(limits.state_mb >= 1, "limits.state_mb", limits.state_mb, "at least 1")
+    ensure(limits.state_mb >= 1, "limits.state_mb", limits.state_mb, "at least 1")?;
+    ensure(limits.component_mb >= 1, "limits.component_mb", limits.component_mb, "at least 1")
 }
 
 fn share(key: &str, value: f32) -> Result<(), ConfigError> {

@@ -101,6 +101,16 @@ pub(super) fn exists(
     Ok(table.get(blob.key(0))?.is_some())
 }
 
+/// Whether a client's state was staged in a round.
+pub(super) fn any_state(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    round: u32,
+) -> Result<bool, redb::Error> {
+    let states = table.range(Blob::State(round, 0).key(0)..=Blob::State(round, u32::MAX).key(u32::MAX))?.next();
+    let heard = table.range(Blob::Heard(round, 0).key(0)..=Blob::Heard(round, u32::MAX).key(u32::MAX))?.next();
+    Ok(states.is_some() || heard.is_some())
+}
+
 /// Removes the blob of that name, where there is one.
 pub(super) fn remove(table: &mut BlobTable<'_>, blob: Blob) -> Result<(), redb::Error> {
     Ok(table.retain_in(blob.key(0)..=blob.key(u32::MAX), |_, _| false)?)

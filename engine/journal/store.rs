@@ -6,7 +6,7 @@ mod serving;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -35,6 +35,8 @@ pub struct Journal {
     path: PathBuf,
     database: Database,
     last_commit_nanos: AtomicU64,
+    /// Whether any client's state was ever kept.
+    remembers_clients: AtomicBool,
 }
 
 impl Journal {
@@ -58,7 +60,7 @@ impl Journal {
             .set_cache_size(CACHE_BYTES)
             .create(&unnamed)
             .map_err(|error| JournalError::database(&unnamed, error))?;
-        let journal = Self { path: path.clone(), database, last_commit_nanos: AtomicU64::new(0) };
+        let journal = Self::over(path.clone(), database);
         let record = serde_json::to_vec(run).map_err(|error| io(error.into()))?;
         journal.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
@@ -89,7 +91,7 @@ impl Journal {
             .set_check_integrity_on_open(true)
             .open(&path)
             .map_err(|error| JournalError::database(&path, error))?;
-        let journal = Self { path, database, last_commit_nanos: AtomicU64::new(0) };
+        let journal = Self::over(path, database);
         let (format, record) = journal.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| meta.get(key).map(|value| value.map(|value| value.value().to_vec()));
@@ -102,7 +104,14 @@ impl Journal {
         }
         let record = serde_json::from_slice(&record.unwrap_or_default())
             .map_err(|error| journal.damaged(format!("its run record is unreadable: {error}")))?;
+        let remembers = journal.read(clients::any)?;
+        journal.remembers_clients.store(remembers, Ordering::Relaxed);
         Ok((journal, record))
+    }
+
+    fn over(path: PathBuf, database: Database) -> Self {
+        let (last_commit_nanos, remembers_clients) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { path, database, last_commit_nanos, remembers_clients }
     }
 
     /// The state after the newest closed round; none before the first.
@@ -210,7 +219,10 @@ impl Journal {
             blobs::remove_frames(&mut table, closed.round)?;
             drop(table);
             server::write(transaction, closed)?;
-            clients::settle(transaction, closed.round, verdicts)?;
+            if clients::settle(transaction, closed.round, verdicts)? {
+                // Before the commit, so that no reader can see the states and not this.
+                self.remembers_clients.store(true, Ordering::Relaxed);
+            }
             transaction.open_table(UPDATES)?.retain_in(..=(closed.round, u32::MAX), |_, _| false)?;
             Ok(())
         })

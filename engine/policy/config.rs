@@ -21,11 +21,21 @@ pub struct LimitsConfig {
     pub handles: u32,
     /// MiB that a policy may remember of one client, or of the server, from round to round.
     pub state_mb: u32,
+    /// MiB that a component may have: compiling takes time that grows with it.
+    pub component_mb: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { memory_mb: 1024, deadline_ms: 60_000, output_mb: 512, parts: 1024, handles: 65_536, state_mb: 64 }
+        Self {
+            memory_mb: 1024,
+            deadline_ms: 60_000,
+            output_mb: 512,
+            parts: 1024,
+            handles: 65_536,
+            state_mb: 64,
+            component_mb: 64,
+        }
     }
 }
 

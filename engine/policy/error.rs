@@ -23,6 +23,14 @@ pub enum PolicyError {
         /// Why.
         source: io::Error,
     },
+    /// The component is too large to be compiled.
+    #[error("policy {reference} has more than {limit} bytes, the limit of a component (limits.component_mb)")]
+    TooLarge {
+        /// What was asked for.
+        reference: String,
+        /// The limit.
+        limit: u64,
+    },
     /// The bytes are not a component.
     #[error("policy {reference} is not a WebAssembly component: {reason}")]
     NotAComponent {

@@ -1,7 +1,7 @@
 //! The engine that compiles policies: one for the process. In: a built-in name or a path. Out: a [`Policy`].
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -86,13 +86,22 @@ impl PolicyHost {
             reference.check(PolicyHash::of(bytes))?;
             return self.compile(place, bytes);
         }
-        let bytes = fs::read(place).map_err(|source| match source.kind() {
+        let limit = self.component_limit();
+        // One byte more shows that there are too many, however many there are.
+        let read = |file: File| {
+            let mut bytes = Vec::new();
+            file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let bytes = File::open(place).and_then(read).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => {
                 let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
                 PolicyError::Missing { reference: place.into(), builtin }
             }
             _ => PolicyError::Unreadable { reference: place.into(), source },
         })?;
+        if bytes.len() as u64 > limit {
+            return Err(PolicyError::TooLarge { reference: place.into(), limit });
+        }
         reference.check(PolicyHash::of(&bytes))?;
         self.trust.check_signature(place, &bytes)?;
         self.compile(place, &bytes)
@@ -108,7 +117,15 @@ impl PolicyHost {
         self.compile(reference, bytes)
     }
 
+    fn component_limit(&self) -> u64 {
+        u64::from(self.limits.component_mb) << 20
+    }
+
     fn compile(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
+        let limit = self.component_limit();
+        if bytes.len() as u64 > limit {
+            return Err(PolicyError::TooLarge { reference: reference.into(), limit });
+        }
         self.trust.check_hash(reference, PolicyHash::of(bytes))?;
         let policy = Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes)?;
         self.trust.check_name(&policy.name, policy.hash)?;

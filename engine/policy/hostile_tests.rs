@@ -11,7 +11,15 @@ const BYTES: &[u8] = include_bytes!("../../tests/fixtures/hostile.wasm");
 const VALUES: usize = 100_000;
 
 static HOSTILE: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    let limits = LimitsConfig { memory_mb: 32, deadline_ms: 300, output_mb: 4, parts: 100, handles: 50, state_mb: 1 };
+    let limits = LimitsConfig {
+        memory_mb: 32,
+        deadline_ms: 300,
+        output_mb: 4,
+        parts: 100,
+        handles: 50,
+        state_mb: 1,
+        ..LimitsConfig::default()
+    };
     host(&limits).load_bytes("hostile", BYTES).unwrap()
 });
 

@@ -35,7 +35,11 @@ pub(super) async fn hear(
                 .spawn(async move { (position, client, heard((round, position), client, turn, &participants).await) });
         }
         let mut states = Vec::new();
-        for (position, client, state) in hearing.join_all().await {
+        while let Some(heard) = hearing.join_next().await {
+            let Ok((position, client, state)) = heard else {
+                warnings.push(format!("round {round}: a client crashed as it was told how its upload ended"));
+                continue;
+            };
             match state {
                 Ok(Some(state)) => states.push((position, state)),
                 Ok(None) => {}

@@ -122,7 +122,10 @@ pub(super) struct Open {
 pub(super) struct Turn {
     pub tier: u32,
     pub last_seen: Option<u32>,
-    /// Bytes of the frames that brought it up to date.
+    /// Bytes that it was sent: of the broadcast, of what brought it up to date, of the verdict; again where it crashed and
+    /// was asked again.
+    pub bytes_down: u64,
+    /// Those of them that brought it up to date.
     pub catch_up_bytes: u64,
     /// What making them wrote to the server's memory, until the aggregator has it.
     pub changes: Option<Changes>,
@@ -132,8 +135,6 @@ pub(super) struct Turn {
     pub remembers: bool,
     /// Whether the update is in the aggregate, once that is known.
     pub accepted: Option<bool>,
-    /// Bytes of the frame that says so, where the client needs one.
-    pub verdict_bytes: u64,
 }
 
 /// What a client said, in its frame and beside it.

@@ -77,13 +77,18 @@ impl ServerState {
     fn sent(&mut self, position: u32, dispatch: Dispatch) {
         let Phase::Round(open) = &mut self.phase else { return };
         let Dispatch { tier, last_seen, catch_up, changes } = dispatch;
-        let mut catch_up_bytes = 0;
+        let before = open.turns[position as usize].take().unwrap_or_default();
+        let broadcast = self.view.as_ref().and_then(|view| view.tiers.get(&tier));
+        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |view| view.split.total());
+        let mut catch_up_bytes = before.catch_up_bytes;
         for bytes in catch_up.iter().map(|frame| frame.len() as u64) {
             self.args.link.catch_up(bytes);
             self.ledger.count_catch_up(bytes);
             catch_up_bytes += bytes;
+            bytes_down += bytes;
         }
-        open.turns[position as usize] = Some(Turn { tier, last_seen, catch_up_bytes, changes, ..Turn::default() });
+        let turn = Turn { tier, last_seen, bytes_down, catch_up_bytes, changes, ..Turn::default() };
+        open.turns[position as usize] = Some(turn);
     }
 
     fn remembers(&mut self, position: u32, update: &ClientUpdate) {
@@ -213,7 +218,7 @@ impl ServerState {
         if let Ok(split) = verdict {
             self.args.link.verdict(&split);
             self.ledger.count_verdict(split);
-            turn.verdict_bytes = split.total();
+            turn.bytes_down += split.total();
         }
     }
 
@@ -233,14 +238,12 @@ impl ServerState {
         if let (None, Some(loss)) = (&dropped, loss) {
             open.losses.push((position, loss));
         }
-        let broadcast = self.view.as_ref().and_then(|view| view.tiers.get(&turn.tier));
-        let bytes_down = broadcast.map_or(0, |view| view.split.total()) + turn.catch_up_bytes + turn.verdict_bytes;
         let row = serde_json::json!({
             "round": open.number, "client": client, "name": name, "tier": turn.tier,
             "outcome": if reason.is_none() { "completed" } else { "dropped" }, "reason": reason,
             "loss": loss, "examples": said.map(|said| said.in_frame.examples),
             "steps": said.map(|said| said.steps),
-            "bytes_down": bytes_down, "bytes_catch_up": turn.catch_up_bytes,
+            "bytes_down": turn.bytes_down, "bytes_catch_up": turn.catch_up_bytes,
             "bytes_up": said.map_or(0, |said| said.bytes_up),
             "seconds": said.map(|said| said.seconds),
         });

@@ -7,6 +7,7 @@ mod determinism;
 mod durability;
 mod flows;
 mod hostile;
+mod masked;
 mod memory;
 mod reload;
 mod support;

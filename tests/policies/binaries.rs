@@ -2,7 +2,7 @@
 
 use cellm::policy::PolicyError;
 
-use crate::support::{HOSTILE, component, ordeal};
+use crate::support::{HOST, HOSTILE, component, ordeal};
 
 fn refused(name: &str, bytes: &[u8]) -> PolicyError {
     match ordeal(name, bytes) {
@@ -59,6 +59,18 @@ fn other_kinds_of_bytes_are_told_apart() {
     assert!(
         refused("long", &[b"\0asm\x0d\0\x01\0".as_slice(), &[0xff; 1 << 20]].concat()).to_string().contains("long")
     );
+}
+
+#[test]
+fn a_component_that_would_take_for_ever_to_compile_is_not_even_read_to_its_end() {
+    let giant = [HOSTILE, &vec![0; 4 << 20]].concat();
+    assert!(matches!(refused("giant", &giant), PolicyError::TooLarge { limit: 4_194_304, .. }));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("giant.wasm");
+    // A file of a tebibyte that takes no room on the disk.
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = HOST.load(&path.to_string_lossy()).unwrap_err();
+    assert!(matches!(error, PolicyError::TooLarge { .. }), "{error}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub static HOST: LazyLock<PolicyHost> = LazyLock::new(|| {
         parts: 100,
         handles: 50,
         state_mb: 2,
+        component_mb: 4,
     };
     PolicyHost::new(&limits, &PolicyConfig::default()).unwrap()
 });

@@ -3,7 +3,10 @@
 //! A client's state is written once, at the place of the round in which it was made; closing the round points the client
 //! to it, or removes it. So a round's states pass through one at a time, whatever the size of the cohort.
 
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::Journal;
 use crate::journal::blobs::{self, BLOBS, Blob};
@@ -25,11 +28,19 @@ impl Journal {
         })
     }
 
+    /// Whether any client may remember something. Costs nothing: a run in which none does need not look for it.
+    pub fn remembers_clients(&self) -> bool {
+        self.remembers_clients.load(Ordering::Relaxed)
+    }
+
     /// What a client remembers since the last round that closed with it.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn client_state(&self, client: u32) -> Result<Option<Vec<u8>>, JournalError> {
+        if !self.remembers_clients() {
+            return Ok(None);
+        }
         self.read(|transaction| {
             let blob = transaction.open_table(CLIENTS)?.get(client)?.and_then(|row| place(row.value()));
             let Some(blob) = blob else { return Ok(None) };
@@ -60,18 +71,30 @@ impl Journal {
     }
 }
 
-/// Points each client of a closing round to its new state, and removes the states that nobody is pointed to any more.
-pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Verdict]) -> Result<(), redb::Error> {
+/// Whether any client has a state. Looks at every client that ever took part.
+pub(super) fn any(transaction: &ReadTransaction) -> Result<bool, redb::Error> {
+    for row in transaction.open_table(CLIENTS)?.iter()? {
+        if place(row?.1.value()).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Points each client of a closing round to its new state, and removes the states that nobody is pointed to any more. The
+/// result is whether there were any.
+pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Verdict]) -> Result<bool, redb::Error> {
     let mut clients = transaction.open_table(CLIENTS)?;
     let mut table = transaction.open_table(BLOBS)?;
-    let mut kept = std::collections::BTreeSet::new();
+    let staged = blobs::any_state(&table, round)?;
+    let mut kept = BTreeSet::new();
     for Verdict { position, client, accepted } in verdicts.iter().copied() {
         let old = clients.get(client)?.map_or((0, 0, 0, 0), |row| row.value());
         let seen = if accepted { round } else { old.0 };
         let candidates = [(2, Blob::Heard(round, position), true), (1, Blob::State(round, position), accepted)];
         let mut new = (seen, old.1, old.2, old.3);
         for (kind, blob, counts) in candidates {
-            if counts && blobs::exists(&table, blob)? {
+            if staged && counts && blobs::exists(&table, blob)? {
                 if let Some(before) = place(old) {
                     blobs::remove(&mut table, before)?;
                 }
@@ -86,7 +109,8 @@ pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Ver
         Blob::State(_, position) => kept.contains(&(1, position)),
         Blob::Heard(_, position) => kept.contains(&(2, position)),
         _ => true,
-    })
+    })?;
+    Ok(staged)
 }
 
 fn place((_, kind, round, position): (u32, u8, u32, u32)) -> Option<Blob> {
