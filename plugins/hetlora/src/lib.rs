@@ -12,8 +12,8 @@
 //!
 //! It serves clients, too (`download.policy` and `upload.policy`): a tier of rank `r_i` is sent `A[..r_i, :]` and
 //! `B[:, ..r_i]`, starts from zero in the other directions, and sends the same ones back, values without indices. With
-//! another compressor, such as `dense`, clients see all directions and train the first `r_i`. The tier that has all directions
-//! is to stand first among those of equal density, because the run evaluates what that one sees.
+//! another compressor, such as `dense`, clients see all directions and train the first `r_i`. The run evaluates what the tier
+//! of the highest density, then rank, sees.
 //!
 //! The norms come from `r x r` matrices; nothing of `out x in` is made. Other tensors get the plain mean. With equal ranks and
 //! uniform weighting this is `fedavg`.
