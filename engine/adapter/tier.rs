@@ -75,11 +75,12 @@ impl Tiers {
         (0..used.len() as u32).filter(|tier| used[*tier as usize]).collect()
     }
 
-    /// Of some tiers the one that sees most: the highest density, and of equals the first.
+    /// Of some tiers the one that sees most: the highest density, of equals the highest rank, of equals the first.
     pub fn widest(&self, of: &[u32], own: f64) -> u32 {
+        // Rank 0 is the whole one: less one it wraps around to the largest.
+        let sees = |tier: u32| (self.density(tier, own), self.rank(tier).wrapping_sub(1));
         let first = of.first().copied().unwrap_or(0);
-        of.iter()
-            .fold(first, |best, tier| if self.density(*tier, own) > self.density(best, own) { *tier } else { best })
+        of.iter().fold(first, |best, tier| if sees(*tier) > sees(best) { *tier } else { best })
     }
 
     /// The coordinates that a tier's clients may train, ascending; none where they train all.
@@ -144,10 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_tier_is_the_one_of_highest_density_that_has_clients() {
+    fn the_widest_tier_is_the_one_of_highest_density_then_rank_that_has_clients() {
         let tiers = Tiers::new(1, &[tier(0.3, 0), tier(0.5, 0), tier(0.2, 0)]);
         assert_eq!(tiers.widest(&[0, 1, 2], 0.9), 1);
         assert_eq!(tiers.widest(&[0, 2], 0.9), 0);
+        let ranks = Tiers::new(1, &[tier(0.5, 2), tier(0.5, 0), tier(0.5, 4), tier(0.2, 0)]);
+        assert_eq!((ranks.widest(&[0, 1, 2, 3], 0.9), ranks.widest(&[0, 2, 3], 0.9)), (1, 2));
         assert_eq!(tiers.in_use(1), [tiers.of(0)]);
         assert_eq!(tiers.in_use(100), [0, 1, 2]);
     }

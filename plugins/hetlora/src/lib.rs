@@ -10,30 +10,46 @@
 //! `absent = "skip"` takes the mean of each direction over those that have it. Either way a direction that nobody in the
 //! cohort has keeps its value, where zeros would end it for good (A and B of a direction that are both zero have no gradient).
 //!
+//! It serves clients, too (`download.policy` and `upload.policy`): a tier of rank `r_i` is sent `A[..r_i, :]` and
+//! `B[:, ..r_i]`, starts from zero in the other directions, and sends the same ones back, values without indices. With
+//! another compressor, such as `dense`, clients see all directions and train the first `r_i`. The run evaluates what the tier
+//! of the highest density, then rank, sees.
+//!
 //! The norms come from `r x r` matrices; nothing of `out x in` is made. Other tensors get the plain mean. With equal ranks and
 //! uniform weighting this is `fedavg`.
 
+mod clients;
 mod layer;
+mod server;
+mod truncation;
 
-use cellm_plugin::mean::Mean;
-use cellm_plugin::pairs::{Pair, pairs};
-use cellm_plugin::{
-    Aggregator, Capabilities, Description, Exported, Layout, Options, Policy, PolicyError, RoundInfo, UpdateInfo,
-    Vector, option,
-};
-use layer::LayerSum;
+use cellm_plugin::{Capabilities, Description, Exported, Policy, PolicyError, option};
 
-/// A layer in which every `B_i A_i` is zero is weighted uniformly: no weight is below this, and none is infinite.
-const LEAST_WEIGHT: f64 = 1e-12;
+use clients::Messages;
+use server::Server;
 
-/// The options and the sums of the round.
-pub struct HetLora {
-    pairs: Vec<Pair>,
-    by_norm: bool,
-    zero_absent: bool,
-    base: Option<Vector>,
-    layers: Vec<LayerSum>,
-    plain: Mean,
+/// One side: what a direction's messages need, or what the server sums up.
+pub enum HetLora {
+    /// Of a compressor.
+    Messages(Messages),
+    /// Of an aggregator.
+    Server(Server),
+}
+
+impl HetLora {
+    fn messages(&mut self) -> Result<&mut Messages, PolicyError> {
+        match self {
+            Self::Messages(messages) => Ok(messages),
+            Self::Server(_) => Err(PolicyError::Other("this instance aggregates, it has no messages".into())),
+        }
+    }
+
+    fn server(&mut self) -> Result<&mut Server, PolicyError> {
+        match self {
+            Self::Server(server) => Ok(server),
+            Self::Messages(_) => Err(PolicyError::Other("this instance makes messages, it does not aggregate".into())),
+        }
+    }
 }
 
 impl Policy for HetLora {
@@ -45,8 +61,11 @@ impl Policy for HetLora {
         Description {
             name: "hetlora".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            about: "The mean of adapters of several ranks, padded with zeros and weighted by the norm of B A.".into(),
-            capabilities: Capabilities::empty(),
+            about:
+                "Tiers of several ranks: sends each its first directions, and averages what comes back, padded with \
+                    zeros and weighted by the norm of B A."
+                    .into(),
+            capabilities: Capabilities::LINEAR | Capabilities::CHANGES_LAYOUT,
             options: vec![
                 option::choice("weighting", &["norm", "uniform"], weighting),
                 option::choice("absent", &["zero", "skip"], absent),
@@ -55,45 +74,8 @@ impl Policy for HetLora {
     }
 }
 
-impl Aggregator for HetLora {
-    fn new(layout: Layout, options: &Options) -> Result<Self, PolicyError> {
-        let (by_norm, zero_absent) = (options.text("weighting")? == "norm", options.text("absent")? == "zero");
-        let (base, layers, plain) = (None, Vec::new(), Mean::default());
-        Ok(Self { pairs: pairs(&layout)?, by_norm, zero_absent, base, layers, plain })
-    }
-
-    fn begin(&mut self, _: &RoundInfo, base: &Vector) -> Result<(), PolicyError> {
-        self.base = Some(base.copy());
-        self.layers = self.pairs.iter().map(LayerSum::new).collect();
-        self.plain = Mean::default();
-        Ok(())
-    }
-
-    fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError> {
-        let end = self.base.as_ref().ok_or(PolicyError::NoUpdates)?.copy();
-        end.axpy(1.0, update);
-        for (pair, layer) in self.pairs.iter().zip(&mut self.layers) {
-            let directions = pair.trained(info.rank);
-            let norm = if self.by_norm { pair.product_norm(&end, directions) } else { 1.0 };
-            let weight = if norm.is_finite() { norm.max(LEAST_WEIGHT) } else { LEAST_WEIGHT };
-            layer.add(pair, update, directions, weight);
-        }
-        self.plain.add(1.0, update);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<Vector, PolicyError> {
-        let aggregate = self.plain.take()?;
-        let base = self.base.take().ok_or(PolicyError::NoUpdates)?;
-        for (pair, layer) in self.pairs.iter().zip(self.layers.drain(..)) {
-            layer.put(pair, &base, self.zero_absent, &aggregate);
-        }
-        Ok(aggregate)
-    }
-}
-
 type Component = Exported<HetLora>;
-cellm_plugin::export_aggregator!(Component);
+cellm_plugin::export_policy!(Component);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Zero-padded aggregation against the paper's formula, written out on whole matrices.
 
-use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates};
+use cellm_plugin::harness::{Adapter, Aggregation, Harness, near, normal_updates};
 use cellm_plugin::{PolicyError, UpdateInfo, Vector};
 
 use super::HetLora;
@@ -149,4 +149,32 @@ fn the_order_of_clients_matters_to_rounding_only() {
     cohort.rotate_left(2);
     assert!(near(&one, &hetlora("norm", "zero").round(1, &base, &cohort).unwrap(), 1e-5));
     assert_eq!(hetlora("norm", "zero").round(1, &base, &[]), Err(PolicyError::NoUpdates));
+}
+
+#[test]
+fn a_tier_is_sent_its_first_directions_and_sends_them_back_without_indices() {
+    let adapter = Adapter::lora(RANK as u32, &LAYERS).with_head(2, 4);
+    let mut harness = Harness::<HetLora>::new(&adapter, 32, &[]).unwrap();
+    harness.adjust = |context| context.rank = 2;
+    let weights = Vector::random_normal(adapter.values(), 1, 0).values();
+    let sent = harness.broadcast(1, &weights).unwrap();
+    let mut expected = weights.clone();
+    keep(&mut expected[..VALUES as usize], 2);
+    assert_eq!(harness.receive(7, &sent), Ok(expected.clone()));
+    let up = harness.upload(1, 7, &weights).unwrap();
+    assert_eq!(harness.collect(&up), Ok(expected));
+    // Two of three directions of the pairs, the head whole.
+    let values = VALUES as u64 / 3 * 2 + 8;
+    assert!((4 * values..4 * values + 128).contains(&up.bytes), "{} bytes of {values} values", up.bytes);
+}
+
+#[test]
+fn a_whole_tier_is_sent_all_and_a_message_of_another_rank_is_refused() {
+    let adapter = Adapter::lora(RANK as u32, &LAYERS);
+    let mut harness = Harness::<HetLora>::new(&adapter, 32, &[]).unwrap();
+    let sent = harness.broadcast(1, &normal(1, 0)).unwrap();
+    assert_eq!(harness.receive(7, &sent), Ok(normal(1, 0)));
+    let mut other = sent.clone();
+    other.context.rank = 1;
+    assert!(matches!(harness.receive(7, &other), Err(PolicyError::BadMessage(_))));
 }
