@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::ActorCell;
 
-use super::worker::{Broadcast, Compressor, Shared, Upload};
+use super::worker::{Broadcast, CatchUp, Compressor, Shared, Upload};
 use super::{CodecPlan, CompressorError, Occasion, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
@@ -90,7 +90,7 @@ impl Compressors {
     ///
     /// # Errors
     /// What the policy says, and [`PoolError`].
-    pub async fn encode_catch_up(&self, occasion: Occasion, memory: Memory) -> Answer<Option<(Arc<Vec<u8>>, Memory)>> {
+    pub async fn encode_catch_up(&self, occasion: Occasion, memory: Memory) -> Answer<CatchUp> {
         self.run(move |worker| worker.encode_catch_up(&occasion, memory.clone())).await
     }
 

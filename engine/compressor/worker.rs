@@ -31,6 +31,9 @@ pub struct Upload {
     pub memory: Memory,
 }
 
+/// A frame for a client that missed rounds, and the server's memory after making it; none where it needs nothing.
+pub(super) type CatchUp = Option<(Arc<Vec<u8>>, Memory)>;
+
 /// Simulated clients of one process get the very same broadcast: it is decoded once, not once a client. By tier.
 pub(super) type Shared = Arc<Mutex<BTreeMap<u32, (Arc<Vec<u8>>, Arc<Vec<f32>>)>>>;
 
@@ -77,11 +80,7 @@ impl Compressor {
         self.download.snapshot(occasion, reference).map(Arc::new)
     }
 
-    pub fn encode_catch_up(
-        &mut self,
-        occasion: &Occasion,
-        mut memory: Memory,
-    ) -> Result<Option<(Arc<Vec<u8>>, Memory)>, CompressorError> {
+    pub fn encode_catch_up(&mut self, occasion: &Occasion, mut memory: Memory) -> Result<CatchUp, CompressorError> {
         let frame = self.download.encode_catch_up(occasion, &mut memory)?;
         Ok(frame.map(|frame| (Arc::new(frame), memory)))
     }

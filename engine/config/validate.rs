@@ -194,8 +194,7 @@ mod tests {
     #[test]
     fn tiers_must_share_all_clients_and_fit_the_adapter() {
         let with = |text: &str| {
-            let mut config = Config::default();
-            config.client = toml::from_str(text).unwrap();
+            let config = Config { client: toml::from_str(text).unwrap(), ..Config::default() };
             validate(&config).map_err(|error| error.to_string())
         };
         let two = |share: f64| format!("tiers = [{{ share = {share}, density = 0.1 }}, {{ share = 0.5, rank = 2 }}]");

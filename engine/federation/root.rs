@@ -66,11 +66,14 @@ struct Core {
 }
 
 impl Core {
+    /// The survivors' states belong to a round that starts anew; one that has ended already is fine too.
     async fn kill(self) {
-        for (_, cell, ..) in self.members {
-            // The survivors' states belong to a round that starts anew; one that has ended already is fine too.
+        let journal = self.journal.get_id();
+        for (_, cell, ..) in self.members.into_iter().filter(|(id, ..)| *id != journal) {
             drop(cell.kill_and_wait(Some(Duration::from_secs(5))).await);
         }
+        // What is on its way to the disk gets there before the next core asks where the run stands.
+        drop(self.journal.drain_and_wait(Some(Duration::from_secs(30))).await);
     }
 }
 

@@ -26,7 +26,7 @@ struct Case {
     policy: &'static str,
     bits: u32,
     density: f64,
-    /// The reduction against f32, within 6 percent.
+    /// The reduction against f32, within 6 percent. FedSRD takes A alone here, whose partners are larger: shorter gaps.
     reduction: f64,
     /// The most that the squared error may be, as a share.
     error: f64,
@@ -39,7 +39,7 @@ const CASES: [Case; 8] = [
     Case { policy: "stc", bits: 1, density: 1.0 / 32.0, reduction: 136.0, error: 0.87 },
     Case { policy: "eden", bits: 1, density: 1.0, reduction: 32.0, error: 0.60 },
     Case { policy: "eden", bits: 4, density: 1.0, reduction: 8.0, error: 0.0101 },
-    Case { policy: "fedsrd-topk", bits: 16, density: 1.0 / 4.0, reduction: 6.6, error: 0.70 },
+    Case { policy: "fedsrd-topk", bits: 16, density: 1.0 / 4.0, reduction: 7.4, error: 0.70 },
     Case { policy: "ecolora", bits: 16, density: 1.0 / 4.0, reduction: 33.0, error: 0.90 },
 ];
 

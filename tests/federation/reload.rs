@@ -99,7 +99,11 @@ async fn the_same_code_in_another_file_goes_on_as_if_nothing_had_happened() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_does_not_load_leaves_the_policies_as_they_are() {
     let (_dir, file, run_dir) = place();
-    let spoil = || std::fs::write(&file, b"no component").unwrap();
+    let spoil = || {
+        let beside = file.with_extension("new");
+        std::fs::write(&beside, b"no component").unwrap();
+        std::fs::rename(beside, &file).unwrap();
+    };
     let (summary, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
     assert_eq!(summary.rounds, 5);
     let rows = policies(&run_dir);

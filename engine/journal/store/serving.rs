@@ -17,16 +17,14 @@ impl Journal {
     /// # Errors
     /// When the database cannot be read or written (then nothing has changed).
     pub fn serve(&self, policies: &str) -> Result<bool, JournalError> {
-        let (before, closed) = self.read(|transaction| {
-            let before = transaction.open_table(META)?.get(SERVING)?.map(|text| text.value().to_vec());
-            Ok((before, closed_round(&transaction.open_table(STATE)?)?))
-        })?;
-        if before.as_deref() == Some(policies.as_bytes()) {
-            return Ok(false);
-        }
-        let others = before.is_some();
+        let mut others = false;
+        // One transaction that writes, whatever it finds: it waits for one that a killed writer left under way.
         self.write(|transaction| {
-            transaction.open_table(META)?.insert(SERVING, policies.as_bytes())?;
+            let mut meta = transaction.open_table(META)?;
+            let before = meta.get(SERVING)?.map(|text| text.value().to_vec());
+            others = before.is_some_and(|before| before != policies.as_bytes());
+            meta.insert(SERVING, policies.as_bytes())?;
+            let closed = closed_round(&transaction.open_table(STATE)?)?;
             if others { forget(transaction, closed.map_or(1, |closed| closed + 1)) } else { Ok(()) }
         })?;
         Ok(others)
