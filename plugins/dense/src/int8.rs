@@ -26,11 +26,12 @@ impl Int8 {
         let mut scales = Vec::with_capacity(self.tensors.len());
         for (name, offset, len) in &self.tensors {
             let largest = values.slice(*offset, *len).max_abs();
-            if !largest.is_finite() {
-                return Err(PolicyError::Other(format!("tensor {name} holds a value that is not finite")));
+            let scale = largest / 127.0;
+            // The lowest level is a little further out than the largest magnitude.
+            if !(scale * 128.0).is_finite() {
+                return Err(PolicyError::Other(format!("tensor {name} holds a value that is too large or not finite")));
             }
             // A tensor of zeros, or of next to nothing, needs levels too: any do.
-            let scale = largest / 127.0;
             scales.push(if scale.is_normal() { scale } else { 1.0 });
         }
         into.put_bytes(&Packed::default().f32s(&scales).bytes());
