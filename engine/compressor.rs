@@ -27,8 +27,6 @@ pub use tracker::{Sent, Tracker};
 pub use worker::{Broadcast, Upload};
 
 #[cfg(test)]
-<<<<<<< ours
 mod codec_tests;
-=======
+#[cfg(test)]
 mod tests;
->>>>>>> theirs

@@ -14,6 +14,7 @@ mod rust;
 mod samples;
 mod templates;
 mod tool;
+mod trial;
 
 pub use bench::{Measured, Settings, large_layout, measure};
 pub use build::{Built, build};

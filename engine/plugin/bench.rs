@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::Map;
 
-use super::samples::{Adapter, context, delta, distance, norm};
+use super::PluginError;
+use super::samples::{Adapter, distance, norm};
+use super::trial::{Fault, Setup, Trial, instance};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
-use crate::policy::{CompressorInstance, Content, Memory, Policy, PolicyError};
-use crate::wire::{self, FrameKind, Header, Limits, Said, WireError};
+use crate::policy::{Content, Direction, Policy, PolicyError};
 
 /// Milliseconds that a measurement may take beside its first call.
 const BUDGET_MS: f64 = 2_000.0;
@@ -44,59 +46,66 @@ pub struct Measured {
     pub relative_error: f64,
 }
 
-/// Sends a bell-shaped delta of the layout through a policy with its defaults, several times, and takes medians.
+/// Sends a bell-shaped delta of the layout through a policy with its defaults, several times, and takes medians. Where the
+/// policy serves downloads too, the client has received the seeded start by it before.
 ///
 /// # Errors
 /// What the policy says; a message that cannot travel.
-pub fn measure(policy: &Arc<Policy>, layout: &Arc<AdapterLayout>, settings: Settings) -> Result<Measured, PolicyError> {
+pub fn measure(policy: &Arc<Policy>, layout: &Arc<AdapterLayout>, settings: Settings) -> Result<Measured, PluginError> {
     let adapter = Adapter::new(layout.clone());
-    let (mut instance, bits) = instance(policy, layout, settings.bits)?;
-    let values = delta(adapter.values(), 1);
-    let context = context(Content::Delta, settings.density);
-    let mut encode = || {
+    let setup = setup(policy, &adapter, settings)?;
+    let broken = |fault: Fault| PluginError::Broken { policy: policy.name.clone(), reason: fault.reason };
+    let mut trial = Trial::new(policy, &adapter, &setup)?;
+    trial.state.round = 1;
+    let outgoing = trial.outgoing();
+    let received = trial.broadcast(&outgoing).and_then(|message| trial.receive(message)).map_err(broken)?;
+    let delta = trial.train(&received, 1).map_err(broken)?;
+    let context = trial.context(Direction::Upload);
+    let before = trial.state.clone();
+    let (message, encode_ms) = median(|| {
+        trial.state = before.clone();
         let started = Instant::now();
-        let message = instance.encode(&context, values.clone(), adapter.start.clone(), &mut Memory::default());
-        message.map(|message| (message, milliseconds(started)))
-    };
-    let (message, encode_ms) = median(&mut encode)?;
-    let frame = frame(policy, &message)?;
-    let (_, message) = wire::decode(&frame, &Limits::for_values(values.len())).map_err(travel(policy))?;
-    let mut decode = || {
+        let message = trial.upload(&delta);
+        Ok((message?, milliseconds(started)))
+    })
+    .map_err(broken)?;
+    let (frame, message) = trial.travel(&context, &message.unwrap_or_default()).map_err(broken)?;
+    let before = trial.state.clone();
+    let (arrived, decode_ms) = median(|| {
+        trial.state = before.clone();
         let message = message.clone();
         let started = Instant::now();
-        let decoded = instance.decode(&context, message, adapter.start.clone(), &mut Memory::default());
-        decoded.map(|decoded| (decoded, milliseconds(started)))
-    };
-    let (decoded, decode_ms) = median(&mut decode)?;
-    let dense = Part::Values { coding: ValueCoding::F32, values: values.to_vec() };
-    let dense_bytes = self::frame(policy, &Message { parts: vec![dense] })?.len();
+        let arrived = trial.collect(Some(message), &delta);
+        Ok((arrived?, milliseconds(started)))
+    })
+    .map_err(broken)?;
+    let dense = Part::Values { coding: ValueCoding::F32, values: delta.to_vec() };
+    let (dense, _) = trial.travel(&context, &Message { parts: vec![dense] }).map_err(broken)?;
     Ok(Measured {
         policy: policy.name.clone(),
-        values: values.len(),
-        bits,
+        values: delta.len(),
+        bits: setup.up.unwrap_or_default(),
         encode_ms,
         decode_ms,
         wire_bytes: frame.len() as u64,
-        reduction: dense_bytes as f64 / frame.len() as f64,
-        relative_error: distance(&decoded, &values) / norm(&values),
+        reduction: dense.len() as f64 / frame.len() as f64,
+        relative_error: distance(&arrived, &delta) / norm(&delta),
     })
 }
 
-/// With the wanted bits, or the first of the usual ones that the policy takes.
-fn instance(
-    policy: &Arc<Policy>,
-    layout: &Arc<AdapterLayout>,
-    wanted: u32,
-) -> Result<(CompressorInstance, u32), PolicyError> {
-    let with = |bits: u32| {
-        let options = serde_json::json!({ "direction": "upload", "bits": bits });
-        policy.compressor(layout, &options.to_string()).map(|instance| (instance, bits))
+/// With the wanted bits, or the first of the usual ones that the policy takes; downloads with the most that it takes.
+fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: Settings) -> Result<Setup, PolicyError> {
+    let takes = |direction: Direction, bits: u32| instance(policy, adapter, (direction, bits), &Map::new()).map(drop);
+    let up = match takes(Direction::Upload, wanted.bits) {
+        Ok(()) => wanted.bits,
+        Err(error) => {
+            let other = [16, 32, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Upload, *bits).is_ok());
+            other.ok_or(error)?
+        }
     };
-    let first = with(wanted);
-    if !matches!(first, Err(PolicyError::Option { .. })) {
-        return first;
-    }
-    [16, 32, 8, 4, 3, 2, 1].into_iter().find_map(|bits| with(bits).ok()).map_or(first, Ok)
+    let down = [32, 16, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Download, *bits).is_ok());
+    let (density, content, options) = (wanted.density, Content::Weights, Map::new());
+    Ok(Setup { down, up: Some(up), density, content, options })
 }
 
 fn milliseconds(started: Instant) -> f64 {
@@ -104,7 +113,7 @@ fn milliseconds(started: Instant) -> f64 {
 }
 
 /// What the last call gave, and the median of all but the first.
-fn median<T>(call: &mut impl FnMut() -> Result<(T, f64), PolicyError>) -> Result<(T, f64), PolicyError> {
+fn median<T>(mut call: impl FnMut() -> Result<(T, f64), Fault>) -> Result<(T, f64), Fault> {
     let (mut result, mut taken) = call()?;
     let mut times = Vec::new();
     while times.is_empty() || (times.len() < RUNS && taken < BUDGET_MS) {
@@ -114,28 +123,6 @@ fn median<T>(call: &mut impl FnMut() -> Result<(T, f64), PolicyError>) -> Result
     }
     times.sort_by(f64::total_cmp);
     Ok((result, times[times.len() / 2]))
-}
-
-fn frame(policy: &Policy, message: &Message) -> Result<Vec<u8>, PolicyError> {
-    let header = Header {
-        kind: FrameKind::Upload,
-        layout: 0,
-        policy: policy.hash.short(),
-        round: 1,
-        client: 3,
-        sequence: 0,
-        said: Said::default(),
-    };
-    wire::encode(&header, message).map_err(travel(policy))
-}
-
-fn travel(policy: &Policy) -> impl Fn(WireError) -> PolicyError {
-    let (policy, hook) = (policy.name.clone(), "encode");
-    move |error| PolicyError::Rejected {
-        policy: policy.clone(),
-        hook,
-        message: format!("its message cannot travel: {error}"),
-    }
 }
 
 /// The adapter of a mid-sized model: 10,092,544 values in pairs of rank 16.

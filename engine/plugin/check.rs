@@ -6,7 +6,6 @@ mod aggregator;
 mod claims;
 mod compressor;
 mod damage;
-mod exchange;
 mod hooks;
 
 use std::sync::Arc;

@@ -60,6 +60,14 @@ pub enum PluginError {
         /// Why not.
         reason: String,
     },
+    /// The policy loads and does not work.
+    #[error("policy {policy} cannot be measured: {reason}")]
+    Broken {
+        /// The policy.
+        policy: String,
+        /// What it did.
+        reason: String,
+    },
     /// The policy does not load.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -37,14 +37,21 @@ impl Adapter {
         Self::new(Arc::new(AdapterLayout::new(specs)))
     }
 
-    pub fn values(&self) -> usize {
-        self.layout.values()
+    /// With a residual beside each pair, which only the server changes.
+    pub fn with_residuals(&self) -> Self {
+        let mut specs: Vec<TensorSpec> = self.layout.tensors().iter().map(|tensor| tensor.spec.clone()).collect();
+        for pair in self.layout.tensors().chunks(2) {
+            let [a, b] = pair else { continue };
+            let layer = a.spec.name.trim_start_matches("base_model.model.").trim_end_matches(".lora_A.weight");
+            let shape = vec![b.spec.shape[0], a.spec.shape[1]];
+            let (name, role) = (TensorSpec::residual_name(layer), Role::Base);
+            specs.push(TensorSpec { name, role, shape, rank: 0, scale: 1.0, seed: 0 });
+        }
+        Self::new(Arc::new(AdapterLayout::new(specs)))
     }
 
-    /// The start, with a delta on it.
-    pub fn weights(&self, seed: u64) -> Arc<Vec<f32>> {
-        let delta = delta(self.values(), seed);
-        Arc::new(self.start.iter().zip(delta.iter()).map(|(start, delta)| start + delta).collect())
+    pub fn values(&self) -> usize {
+        self.layout.values()
     }
 }
 
@@ -67,6 +74,20 @@ pub(super) fn delta(len: usize, seed: u64) -> Arc<Vec<f32>> {
         bell * bell.abs() * 4e-3
     };
     Arc::new((0..len).map(|_| value()).collect())
+}
+
+/// A delta of what clients train, zero where the plan does not have a coordinate.
+pub(super) fn masked_delta(adapter: &Adapter, seed: u64, plan: Option<&[u32]>) -> Arc<Vec<f32>> {
+    let drawn = delta(adapter.values(), seed);
+    let mut masked = vec![0.0; drawn.len()];
+    let trained = adapter.layout.trained();
+    match plan {
+        None => masked[..trained].copy_from_slice(&drawn[..trained]),
+        Some(plan) => {
+            plan.iter().map(|at| *at as usize).filter(|at| *at < trained).for_each(|at| masked[at] = drawn[at])
+        }
+    }
+    Arc::new(masked)
 }
 
 /// What a call of this kind is about, in the first of 40 rounds.

@@ -2,40 +2,69 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
-
-use super::compressor::{extremes, is_typed};
-use super::exchange::{Ends, Setting, named};
+use super::compressor::{Taken, named};
 use crate::adapter::{Message, Part, ValueCoding};
-use crate::plugin::samples::{adapters, context, delta};
-use crate::policy::{Content, Policy};
+use crate::plugin::trial::{Fault, Trial};
+use crate::policy::{Direction, Policy};
 
-pub(super) fn findings(policy: &Arc<Policy>, settings: &[Setting]) -> Result<String, String> {
+pub(super) fn findings(policy: &Arc<Policy>, taken: &Taken) -> Result<String, String> {
     let mut count = 0;
-    for adapter in &adapters()[1..] {
-        for setting in extremes(settings) {
-            let content = setting.contents()[0];
-            let context = context(content, 0.25);
-            let mut ends = Ends::new(policy, adapter, setting, &Map::new())?;
-            let values = if content == Content::Weights { adapter.weights(5) } else { delta(adapter.values(), 5) };
-            let good = ends.exchange(&context, &values)?;
-            // Every try starts from what the receiver knew before it.
-            ends.receiver = Arc::default();
-            for (what, damaged) in damaged(&good.message) {
-                let decoded = ends.decode(&context, damaged);
-                if let Some(error) = decoded.err().filter(|error| !is_typed(error)) {
-                    return Err(format!("{}, {what}: {error}", named(adapter, setting, &context)));
-                }
-                count += 1;
-            }
-            let again =
-                ends.decode(&context, good.message).map_err(|error| format!("after damaged messages: {error}"))?;
-            if again.0 != good.decoded {
-                return Err("after damaged messages a good one is decoded otherwise".into());
-            }
+    for adapter in &taken.adapters {
+        for setup in taken.setups() {
+            let mut trial = Trial::new(policy, adapter, &setup).map_err(|error| error.to_string())?;
+            trial.round(1).map_err(String::from)?;
+            let tried = second_round(&mut trial);
+            count += tried.map_err(|fault| format!("{}, {}", named(adapter, &setup), fault.reason))?;
         }
     }
     Ok(format!("{count} messages, and good ones are decoded as before"))
+}
+
+/// Both messages of a round, each in many damaged forms before the good one.
+fn second_round(trial: &mut Trial<'_>) -> Result<usize, Fault> {
+    trial.state.round += 1;
+    let mut count = 0;
+    let (outgoing, down) = (trial.outgoing(), trial.context(Direction::Download));
+    let mut received = trial.state.weights.clone();
+    if let Some(message) = trial.broadcast(&outgoing)? {
+        let (_, message) = trial.travel(&down, &message)?;
+        let (tried, decoded) = damaged_then_good(trial, &message, |trial, message| trial.receive(Some(message)))?;
+        (count, received) = (count + tried, decoded);
+    }
+    let (delta, up) = (trial.train(&received, 2)?, trial.context(Direction::Upload));
+    if let Some(message) = trial.upload(&delta)? {
+        let (_, message) = trial.travel(&up, &message)?;
+        let (tried, _) = damaged_then_good(trial, &message, |trial, message| trial.collect(Some(message), &delta))?;
+        count += tried;
+    }
+    Ok(count)
+}
+
+/// Decodes the good message, then damaged ones, then the good one again, each from the same state.
+fn damaged_then_good<'a>(
+    trial: &mut Trial<'a>,
+    good: &Message,
+    mut decode: impl FnMut(&mut Trial<'a>, Message) -> Result<Arc<Vec<f32>>, Fault>,
+) -> Result<(usize, Arc<Vec<f32>>), Fault> {
+    let before = trial.state.clone();
+    let expected = decode(trial, good.clone())?;
+    let after = trial.state.clone();
+    let tries = damaged(good);
+    let count = tries.len();
+    for (what, message) in tries {
+        trial.state = before.clone();
+        let decoded = decode(trial, message);
+        if trial.poisoned() {
+            let reason = decoded.err().map(String::from).unwrap_or_default();
+            return Err(Fault { reason: format!("{what}: {reason}"), typed: false });
+        }
+    }
+    trial.state = before;
+    if decode(trial, good.clone())? != expected {
+        return Err(Fault { reason: "after damaged messages a good one is decoded otherwise".into(), typed: false });
+    }
+    trial.state = after;
+    Ok((count, expected))
 }
 
 /// A message with one thing wrong, in many ways.

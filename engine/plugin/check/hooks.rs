@@ -1,100 +1,83 @@
-//! The optional hooks: what a client trains, news of an upload's end, what a client needs that missed rounds.
+//! The optional hooks, beyond what every round asks of them: which share is trained, a refused upload, missed rounds.
 
 use std::sync::Arc;
 
-use serde_json::Map;
-
 use super::Finding;
-use super::compressor::is_typed;
-use super::exchange::{Ends, Setting, instance};
-use crate::plugin::samples::{adapters, context};
-use crate::policy::{Content, Direction, Memory, Policy};
-use crate::wire::{self, Limits};
+use super::compressor::Taken;
+use crate::plugin::trial::{Fault, Trial};
+use crate::policy::Policy;
 
-pub(super) fn findings(policy: &Arc<Policy>, settings: &[Setting]) -> Vec<Finding> {
-    let of = |direction| settings.iter().copied().find(|setting| setting.direction == direction);
+pub(super) fn findings(policy: &Arc<Policy>, taken: &Taken) -> Vec<Finding> {
     let mut all = Vec::new();
-    if let (true, Some(upload)) = (policy.plans(), of(Direction::Upload)) {
-        all.push(Finding::new("plans", plans(policy, upload)));
+    let text = |result: Result<String, Fault>| result.map_err(String::from);
+    if policy.plans() {
+        all.push(Finding::new("plans", text(plans(policy, taken))));
     }
-    if let (true, Some(upload)) = (policy.acknowledges(), of(Direction::Upload)) {
-        all.push(Finding::new("takes news of its uploads", acknowledges(policy, upload)));
+    if policy.acknowledges() {
+        all.push(Finding::new("takes a refusal", text(refused(policy, taken))));
     }
-    if let (true, Some(download)) = (policy.catches_up(), of(Direction::Download)) {
-        all.push(Finding::new("catches up", catches_up(policy, download)));
+    if policy.catches_up() {
+        all.push(Finding::new("catches up", text(catches_up(policy, taken))));
     }
     all
 }
 
-fn plans(policy: &Arc<Policy>, setting: Setting) -> Result<String, String> {
+fn plans(policy: &Arc<Policy>, taken: &Taken) -> Result<String, Fault> {
     let mut shares = Vec::new();
-    for adapter in adapters() {
-        let mut plans = Vec::new();
-        for _ in 0..2 {
-            let fresh = instance(policy, &adapter, setting, &Map::new());
-            let mut planner = fresh.map_err(|error| error.to_string())?;
-            let mut memory = Memory::default();
-            let (received, start) = (adapter.weights(1), adapter.start.clone());
-            let plan = planner.plan(&context(Content::Delta, 0.25), received, start, &mut memory);
-            plans.push(plan.map_err(|error| format!("{} values: {error}", adapter.values()))?);
+    for adapter in &taken.adapters {
+        let mut trial = Trial::new(policy, adapter, &taken.setups()[0])?;
+        for noise in 1..=2 {
+            trial.round(noise)?;
         }
-        if plans[0] != plans[1] {
-            return Err(format!("{} values: two fresh instances differ", adapter.values()));
-        }
-        let trained = plans[0].as_ref().map_or(adapter.values(), Vec::len);
+        let weights = trial.state.weights.clone();
+        trial.state.round += 1;
+        let message = trial.broadcast(&weights)?;
+        let received = trial.receive(message)?;
+        let trained = trial.plan(&received)?.map_or(adapter.values(), |plan| plan.len());
         shares.push(format!("{trained} of {}", adapter.values()));
     }
-    Ok(format!("trains {}", shares.join(", ")))
+    Ok(format!("in round 3, trains {}", shares.join(", ")))
 }
 
-fn acknowledges(policy: &Arc<Policy>, setting: Setting) -> Result<String, String> {
-    for adapter in adapters() {
-        for accepted in [true, false] {
-            let mut ends = Ends::new(policy, &adapter, setting, &Map::new())?;
-            let context = context(Content::Delta, 0.25);
-            let values = crate::plugin::samples::delta(adapter.values(), 1);
-            let (_, mut memory) = ends.encode(&context, &values).map_err(|error| error.to_string())?;
-            if !accepted {
-                memory = Memory::new(ends.sender.clone());
-            }
-            ends.encoder.on_ack(&context, accepted, &mut memory).map_err(|error| error.to_string())?;
-        }
+/// A round whose upload is refused: what the client's hooks wrote in it is gone, and the next one goes well.
+fn refused(policy: &Arc<Policy>, taken: &Taken) -> Result<String, Fault> {
+    for adapter in &taken.adapters {
+        let mut trial = Trial::new(policy, adapter, &taken.setups()[0])?;
+        trial.round(1)?;
+        let before = trial.state.clone();
+        trial.round(2)?;
+        trial.state = before;
+        trial.state.round += 1;
+        trial.acknowledge(false)?;
+        trial.round(3)?;
     }
-    Ok("accepted and rejected".into())
+    Ok("an upload that is refused, and the round after it".into())
 }
 
-fn catches_up(policy: &Arc<Policy>, setting: Setting) -> Result<String, String> {
+/// A client that was there in round 1 and is asked again in round 5, and one that was never there.
+fn catches_up(policy: &Arc<Policy>, taken: &Taken) -> Result<String, Fault> {
     let mut sent = Vec::new();
-    for adapter in adapters() {
-        let mut ends = Ends::new(policy, &adapter, setting, &Map::new())?;
-        for round in 1..=4 {
-            let mut context = context(Content::Weights, 0.25);
-            context.round = round;
-            ends.exchange(&context, &adapter.weights(u64::from(round)))?;
-        }
-        for last_seen in [None, Some(1), Some(3)] {
-            let mut context = context(Content::Weights, 0.25);
-            (context.round, context.client, context.last_seen) = (5, Some(3), last_seen);
-            let mut memory = Memory::new(ends.sender.clone());
-            let encoded = ends.encoder.encode_catch_up(&context, &mut memory).map_err(|error| error.to_string())?;
-            let Some(message) = encoded else {
-                sent.push("nothing".to_owned());
-                continue;
-            };
-            let frame = ends.frame(&context, &message)?;
-            sent.push(format!("{} bytes", frame.len()));
-            let limits = Limits::for_values(adapter.values());
-            let (_, received) = wire::decode(&frame, &limits).map_err(|error| error.to_string())?;
-            let mut memory = Memory::new(Arc::default());
-            let decoded = ends.decoder.decode_catch_up(&context, received, &mut memory);
-            decoded.map_err(|error| format!("{} values: {error}", adapter.values()))?;
-            let mut broken = message;
-            broken.parts.pop();
-            let refused = ends.decoder.decode_catch_up(&context, broken, &mut memory);
-            if let Some(error) = refused.err().filter(|error| !is_typed(error)) {
-                return Err(format!("a message without its last part: {error}"));
+    for adapter in &taken.adapters {
+        for there_before in [true, false] {
+            let mut trial = Trial::new(policy, adapter, &taken.setups()[0])?;
+            for noise in 1..=4 {
+                if there_before && noise == 1 {
+                    trial.round(noise)?;
+                } else {
+                    trial.round_without(noise)?;
+                }
             }
+            trial.state.round += 1;
+            let outgoing = trial.outgoing();
+            let message = trial.broadcast(&outgoing)?;
+            let bytes = trial.catch_up()?;
+            sent.push(bytes.map_or_else(|| "nothing".into(), |bytes| format!("{bytes} bytes")));
+            let received = trial.receive(message)?;
+            let delta = trial.train(&received, 5)?;
+            let message = trial.upload(&delta)?;
+            trial.collect(message, &delta)?;
         }
     }
-    Ok(format!("after none, 4 and 2 missed rounds: {}", sent[sent.len() - 3..].join(", ")))
+    let last = sent.split_off(sent.len().saturating_sub(2));
+    Ok(format!("after three missed rounds {}, for a newcomer {}", last[0], last[1]))
 }
