@@ -165,6 +165,12 @@ mod tests {
     }
 
     #[test]
+    fn the_bindings_of_c_are_of_this_wit() {
+        let bytes = |path: &str| FILES.iter().find(|file| file.0 == path).unwrap().1;
+        assert!(bytes("plugins/c/policy.wit") == bytes("wit/policy.wit"), "run plugins/c/bindings.sh");
+    }
+
+    #[test]
     fn templates_are_filled_in_and_the_rest_is_copied() {
         for language in [Language::Rust, Language::Python, Language::C] {
             for (place, bytes) in files(language, Kind::Aggregator, "mine") {
