@@ -245,14 +245,22 @@ impl<'a> Trial<'a> {
         Ok(trace)
     }
 
-    /// A round in which this client has no part: the server's weights move by what another one did.
+    /// A round in which this client has no part: the server's weights move by what a newcomer does, who remembers nothing
+    /// and is sent what it needs.
     pub fn round_without(&mut self, noise: u64) -> Result<(), Fault> {
+        let own = (std::mem::take(&mut self.state.client), self.state.last_seen.take(), self.planned.take());
+        let reference = self.state.reference.clone();
         self.state.round += 1;
         let outgoing = self.outgoing();
-        self.broadcast(&outgoing)?;
-        let moved = samples::masked_delta(self.adapter, noise, self.planned.as_deref());
-        let weights = self.state.weights.iter().zip(moved.iter()).map(|(weights, moved)| weights + moved);
-        self.state.weights = Arc::new(weights.collect());
+        let message = self.broadcast(&outgoing)?;
+        self.catch_up()?;
+        let received = self.receive(message)?;
+        let delta = self.train(&received, noise)?;
+        let message = self.upload(&delta)?;
+        let arrived = self.collect(message, &delta)?;
+        self.step(&arrived);
+        (self.state.client, self.state.last_seen, self.planned) = own;
+        self.state.reference = reference;
         Ok(())
     }
 
