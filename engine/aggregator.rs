@@ -7,4 +7,4 @@ mod intake;
 
 pub use actor::{Aggregator, AggregatorArgs, AggregatorMsg, AggregatorRef};
 pub use config::Config;
-pub use intake::{Accepted, Aggregate, AggregateError, Offer};
+pub use intake::{Accepted, Aggregate, AggregateError, Offer, Opening};

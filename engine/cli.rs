@@ -11,6 +11,8 @@ mod failure;
 mod logging;
 mod output;
 mod plugin;
+mod plugin_bench;
+mod plugin_making;
 mod progress;
 mod run;
 mod sources;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command, ConfigCommand, PluginCommand};
+use args::{Arguments, Command, ConfigCommand};
 use failure::Failure;
 
 /// Parses the command line and does what it says.
@@ -40,8 +42,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Command::Eval(eval) => eval::eval(&eval),
         Command::Export(export) => export::export(&export),
         Command::Report(report) => export::report(&report),
-        Command::Plugin(PluginCommand::List) => plugin::list(),
-        Command::Plugin(PluginCommand::Inspect { plugin }) => plugin::inspect(&plugin),
+        Command::Plugin(command) => plugin::plugin(command),
         Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources),
         Command::Config(ConfigCommand::Keys) => sources::keys(),
         Command::Doctor(sources) => doctor::doctor(&sources),

@@ -2,7 +2,9 @@
 
 mod actor;
 mod exchange;
+mod state;
 
 pub use crate::trainer::LocalConfig as Config;
 pub use actor::{Client, ClientArgs, ClientMsg, ClientRef};
 pub use exchange::{Assignment, ClientError, ClientUpdate, Participants};
+pub use state::{ClientState, DamagedState};

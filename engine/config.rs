@@ -46,6 +46,8 @@ pub struct Config {
     pub aggregate: aggregator::Config,
     /// What a policy may use up.
     pub limits: policy::LimitsConfig,
+    /// Which policies may run at all.
+    pub policy: policy::PolicyConfig,
     /// The Prometheus endpoint.
     pub metrics: metrics::Config,
 }
@@ -66,6 +68,7 @@ impl Default for Config {
             upload: compressor::Config { density: 0.18, ..Default::default() },
             aggregate: Default::default(),
             limits: Default::default(),
+            policy: Default::default(),
             metrics: Default::default(),
         }
     }

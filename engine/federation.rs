@@ -4,10 +4,12 @@
 
 mod config;
 mod error;
+mod pairs;
 mod plan;
 mod progress;
 mod root;
 mod run_dir;
+mod serving;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +65,10 @@ pub async fn run(
         rounds: plan.config.run.rounds,
         first_round,
     }));
+    for warning in &plan.serving.warnings() {
+        tracing::warn!("{warning}");
+        drop(progress.send(Progress::Warning(warning.clone())));
+    }
     let (result, ended) = oneshot::channel();
     let args = FederationArgs { plan: plan.clone(), files, progress, result };
     let spawned = Actor::spawn(None, Federation, args).await;

@@ -14,6 +14,8 @@ pub mod config;
 
 pub mod report;
 
+pub mod plugin;
+
 pub mod server;
 
 pub mod client;

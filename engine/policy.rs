@@ -8,27 +8,48 @@ mod aggregator;
 mod bindings;
 mod budget;
 mod buffer;
+mod capabilities;
+mod codes;
 mod component;
+mod componentize;
 mod compressor;
 mod config;
+mod context;
+mod description;
 mod error;
 mod host;
 mod index_set;
 mod instance;
+mod kernels;
+mod memory;
 mod message;
 mod options;
+mod recall;
 mod state;
-mod top_k;
+mod trust;
 mod vector;
+mod warm;
 
-pub use aggregator::{AggregatorInstance, UpdateMeta};
-pub use component::{OptionHelp, Policy, PolicyHash};
-pub use compressor::{CompressorInstance, Context, Direction};
-pub use config::LimitsConfig;
+pub use aggregator::{AggregatorInstance, RoundMeta, UpdateMeta};
+pub use capabilities::Capabilities;
+pub use component::{Policy, PolicyHash};
+pub use componentize::componentize;
+pub use compressor::CompressorInstance;
+pub use config::{LimitsConfig, PolicyConfig};
+pub use context::{Content, Context, Direction};
+pub use description::OptionHelp;
 pub use error::PolicyError;
 pub use host::PolicyHost;
+pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
+pub use warm::{Breakable, Warm};
 
+#[cfg(test)]
+mod aggregator_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod spoiled_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness_tests;

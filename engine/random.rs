@@ -26,6 +26,10 @@ pub enum Purpose {
     PolicyUpload = 8,
     /// The update that the no-op trainer makes up.
     NoopDelta = 9,
+    /// An aggregation policy in one round.
+    PolicyAggregate = 10,
+    /// Which tier a client belongs to.
+    Tier = 11,
 }
 
 /// The stream for one purpose, round and client under a run's seed.

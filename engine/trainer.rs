@@ -16,6 +16,7 @@ mod noop;
 mod optimizer;
 mod pool;
 mod projection;
+mod trainable;
 
 pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, TrainerKind};
 pub use error::TrainerError;

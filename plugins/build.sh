@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the first-party policies from source into plugins/prebuilt/, and the test policy into tests/fixtures/.
+# Builds the first-party policies from source into plugins/prebuilt/, and the test policies into tests/fixtures/.
 #
 #   plugins/build.sh           build and replace what is committed
+#   plugins/build.sh --tools   the same with prebuilt/componentize.wasm, the component tools that `cellm plugin build` runs
 #   plugins/build.sh --check   build elsewhere and compare with what is committed, bit for bit
 #
 # Exit code 3: this machine lacks the compiler, or has another one than built what is committed.
@@ -12,7 +13,13 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
 target=wasm32-unknown-unknown
-policies="dense flasc fedavg"
+# Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
+policies="dense flasc fedavg
+    topk-ef stc eden fedsrd-topk ecolora
+    sparse-adapter federated-select adapter-lth role-mask
+    trimmed-mean median krum hetlora flexlora fedex flora fedlol"
+# Policies for tests, built into tests/fixtures/.
+fixtures="hostile witness"
 recorded=plugins/prebuilt/TOOLCHAIN
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
@@ -44,7 +51,11 @@ esac
 version="$toolchain $($compiler --version)"
 
 built=target/plugins
-if [ "${1:-}" = --check ]; then
+tools=""
+if [ "${1:-}" = --tools ]; then
+    tools=componentize
+elif [ "${1:-}" = --check ]; then
+    tools=componentize
     if [ "$version" != "$(cat $recorded)" ]; then
         echo "cannot check: the committed components were built by '$(cat $recorded)', here is '$version'" >&2
         exit 3
@@ -52,23 +63,28 @@ if [ "${1:-}" = --check ]; then
     built=$(mktemp -d)
     trap 'rm -rf "$built"' EXIT
 elif [ -n "${1:-}" ]; then
-    echo "usage: plugins/build.sh [--check]" >&2; exit 2
+    echo "usage: plugins/build.sh [--tools | --check]" >&2; exit 2
 fi
 
-# The crates are plain libraries, so that they also build and test natively; only here they become modules.
-for name in $policies hostile; do
+# One call for all: what they share is compiled once.
+packages=""
+for name in $policies $fixtures; do packages="$packages -p cellm-$name"; done
+# shellcheck disable=SC2086 # $packages and $extra are lists of words
+RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
+    $cargo build --locked --profile plugin --target $target --target-dir "$built" $extra $packages
+if [ -n "$tools" ]; then
     # shellcheck disable=SC2086 # $extra is a list of words
     RUSTC_BOOTSTRAP=1 RUSTC=$compiler RUSTFLAGS=$flags CARGO_INCREMENTAL=0 \
         $cargo rustc --locked --profile plugin --target $target --target-dir "$built" $extra \
-        -p "cellm-$name" --crate-type cdylib
-done
+        -p cellm-$tools --lib --crate-type cdylib
+fi
 cargo build --locked --release --target-dir target/plugins -p cellm-componentize
 
 differs=0
-for name in $policies hostile; do
+for name in $policies $tools $fixtures; do
     place=plugins/prebuilt/$name.wasm
-    [ $name = hostile ] && place=tests/fixtures/hostile.wasm
-    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$name.wasm" "$built/$name.wasm"
+    case " $fixtures " in *" $name "*) place=tests/fixtures/$name.wasm ;; esac
+    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"
     if [ "${1:-}" != --check ]; then
         mkdir -p "$(dirname $place)"
         cp "$built/$name.wasm" $place

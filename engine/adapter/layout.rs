@@ -19,9 +19,13 @@ pub enum Role {
     Core,
     /// A trained task head.
     Head,
-    /// A trained weight of the base model itself.
+    /// A weight of the base model itself: what is added to it. [`TensorSpec::is_residual`] tells the kind that no client
+    /// trains.
     Base,
 }
+
+/// How the name of a residual ends: the sum that a federation adds to a frozen base weight.
+const RESIDUAL: &str = ".residual.weight";
 
 /// One tensor of an adapter as its maker describes it; [`AdapterLayout::new`] adds the place.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +42,18 @@ pub struct TensorSpec {
     pub scale: f32,
     /// Seed of the start value of a [`Role::LoraA`] tensor; every other role starts at zero.
     pub seed: u64,
+}
+
+impl TensorSpec {
+    /// The name of the residual of a linear layer, `model.layers.0.self_attn.q_proj` for example.
+    pub fn residual_name(layer: &str) -> String {
+        format!("base_model.model.{layer}{RESIDUAL}")
+    }
+
+    /// Whether this is a residual `R`: the layer computes with `W + R`, and only the server changes `R`.
+    pub fn is_residual(&self) -> bool {
+        self.role == Role::Base && self.name.ends_with(RESIDUAL)
+    }
 }
 
 /// One tensor of an adapter and its place in the flat vector.
@@ -115,6 +131,17 @@ impl AdapterLayout {
     /// `P`, the number of values of the whole adapter.
     pub fn values(&self) -> usize {
         self.values
+    }
+
+    /// Values that local training may change: all before the first residual.
+    pub fn trained(&self) -> usize {
+        let residual = self.tensors.iter().find(|tensor| tensor.spec.is_residual());
+        residual.map_or(self.values, |tensor| tensor.offset)
+    }
+
+    /// Whether there are residuals. They lie behind everything that is trained.
+    pub fn has_residual(&self) -> bool {
+        self.trained() < self.values
     }
 
     /// What client and server compare.

@@ -29,6 +29,13 @@ pub enum Part {
         /// The values; what the receiver gets is rounded by the coding.
         values: Vec<f32>,
     },
+    /// Small integers that stand for values, as a quantizer makes them.
+    Codes {
+        /// Bits of each on the wire, 1 to 8.
+        bits: u8,
+        /// The codes, one a byte; each fits the bits.
+        codes: Vec<u8>,
+    },
     /// Anything that a policy codes by itself.
     Bytes(Vec<u8>),
 }

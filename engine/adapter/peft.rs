@@ -1,18 +1,23 @@
 //! Adapters as PEFT folders, the form that `peft` 0.21 writes and reads: adapter_config.json and
-//! adapter_model.safetensors. Values and a layout go in or come out.
+//! adapter_model.safetensors. Values and a layout go in or come out. Residuals, which PEFT does not know, lie beside them
+//! in residual.safetensors, with a README.md that says what to do with them.
 
-use std::collections::HashMap;
+mod error;
+mod tensors;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::{AdapterLayout, AdapterWeights};
 
+pub use error::PeftError;
+
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+const RESIDUAL: &str = "residual.safetensors";
+const README: &str = "README.md";
 
 /// What adapter_config.json says beside what never changes here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -32,103 +37,14 @@ pub struct PeftConfig {
     /// The trained linear layers.
     #[serde(rename = "target_modules")]
     pub targets: Vec<String>,
+    /// Whether residuals lie beside it. PEFT warns that it does not know the key, and gives other numbers without them.
+    #[serde(rename = "cellm_residual", default)]
+    pub residual: bool,
 }
 
-/// A PEFT folder that cannot be written, read or used.
-#[derive(Debug, thiserror::Error)]
-pub enum PeftError {
-    /// The file system refused.
-    #[error("cannot {action} adapter file {}: {source}", path.display())]
-    Io {
-        /// read or write.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// adapter_config.json is no LoRA config.
-    #[error("adapter config {}: {reason}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// adapter_config.json asks for another adapter than the run's.
-    #[error("adapter config {}: {key} is {found}, but the run has {expected}", path.display())]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-        /// What the run has.
-        expected: String,
-    },
-    /// adapter_model.safetensors is broken.
-    #[error("adapter weights {}: not a readable safetensors file: {reason}", path.display())]
-    Weights {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A tensor of the layout that the file lacks.
-    #[error("adapter weights {}: tensor {tensor} of shape {expected:?} is missing", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        expected: Vec<usize>,
-    },
-    /// A tensor of the file that the layout lacks.
-    #[error("adapter weights {}: tensor {tensor} of shape {found:?} is not part of the run's adapter", path.display())]
-    Extra {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        found: Vec<usize>,
-    },
-    /// A tensor of another shape.
-    #[error("adapter weights {}: tensor {tensor} has shape {found:?}, but the run's has {expected:?}", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// The layout's shape.
-        expected: Vec<usize>,
-        /// The file's shape.
-        found: Vec<usize>,
-    },
-    /// A tensor that does not hold f32.
-    #[error("adapter weights {}: tensor {tensor} has type {found}, but only F32 is read", path.display())]
-    Type {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its type.
-        found: String,
-    },
-    /// Values of another length than the layout says.
-    #[error("the adapter has {found} values, but its layout has {expected}")]
-    Values {
-        /// What the layout says.
-        expected: usize,
-        /// What came.
-        found: usize,
-    },
-}
-
-/// Writes `dir/adapter_config.json` and `dir/adapter_model.safetensors`, making `dir` where needed. Each file is whole or
-/// not there: it is written beside its place, synced and renamed.
+/// Writes `dir/adapter_config.json` and `dir/adapter_model.safetensors`, making `dir` where needed; where the layout has
+/// residuals, `residual.safetensors` and a `README.md` too. Each file is whole or not there: it is written beside its
+/// place, synced and renamed.
 ///
 /// # Errors
 /// [`PeftError::Io`] naming the file, [`PeftError::Values`] where the values do not fit the layout.
@@ -142,51 +58,34 @@ pub fn write(
         return Err(PeftError::Values { expected: layout.values(), found: weights.0.len() });
     }
     std::fs::create_dir_all(dir).map_err(|source| PeftError::Io { action: "write", path: dir.into(), source })?;
-    let bytes: Vec<u8> = weights.0.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let path = dir.join(WEIGHTS);
-    let failed =
-        |error: safetensors::SafeTensorError| PeftError::Weights { path: path.clone(), reason: error.to_string() };
-    let mut views = Vec::with_capacity(layout.tensors().len());
-    for tensor in layout.tensors() {
-        let data = &bytes[4 * tensor.offset..4 * (tensor.offset + tensor.len)];
-        let view = TensorView::new(Dtype::F32, tensor.spec.shape.clone(), data).map_err(failed)?;
-        views.push((tensor.spec.name.as_str(), view));
+    let (residuals, pairs): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| tensor.spec.is_residual());
+    if !residuals.is_empty() {
+        tensors::write(&dir.join(RESIDUAL), &residuals, &weights.0)?;
+        replace(&dir.join(README), include_str!("peft/residual_readme.md").as_bytes())?;
     }
-    let metadata = HashMap::from([("format".into(), "pt".into())]);
-    replace(&path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)?;
-    replace(&dir.join(CONFIG), config.json().as_bytes())
+    tensors::write(&dir.join(WEIGHTS), &pairs, &weights.0)?;
+    replace(&dir.join(CONFIG), config.json(!residuals.is_empty()).as_bytes())
 }
 
-/// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name, and nothing else.
+/// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name, and nothing else. Residuals of the
+/// layout are zero where the folder never had any.
 ///
 /// # Errors
 /// [`PeftError`] naming the file, the tensor or key, and both values where two disagree.
 pub fn read(dir: &Path, layout: &AdapterLayout) -> Result<AdapterWeights, PeftError> {
-    read_config(dir)?.check(&dir.join(CONFIG), layout)?;
-    let path = dir.join(WEIGHTS);
-    let bytes = load(&path)?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| PeftError::Weights { path: path.clone(), reason: error.to_string() })?;
-    let mut views: HashMap<String, TensorView> = file.tensors().into_iter().collect();
-    let mut values = Vec::with_capacity(layout.values());
-    for tensor in layout.tensors() {
-        let (name, expected) = (&tensor.spec.name, &tensor.spec.shape);
-        let Some(view) = views.remove(name) else {
-            return Err(PeftError::Missing { path, tensor: name.clone(), expected: expected.clone() });
-        };
-        let found = view.shape().to_vec();
-        if found != *expected {
-            return Err(PeftError::Shape { path, tensor: name.clone(), expected: expected.clone(), found });
-        }
-        if view.dtype() != Dtype::F32 {
-            return Err(PeftError::Type { path, tensor: name.clone(), found: format!("{:?}", view.dtype()) });
-        }
-        values.extend(view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+    let config = read_config(dir)?;
+    config.check(&dir.join(CONFIG), layout)?;
+    let (residuals, pairs): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| tensor.spec.is_residual());
+    if config.residual && residuals.is_empty() {
+        let reason = "it has residuals, but the run has none: set lora.residual = true";
+        return Err(PeftError::Residual { folder: dir.into(), reason });
     }
-    match views.into_iter().min_by(|left, right| left.0.cmp(&right.0)) {
-        Some((tensor, view)) => Err(PeftError::Extra { path, tensor, found: view.shape().to_vec() }),
-        None => Ok(AdapterWeights(values)),
+    let mut values = vec![0.0; layout.values()];
+    tensors::read(&dir.join(WEIGHTS), &pairs, &mut values)?;
+    if config.residual {
+        tensors::read(&dir.join(RESIDUAL), &residuals, &mut values)?;
     }
+    Ok(AdapterWeights(values))
 }
 
 /// Reads adapter_config.json alone, for example to lay an adapter out as a folder has it.
@@ -207,13 +106,22 @@ pub fn read_config(dir: &Path) -> Result<PeftConfig, PeftError> {
             return Err(failed(format!("{key} is {found}, but only {supported} is supported")));
         }
     }
-    PeftConfig::deserialize(json).map_err(|error| failed(error.to_string()))
+    let config = PeftConfig::deserialize(json).map_err(|error| failed(error.to_string()))?;
+    if !config.residual && dir.join(RESIDUAL).exists() {
+        return Err(failed(format!("cellm_residual is not true, but {RESIDUAL} lies beside it")));
+    }
+    Ok(config)
 }
 
 impl PeftConfig {
+    /// The names of the folder's files; all of them together are the adapter.
+    pub fn files(&self) -> &'static [&'static str] {
+        if self.residual { &[CONFIG, WEIGHTS, RESIDUAL, README] } else { &[CONFIG, WEIGHTS] }
+    }
+
     /// The file's text, with every key that `peft` needs to load it for inference.
-    fn json(&self) -> String {
-        let json = serde_json::json!({
+    fn json(&self, residual: bool) -> String {
+        let mut json = serde_json::json!({
             "base_model_name_or_path": self.base_model,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -229,6 +137,9 @@ impl PeftConfig {
             "use_dora": false,
             "use_rslora": false,
         });
+        if residual {
+            json["cellm_residual"] = true.into();
+        }
         format!("{json:#}\n")
     }
 
@@ -283,7 +194,8 @@ mod tests {
 
     fn config(rank: usize) -> PeftConfig {
         let base_model = Some("base".into());
-        PeftConfig { base_model, rank, alpha: 2.0 * rank as f32, dropout: 0.5, targets: vec!["q_proj".into()] }
+        let targets = vec!["q_proj".into()];
+        PeftConfig { base_model, rank, alpha: 2.0 * rank as f32, dropout: 0.5, targets, residual: false }
     }
 
     /// What reading gives that was written for rank 2 and tensors `a`, `b`.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
 use super::intake::Intake;
-use super::{Accepted, Aggregate, AggregateError, Config, Offer};
+use super::{Accepted, Aggregate, AggregateError, Config, Offer, Opening};
 use crate::adapter::AdapterLayout;
-use crate::compressor::CodecPlan;
+use crate::compressor::Plans;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
 
@@ -22,8 +22,8 @@ pub struct Aggregator;
 pub enum AggregatorMsg {
     /// Forget what is there and start a round at position 0.
     Begin {
-        /// The round.
-        round: u32,
+        /// What it starts from.
+        opening: Opening,
     },
     /// An update; the reply comes when its turn has come.
     Offer {
@@ -47,6 +47,8 @@ pub enum AggregatorMsg {
     Finish {
         /// The round.
         round: u32,
+        /// The server's dense copy, for a policy that takes the server's step.
+        weights: Arc<Vec<f32>>,
         /// The aggregate.
         reply: RpcReplyPort<Result<Aggregate, AggregateError>>,
     },
@@ -60,8 +62,8 @@ pub struct AggregatorArgs {
     pub policy: Arc<Policy>,
     /// The adapter's layout.
     pub layout: Arc<AdapterLayout>,
-    /// How uploads are decoded.
-    pub upload: Arc<CodecPlan>,
+    /// How uploads are decoded, and whose memory catching up writes to.
+    pub codecs: Plans,
     /// `server.max_update_norm`.
     pub max_norm: f32,
     /// Where to count.
@@ -101,8 +103,9 @@ impl Actor for Aggregator {
     type Arguments = AggregatorArgs;
 
     async fn pre_start(&self, _: AggregatorRef, args: AggregatorArgs) -> Result<AggregatorState, ActorProcessingErr> {
-        let AggregatorArgs { config, policy, layout, upload, max_norm, metrics } = args;
-        let intake = Intake::new(&config, policy, layout, &upload, max_norm, &metrics)?;
+        let AggregatorArgs { config, policy, layout, codecs, max_norm, metrics } = args;
+        let codecs = (&*codecs.download, &codecs.upload);
+        let intake = Intake::new(&config, policy, layout, codecs, max_norm, &metrics)?;
         Ok(AggregatorState { intake: Some(intake), round: 0, next: 0, waiting: BTreeMap::new() })
     }
 
@@ -113,23 +116,22 @@ impl Actor for Aggregator {
         state: &mut AggregatorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            AggregatorMsg::Begin { round } => state.begin(round).await,
+            AggregatorMsg::Begin { opening } => state.begin(opening).await,
             AggregatorMsg::Offer { round, position, offer, reply } => {
                 state.put(round, position, Waiting::Offer(offer, reply)).await
             }
             AggregatorMsg::Skip { round, position } => state.put(round, position, Waiting::Skip).await,
-            AggregatorMsg::Finish { round, reply } => state.finish(round, reply).await,
+            AggregatorMsg::Finish { round, weights, reply } => state.finish(round, weights, reply).await,
         }
     }
 }
 
 impl AggregatorState {
-    async fn begin(&mut self, round: u32) -> Result<(), ActorProcessingErr> {
-        self.round = round;
+    async fn begin(&mut self, opening: Opening) -> Result<(), ActorProcessingErr> {
+        self.round = opening.round;
         self.next = 0;
         self.waiting.clear();
-        self.on_blocking_thread(move |intake| intake.begin(round)).await??;
-        Ok(())
+        self.on_blocking_thread(move |intake| intake.begin(opening)).await
     }
 
     async fn put(&mut self, round: u32, position: u32, waiting: Waiting) -> Result<(), ActorProcessingErr> {
@@ -161,13 +163,14 @@ impl AggregatorState {
     async fn finish(
         &mut self,
         round: u32,
+        weights: Arc<Vec<f32>>,
         reply: RpcReplyPort<Result<Aggregate, AggregateError>>,
     ) -> Result<(), ActorProcessingErr> {
         if round != self.round {
             drop(reply.send(Err(AggregateError::Stale { found: round, expected: self.round })));
             return Ok(());
         }
-        self.on_blocking_thread(move |intake| drop(reply.send(intake.finish()))).await
+        self.on_blocking_thread(move |intake| drop(reply.send(intake.finish(round, weights)))).await
     }
 
     async fn on_blocking_thread<R: Send + 'static>(

@@ -1,23 +1,38 @@
 //! What the aggregator does on its blocking thread: decode one update, check it, hand it to the policy.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::adapter::AdapterLayout;
-use crate::compressor::{Codec, CodecPlan, CompressorError, Occasion};
-use crate::metrics::{Hook, Metrics, PolicyMetrics};
-use crate::policy::{AggregatorInstance, Policy, PolicyError, UpdateMeta};
+use crate::compressor::{Codec, CodecPlan, CompressorError, Memories, Occasion};
+use crate::metrics::{Hook, Metrics};
+use crate::policy::{AggregatorInstance, Changes, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+
+/// What a round starts from.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The round.
+    pub round: u32,
+    /// Clients that were sampled.
+    pub cohort: u32,
+    /// What the clients start from; with tiers, those of the tier that sees most.
+    pub base: Arc<Vec<f32>>,
+    /// What the server remembers, with what encoding the download wrote.
+    pub memories: Memories,
+}
 
 /// One client's update as it came over the link.
 #[derive(Debug, Clone)]
 pub struct Offer {
     /// The client.
     pub client: u32,
-    /// Its training examples.
-    pub examples: u64,
-    /// Its mean training loss, nats a token.
-    pub loss: f64,
-    /// The upload frame.
+    /// Its tier.
+    pub tier: u32,
+    /// The last round whose update of it was accepted.
+    pub last_seen: Option<u32>,
+    /// What bringing it up to date wrote to the memory of the download's policy at the server; it counts if the update
+    /// does.
+    pub catch_up: Option<Changes>,
+    /// The upload frame; examples and loss are in it.
     pub frame: Arc<Vec<u8>>,
 }
 
@@ -29,10 +44,14 @@ pub struct Accepted {
 }
 
 /// The round's result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Aggregate {
     /// The aggregated delta, `P` values.
     pub update: Vec<f32>,
+    /// The new dense copy, where the policy takes the server's step.
+    pub stepped: Option<Vec<f32>>,
+    /// What the server remembers after the round.
+    pub memories: Memories,
 }
 
 /// Why an update, or the whole round, could not be aggregated.
@@ -72,12 +91,13 @@ impl AggregateError {
 /// The working part; synchronous.
 pub(super) struct Intake {
     codec: Codec,
+    download_policy: String,
     policy: Arc<Policy>,
-    layout: Arc<AdapterLayout>,
-    options: String,
     max_norm: f32,
-    calls: PolicyMetrics,
-    instance: Option<AggregatorInstance>,
+    warm: Warm<AggregatorInstance>,
+    memories: Memories,
+    /// Why the round could not begin; told with its first update.
+    broken: Option<PolicyError>,
 }
 
 impl Intake {
@@ -85,55 +105,91 @@ impl Intake {
         config: &super::Config,
         policy: Arc<Policy>,
         layout: Arc<AdapterLayout>,
-        upload: &Arc<CodecPlan>,
+        (download, upload): (&CodecPlan, &Arc<CodecPlan>),
         max_norm: f32,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
-        let instance = Some(policy.aggregator(&layout, &options)?);
-        let (codec, calls) = (upload.codec(metrics), metrics.policy(&policy.name));
-        Ok(Self { codec, policy, layout, options, max_norm, calls, instance })
+        let maker = policy.clone();
+        let mut warm = Warm::new(metrics.policy(&policy.name), move || maker.aggregator(&layout, &options));
+        warm.warm_up()?;
+        let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
+        Ok(Self { codec, download_policy, policy, max_norm, warm, memories: Memories::default(), broken: None })
     }
 
-    pub(super) fn begin(&mut self, round: u32) -> Result<(), PolicyError> {
-        self.timed(Hook::Begin, |instance| instance.begin(round))
+    /// A policy that cannot begin fails the round at its first update, or at its end.
+    pub(super) fn begin(&mut self, opening: Opening) {
+        let Opening { round, cohort, base, memories } = opening;
+        self.memories = memories;
+        let run = self.codec.plan().run();
+        let meta = RoundMeta { round, rounds: run.rounds, seed: run.seed, cohort };
+        self.broken = self.call(Hook::Begin, |instance, memory| instance.begin(&meta, base, memory)).err();
     }
 
+    /// Takes an update in. Of one that is refused, nothing that its hooks wrote stays.
     pub(super) fn accept(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
-        let occasion = Occasion { round, client: Some(offer.client), examples: offer.examples };
-        let update = self.codec.decode(&occasion, &offer.frame)?;
-        let norm = l2_norm(&update);
+        self.unbroken()?;
+        let before = self.memories.clone();
+        let accepted = self.take(round, offer);
+        if accepted.is_err() {
+            self.memories = before;
+        }
+        accepted
+    }
+
+    fn take(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
+        if let Some(changes) = &offer.catch_up {
+            self.memories.merge(&self.download_policy, changes);
+        }
+        let Offer { client, tier, last_seen, .. } = *offer;
+        let occasion = Occasion::of_client(round, client, tier, last_seen);
+        let name = self.codec.plan().policy().name.clone();
+        let mut memory = self.memories.of(&name);
+        let decoded = self.codec.decode(&occasion, &offer.frame, &mut memory)?;
+        self.memories.keep(&name, memory);
+        let norm = l2_norm(&decoded.values);
         if self.max_norm > 0.0 && norm > f64::from(self.max_norm) {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
         }
-        let meta = UpdateMeta { client: offer.client, examples: offer.examples, loss: offer.loss, norm };
-        self.timed(Hook::Accept, |instance| instance.accept(update, &meta)).map_err(AggregateError::Policy)?;
+        let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map_or(0.0, f64::from));
+        let rank = self.codec.plan().run().tiers.rank(tier);
+        let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
+        self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop))
+            .map_err(AggregateError::Policy)?;
         Ok(Accepted { norm })
     }
 
-    pub(super) fn finish(&mut self) -> Result<Aggregate, AggregateError> {
-        let update = self.timed(Hook::Finish, AggregatorInstance::finish).map_err(AggregateError::Policy)?;
-        Ok(Aggregate { update })
+    /// The aggregate and, where the policy takes the server's step, what it makes of `weights`, the dense copy.
+    pub(super) fn finish(&mut self, round: u32, weights: Arc<Vec<f32>>) -> Result<Aggregate, AggregateError> {
+        self.unbroken()?;
+        let finished = self.call(Hook::Finish, AggregatorInstance::finish);
+        let update = Arc::new(finished.map_err(AggregateError::Policy)?);
+        let stepped = match self.policy.steps() {
+            true => {
+                let update = update.clone();
+                let stepped = self.call(Hook::Step, |instance, memory| instance.step(round, weights, update, memory));
+                Some(stepped.map_err(AggregateError::Policy)?)
+            }
+            false => None,
+        };
+        let memories = std::mem::take(&mut self.memories);
+        Ok(Aggregate { update: Arc::unwrap_or_clone(update), stepped, memories })
     }
 
-    fn timed<R>(
+    fn unbroken(&mut self) -> Result<(), AggregateError> {
+        self.broken.take().map_or(Ok(()), |error| Err(AggregateError::Policy(error)))
+    }
+
+    /// Calls a hook of the aggregator over its memory.
+    fn call<R>(
         &mut self,
         hook: Hook,
-        call: impl FnOnce(&mut AggregatorInstance) -> Result<R, PolicyError>,
+        work: impl FnOnce(&mut AggregatorInstance, &mut Memory) -> Result<R, PolicyError>,
     ) -> Result<R, PolicyError> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.policy.aggregator(&self.layout, &self.options)?,
-        };
-        let started = Instant::now();
-        let result = call(&mut instance);
-        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
-        if instance.poisoned() {
-            self.calls.traps.inc();
-        } else {
-            self.instance = Some(instance);
-        }
-        result
+        let mut memory = self.memories.of(&self.policy.name);
+        let result = self.warm.call(hook, |instance| work(instance, &mut memory))?;
+        self.memories.keep(&self.policy.name, memory);
+        Ok(result)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Communication-efficient federated fine-tuning of language models.
 ///
@@ -39,7 +39,7 @@ pub enum Command {
     Export(Export),
     /// Write an HTML report on one or several runs.
     Report(Report),
-    /// Look at the policies that there are.
+    /// Look at the policies that there are, and make new ones.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Look at the config.
@@ -121,6 +121,68 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME|FILE")]
         plugin: String,
     },
+    /// Make a project for a policy of your own: one file to edit, everything else with it.
+    New {
+        /// The folder to make; its name is the policy's.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// What the policy is written in.
+        #[arg(long, value_enum, default_value_t = Lang::Rust)]
+        lang: Lang,
+        /// What the policy does.
+        #[arg(long, value_enum, default_value_t = PolicyKind::Compressor)]
+        kind: PolicyKind,
+    },
+    /// Compile a project into a component, DIR/NAME.wasm.
+    Build {
+        /// The project.
+        #[arg(value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Check that a policy keeps the rules; exit code 4 if it does not.
+    Check {
+        /// A component file, or the name of a built-in policy.
+        #[arg(value_name = "FILE")]
+        plugin: String,
+    },
+    /// Measure compressors beside the built-in ones: time, bytes, error of one upload.
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Component files.
+    #[arg(value_name = "FILE")]
+    pub plugins: Vec<String>,
+    /// Share of the values to send, above 0 and at most 1.
+    #[arg(long, default_value_t = 0.0625)]
+    pub density: f64,
+    /// Bits of a value: 1, 2, 3, 4, 8, 16 or 32. A policy that does not take them gets others, which the table says.
+    #[arg(long, default_value_t = 16)]
+    pub bits: u32,
+    /// Print one JSON object a line in place of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A language for policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lang {
+    /// On the SDK: small, fast, tested natively.
+    Rust,
+    /// By componentize-py: 18 MB, the host's kernels do the heavy work.
+    Python,
+    /// By clang: the smallest.
+    C,
+}
+
+/// What a policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicyKind {
+    /// Makes messages of vectors, and vectors of messages.
+    Compressor,
+    /// Makes one update of many.
+    Aggregator,
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,5 +213,17 @@ mod tests {
         assert_eq!(arguments.voice.verbose, 2);
         assert!(matches!(arguments.command, Some(Command::Run(Run { resume: true, .. }))));
         assert!(Arguments::try_parse_from(["cellm", "run", "--resume", "--config", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_new_policy_is_a_compressor_in_rust_unless_said_otherwise() {
+        let parse = |words: &[&str]| Arguments::try_parse_from([&["cellm", "plugin", "new"], words].concat());
+        let made = |words: &[&str]| match parse(words).unwrap().command {
+            Some(Command::Plugin(PluginCommand::New { dir, lang, kind })) => (dir, lang, kind),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(made(&["idea"]), ("idea".into(), Lang::Rust, PolicyKind::Compressor));
+        assert_eq!(made(&["i", "--lang", "c", "--kind", "aggregator"]), ("i".into(), Lang::C, PolicyKind::Aggregator));
+        assert!(parse(&["idea", "--lang", "cobol"]).is_err());
     }
 }

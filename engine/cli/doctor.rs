@@ -90,7 +90,7 @@ fn references(config: &Config) -> Vec<String> {
 }
 
 fn policy(config: &Config, reference: &str) -> Result<String, Failure> {
-    let policy = PolicyHost::new(&config.limits)?.load(reference)?;
+    let policy = PolicyHost::new(&config.limits, &config.policy)?.load(reference)?;
     Ok(format!("{} {}, {}, {}", policy.name, policy.version, policy.worlds(), policy.hash))
 }
 

@@ -70,7 +70,7 @@ fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
     !loaded.is_default(key) && !own.is_some_and(|own| origin.starts_with(&own))
 }
 
-/// An adapter folder tells its rank, scale and targets itself; a key that was set all the same must agree with it.
+/// An adapter folder tells its rank, scale, targets and residuals itself; a key that was set all the same must agree with it.
 fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let Some(folder) = &lora.init else { return Ok(()) };
     let adapter = peft::read_config(folder)?;
@@ -82,6 +82,9 @@ fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result
     }
     if !given("lora.targets") {
         lora.targets = adapter.targets;
+    }
+    if !given("lora.residual") {
+        lora.residual = adapter.residual;
     }
     Ok(())
 }

@@ -10,24 +10,26 @@ use crate::trainer::{Model, Trainer, TrainerKind};
 use super::args::{Export, Report, Sources};
 use super::{Failure, output, run};
 
-const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
-
-/// Writes the adapter of a run as a PEFT folder.
+/// Writes the adapter of a run as a PEFT folder. Residuals, which PEFT does not know, lie beside it.
 pub fn export(arguments: &Export) -> Result<u8, Failure> {
     let from = arguments.run.join("adapter");
-    if FILES.iter().all(|file| from.join(file).exists()) {
-        peft::read_config(&from)?;
-        copy(&from, &arguments.to)?;
-    } else {
-        from_journal(&arguments.run, &arguments.to)?;
+    let finished = peft::read_config(&from).ok().map(|config| config.files());
+    match finished.filter(|files| files.iter().all(|file| from.join(file).exists())) {
+        Some(files) => copy(&from, &arguments.to, files)?,
+        None => from_journal(&arguments.run, &arguments.to)?,
+    }
+    if peft::read_config(&arguments.to)?.residual {
+        eprintln!(
+            "the adapter has residuals: residual.safetensors is a part of it that PEFT alone does not load (see README.md)"
+        );
     }
     output::print(&format!("{}\n", arguments.to.display()))?;
     Ok(0)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {
     std::fs::create_dir_all(to).map_err(|error| Failure::file("make", to, error))?;
-    for file in FILES {
+    for file in files {
         let (from, to) = (from.join(file), to.join(file));
         // A copy onto itself would empty the file.
         if std::fs::canonicalize(&from).ok() == std::fs::canonicalize(&to).ok() {

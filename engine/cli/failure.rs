@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::federation::FederationError;
 use crate::journal::JournalError;
+use crate::plugin::PluginError;
 use crate::policy::PolicyError;
 use crate::report::ReportError;
 use crate::trainer::TrainerError;
@@ -80,6 +81,17 @@ impl From<PeftError> for Failure {
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
         Self { code: 4, error: error.into() }
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        let code = match error {
+            PluginError::Name { .. } | PluginError::NotEmpty { .. } | PluginError::NoProject { .. } => 2,
+            PluginError::NoCompiler { .. } | PluginError::File { .. } => 1,
+            _ => 4,
+        };
+        Self { code, error: error.into() }
     }
 }
 

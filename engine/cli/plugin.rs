@@ -1,14 +1,27 @@
-//! `cellm plugin list` and `cellm plugin inspect`.
+//! `cellm plugin ...`: which policies there are; making, checking and measuring new ones is in the files beside.
 
 use std::fmt::Write;
 
-use crate::policy::{LimitsConfig, PolicyHost};
+use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
 
-use super::{Failure, output};
+use super::args::PluginCommand;
+use super::{Failure, output, plugin_bench, plugin_making};
+
+/// Does what the command says.
+pub fn plugin(command: PluginCommand) -> Result<u8, Failure> {
+    match command {
+        PluginCommand::List => list(),
+        PluginCommand::Inspect { plugin } => inspect(&plugin),
+        PluginCommand::New { dir, lang, kind } => plugin_making::new(&dir, lang, kind),
+        PluginCommand::Build { dir } => plugin_making::build(&dir),
+        PluginCommand::Check { plugin } => plugin_making::check(&plugin),
+        PluginCommand::Bench(bench) => plugin_bench::bench(&bench),
+    }
+}
 
 /// The built-in policies, one a line.
-pub fn list() -> Result<u8, Failure> {
-    let host = PolicyHost::new(&LimitsConfig::default())?;
+fn list() -> Result<u8, Failure> {
+    let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
     let mut text = String::new();
     for name in PolicyHost::builtin_names() {
         let policy = host.load(name)?;
@@ -19,8 +32,8 @@ pub fn list() -> Result<u8, Failure> {
 }
 
 /// One policy with its options.
-pub fn inspect(reference: &str) -> Result<u8, Failure> {
-    let policy = PolicyHost::new(&LimitsConfig::default())?.load(reference)?;
+fn inspect(reference: &str) -> Result<u8, Failure> {
+    let policy = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?.load(reference)?;
     let mut text = String::new();
     for (name, value) in [
         ("name", policy.name.as_str()),

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::state::{ClientState, DamagedState};
 use crate::compressor::{CompressorError, Compressors, Occasion};
+use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
-use crate::policy::Direction;
 use crate::pool::PoolError;
-use crate::trainer::{Shards, TrainKey, TrainerError, Trainers};
+use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
+use crate::wire::Said;
 
 /// What every client of a run shares.
 #[derive(Clone)]
@@ -19,6 +21,10 @@ pub struct Participants {
     pub trainers: Trainers,
     /// Every client's shard.
     pub shards: Arc<Shards>,
+    /// Where each client's state lies; only read from here.
+    pub journal: Arc<Journal>,
+    /// The coordinates that each tier may train, by tier; none where it trains all.
+    pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// The run's seed.
@@ -30,7 +36,13 @@ pub struct Participants {
 pub struct Assignment {
     /// The round.
     pub round: u32,
-    /// The download frame, the same for the whole cohort.
+    /// The client's tier.
+    pub tier: u32,
+    /// The last round whose update of this client was accepted.
+    pub last_seen: Option<u32>,
+    /// The frames that bring the client up to date, in order.
+    pub catch_up: Vec<Arc<Vec<u8>>>,
+    /// The download frame, the same for all of the tier.
     pub frame: Arc<Vec<u8>>,
     /// Set when the answer is no longer wanted.
     pub cancel: Arc<AtomicBool>,
@@ -39,13 +51,12 @@ pub struct Assignment {
 /// What a client answers.
 #[derive(Debug, Clone)]
 pub struct ClientUpdate {
-    /// The upload frame.
+    /// The upload frame; examples and loss are in it.
     pub frame: Arc<Vec<u8>>,
-    /// Training examples that it has.
-    pub examples: u64,
-    /// Mean training loss, nats a token.
-    pub loss: f64,
-    /// Local steps done.
+    /// What the client remembers once the round is closed with this update in it, as [`ClientState::to_bytes`] has it;
+    /// none where that does not change. Not sent: it stays with the client.
+    pub state: Option<Vec<u8>>,
+    /// Local steps done. This and what follows is known because the client runs in this process; nothing depends on it.
     pub steps: u32,
     /// Tokens trained on.
     pub tokens: u64,
@@ -65,34 +76,138 @@ pub enum ClientError {
     /// The workers crashed on it.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// Its state cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Its state is damaged.
+    #[error(transparent)]
+    State(#[from] DamagedState),
 }
 
-/// Download, train, upload: FLASC Alg. 1, client side.
+/// Download, train, upload: FLASC Alg. 1, client side. What the hooks write to the client's memory is in the answer, and
+/// counts once the round is closed with it.
 pub(super) async fn exchange(
     client: u32,
     assignment: Assignment,
     participants: &Participants,
 ) -> Result<ClientUpdate, ClientError> {
     let started = Instant::now();
-    let Assignment { round, frame, cancel } = assignment;
-    let examples = participants.shards.examples(client);
-    let broadcast = Occasion { round, client: None, examples: 0 };
-    let start = participants.compressors.decode(Direction::Download, broadcast, frame).await??;
-    let key = TrainKey { seed: participants.seed, round, client };
+    let Assignment { round, tier, last_seen, .. } = assignment;
+    let examples = participants.shards.examples(client).try_into().unwrap_or(u32::MAX);
+    let mut occasion = Occasion::of_client(round, client, tier, last_seen);
+    occasion.said.examples = examples;
+    let mut state = load(participants, client).await?;
+    let start = receive(&occasion, &assignment, participants, &mut state).await?;
+    let trainable = plan(occasion, &start, participants, &mut state).await?;
     let training = Instant::now();
-    let trained = participants.trainers.train(key, start, cancel).await??;
-    let metrics = &participants.metrics;
-    metrics.training_steps.inc_by(trained.steps.into());
-    metrics.training_tokens.inc_by(trained.tokens);
-    metrics.training_seconds.observe(training.elapsed().as_secs_f64());
-    let own = Occasion { round, client: Some(client), examples };
-    let frame = participants.compressors.encode(Direction::Upload, own, Arc::new(trained.delta.0)).await??;
+    let key = TrainKey { seed: participants.seed, round, client };
+    let trained = participants.trainers.train(key, start, assignment.cancel.clone(), trainable).await??;
+    count(participants, &trained, training);
+    // The loss as it travels: what the policy sees at both ends is the same.
+    let loss = (trained.tokens > 0).then_some(trained.loss as f32).filter(|loss| loss.is_finite());
+    occasion.said = Said { examples, loss };
+    let name = &participants.compressors.plans().upload.policy().name;
+    let (update, memory) = (Arc::new(trained.delta.0), state.memories.of(name));
+    let upload = participants.compressors.upload(occasion, update, state.residual.take(), memory).await??;
+    state.memories.keep(name, upload.memory);
+    state.residual = upload.residual;
     Ok(ClientUpdate {
-        frame: Arc::new(frame),
-        examples,
-        loss: trained.loss,
+        frame: upload.frame,
+        state: changed(state).await,
         steps: trained.steps,
         tokens: trained.tokens,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The state as bytes, which can be long, where the round changed it.
+async fn changed(state: ClientState) -> Option<Vec<u8>> {
+    if !state.memories.changed() && state.residual.is_none() {
+        return None;
+    }
+    tokio::task::spawn_blocking(move || state.to_bytes()).await.ok()
+}
+
+/// What the client remembers since the last round that closed with it.
+async fn load(participants: &Participants, client: u32) -> Result<ClientState, ClientError> {
+    if !participants.journal.remembers_clients() {
+        return Ok(ClientState::default());
+    }
+    let (journal, values) = (participants.journal.clone(), participants.compressors.plans().upload.values());
+    let read = tokio::task::spawn_blocking(move || {
+        let stored = journal.client_state(client)?;
+        Ok(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)
+    });
+    read.await.unwrap_or(Err(ClientError::Pool(PoolError::Crashed { pool: "journal reader", attempts: 1 })))
+}
+
+/// What the client starts from.
+async fn receive(
+    occasion: &Occasion,
+    assignment: &Assignment,
+    participants: &Participants,
+    state: &mut ClientState,
+) -> Result<Arc<Vec<f32>>, ClientError> {
+    let compressors = &participants.compressors;
+    let plan = &compressors.plans().download;
+    let name = &plan.policy().name;
+    let mut memory = state.memories.of(name);
+    // A tracked download's frames were applied when its reference was: the server's own copy, shared by its bits.
+    for frame in assignment.catch_up.iter().filter(|_| !plan.tracked()) {
+        memory = compressors.decode_catch_up(*occasion, frame.clone(), memory).await??;
+    }
+    let broadcast = Occasion::broadcast(occasion.round, occasion.tier);
+    let (start, memory) = compressors.receive(broadcast, assignment.frame.clone(), memory).await??;
+    state.memories.keep(name, memory);
+    Ok(start)
+}
+
+/// The coordinates that the client may train: its tier's, of these the policy's; none where it trains all.
+async fn plan(
+    occasion: Occasion,
+    received: &Arc<Vec<f32>>,
+    participants: &Participants,
+    state: &mut ClientState,
+) -> Result<Option<Arc<Vec<u32>>>, ClientError> {
+    let of_tier = participants.trainable.get(occasion.tier as usize).cloned().flatten();
+    let policy = participants.compressors.plans().upload.policy();
+    if !policy.plans() {
+        return Ok(of_tier);
+    }
+    let memory = state.memories.of(&policy.name);
+    let planned = participants.compressors.plan_training(occasion, received.clone(), memory).await??;
+    state.memories.keep(&policy.name, planned.1);
+    Ok(match (of_tier, planned.0) {
+        (Some(of_tier), Some(planned)) => Some(Arc::new(intersection(&of_tier, &planned))),
+        (of_tier, planned) => of_tier.or(planned.map(Arc::new)),
+    })
+}
+
+/// Coordinates of both, which ascend.
+fn intersection(left: &[u32], right: &[u32]) -> Vec<u32> {
+    let mut rest = left.iter().peekable();
+    let in_left = |at: &&u32| {
+        while rest.next_if(|known| *known < *at).is_some() {}
+        rest.peek().is_some_and(|known| *known == *at)
+    };
+    right.iter().filter(in_left).copied().collect()
+}
+
+fn count(participants: &Participants, trained: &Trained, training: Instant) {
+    let metrics = &participants.metrics;
+    metrics.training_steps.inc_by(trained.steps.into());
+    metrics.training_tokens.inc_by(trained.tokens);
+    metrics.training_seconds.observe(training.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_and_a_policy_train_what_both_allow() {
+        assert_eq!(intersection(&[1, 3, 5, 9], &[0, 3, 4, 5, 10]), [3, 5]);
+        assert_eq!(intersection(&[], &[1]), [0_u32; 0]);
+        assert_eq!(intersection(&[2, 7], &[2, 7]), [2, 7]);
+    }
 }

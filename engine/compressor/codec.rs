@@ -1,216 +1,177 @@
 //! A codec: one direction's policy instance and the wire. The only way in the product from values to bytes and back.
+//!
+//! Every call takes the memory of the participant at whose side it runs; what the policy wrote is in it afterwards.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::adapter::AdapterLayout;
-use crate::metrics::{DirectionMetrics, Hook, Metrics, PolicyMetrics};
-use crate::policy::{CompressorInstance, Context, Direction, Policy, PolicyError, PolicyHost};
-use crate::wire::{self, FrameKind, Header, WireError};
+use super::reference::Reference;
+use super::{CodecPlan, CompressorError, Occasion};
+use crate::adapter::Message;
+use crate::metrics::{DirectionMetrics, Hook, Metrics};
+use crate::policy::{CompressorInstance, Direction, Memory, Warm};
+use crate::wire::{self, FrameKind, Header, Said};
 
-use super::Config;
-
-/// Why a frame could not be made or read.
-#[derive(Debug, thiserror::Error)]
-pub enum CompressorError {
-    /// The policy failed.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The bytes are not a frame of this run.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// A sound frame that does not belong here.
-    #[error("the frame's {what} is {found}, expected {expected}")]
-    Misplaced {
-        /// Which header field.
-        what: &'static str,
-        /// What the frame says.
-        found: String,
-        /// What the receiver expects.
-        expected: String,
-    },
-    /// A value that is not finite came out of the policy.
-    #[error("policy {policy} decoded {count} values that are not finite")]
-    NotFinite {
-        /// The policy.
-        policy: String,
-        /// How many.
-        count: usize,
-    },
-}
-
-/// On which occasion something is encoded or decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Occasion {
-    /// The round, from 1.
-    pub round: u32,
-    /// The client; none for a broadcast.
-    pub client: Option<u32>,
-    /// The client's training examples; 0 for a broadcast.
-    pub examples: u64,
-}
-
-/// Everything that is fixed for one direction of a run. Cheap to share; [`CodecPlan::codec`] makes the working part.
-pub struct CodecPlan {
-    direction: Direction,
-    policy: Arc<Policy>,
-    layout: Arc<AdapterLayout>,
-    start: Arc<Vec<f32>>,
-    options: String,
-    limits: wire::Limits,
-    rounds: u32,
-    seed: u64,
-}
-
-impl CodecPlan {
-    /// Loads the policy and tries it: a bad option or a wrong world is an error here, before anything runs.
-    ///
-    /// `start` is `W0`, `layout.values()` long.
-    ///
-    /// # Errors
-    /// What the policy or its host say.
-    pub fn new(
-        config: &Config,
-        direction: Direction,
-        host: &PolicyHost,
-        layout: Arc<AdapterLayout>,
-        start: Arc<Vec<f32>>,
-        (rounds, seed): (u32, u64),
-    ) -> Result<Self, CompressorError> {
-        let policy = host.load(&config.policy)?;
-        let limits = wire::Limits::for_values(layout.values());
-        let options = options_json(config, direction);
-        let plan = Self { direction, policy, layout, start, options, limits, rounds, seed };
-        plan.instance()?;
-        Ok(plan)
-    }
-
-    /// A codec with an instance of its own.
-    pub fn codec(self: &Arc<Self>, metrics: &Arc<Metrics>) -> Codec {
-        let timing = match self.direction {
-            Direction::Download => metrics.download.clone(),
-            Direction::Upload => metrics.upload.clone(),
-        };
-        Codec { plan: self.clone(), timing, calls: metrics.policy(&self.policy.name), instance: None }
-    }
-
-    /// The policy that this direction uses.
-    pub fn policy(&self) -> &Arc<Policy> {
-        &self.policy
-    }
-
-    /// Number of adapter values, `P`.
-    pub fn values(&self) -> usize {
-        self.layout.values()
-    }
-
-    fn instance(&self) -> Result<CompressorInstance, PolicyError> {
-        self.policy.compressor(&self.layout, &self.options)
-    }
-
-    fn context(&self, occasion: &Occasion) -> Context {
-        Context {
-            direction: self.direction,
-            round: occasion.round,
-            rounds: self.rounds,
-            seed: self.seed,
-            client: occasion.client,
-            examples: occasion.examples,
-        }
-    }
-
-    fn header(&self, occasion: &Occasion) -> Header {
-        Header {
-            kind: match self.direction {
-                Direction::Download => FrameKind::Download,
-                Direction::Upload => FrameKind::Upload,
-            },
-            layout: self.layout.hash().short(),
-            policy: self.policy.hash.short(),
-            round: occasion.round,
-            client: occasion.client.unwrap_or(u32::MAX),
-            sequence: 0,
-        }
-    }
+/// What a frame was decoded to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// `P` finite values.
+    pub values: Vec<f32>,
+    /// What the client says, in an upload.
+    pub said: Said,
 }
 
 /// One direction's encoder and decoder. Synchronous; call it on a blocking thread.
 pub struct Codec {
     plan: Arc<CodecPlan>,
     timing: DirectionMetrics,
-    calls: PolicyMetrics,
-    instance: Option<CompressorInstance>,
+    warm: Warm<CompressorInstance>,
 }
 
 impl Codec {
-    /// Encodes a vector of `P` values (weights down, a delta up) into one frame.
+    pub(super) fn new(plan: &Arc<CodecPlan>, metrics: &Arc<Metrics>) -> Self {
+        let timing = match plan.direction {
+            Direction::Download => metrics.download.clone(),
+            Direction::Upload => metrics.upload.clone(),
+        };
+        let maker = plan.clone();
+        let warm = Warm::new(metrics.policy(&plan.policy.name), move || maker.instance());
+        Self { plan: plan.clone(), timing, warm }
+    }
+
+    /// What it works by.
+    pub fn plan(&self) -> &Arc<CodecPlan> {
+        &self.plan
+    }
+
+    /// Encodes a vector of `P` values (weights or a difference down, a delta up) into one frame.
     ///
     /// # Errors
     /// What the policy says; after a trap the next call starts with a fresh instance.
-    pub fn encode(&mut self, occasion: &Occasion, values: Arc<Vec<f32>>) -> Result<Vec<u8>, CompressorError> {
+    pub fn encode(
+        &mut self,
+        occasion: &Occasion,
+        values: Arc<Vec<f32>>,
+        memory: &mut Memory,
+    ) -> Result<Vec<u8>, CompressorError> {
         let started = Instant::now();
         let context = self.plan.context(occasion);
         let start = self.plan.start.clone();
-        let message = self.timed(Hook::Encode, |instance| instance.encode(&context, values, start))?;
+        let message = self.warm.call(Hook::Encode, |instance| instance.encode(&context, values, start, memory))?;
         let frame = wire::encode(&self.plan.header(occasion), &message)?;
         self.timing.encode_seconds.observe(started.elapsed().as_secs_f64());
         Ok(frame)
     }
 
-    /// Decodes a frame into a vector of `P` finite values.
+    /// Decodes a frame into a vector of `P` finite values. What an upload's client says counts as the occasion's.
     ///
     /// # Errors
     /// A frame that is damaged, of another run, round or client, or that the policy refuses.
-    pub fn decode(&mut self, occasion: &Occasion, frame: &[u8]) -> Result<Vec<f32>, CompressorError> {
+    pub fn decode(
+        &mut self,
+        occasion: &Occasion,
+        frame: &[u8],
+        memory: &mut Memory,
+    ) -> Result<Decoded, CompressorError> {
         let started = Instant::now();
-        let (header, message) = wire::decode(frame, &self.plan.limits)?;
-        check_header(&header, &self.plan.header(occasion))?;
-        let context = self.plan.context(occasion);
+        let (message, said) = self.open(frame, &self.plan.header(occasion))?;
+        let context = self.plan.context(&Occasion { said, ..*occasion });
         let start = self.plan.start.clone();
-        let values = self.timed(Hook::Decode, |instance| instance.decode(&context, message, start))?;
+        let values = self.warm.call(Hook::Decode, |instance| instance.decode(&context, message, start, memory))?;
         // Without a branch or a count, so that it vectorizes; the count is for the message alone.
         if values.iter().fold(false, |found, value| found | !value.is_finite()) {
             let count = values.iter().filter(|value| !value.is_finite()).count();
             return Err(CompressorError::NotFinite { policy: self.plan.policy.name.clone(), count });
         }
         self.timing.decode_seconds.observe(started.elapsed().as_secs_f64());
-        Ok(values)
+        Ok(Decoded { values, said })
     }
 
-    /// Calls the warm instance, or a fresh one. A poisoned instance is thrown away, never used again.
-    fn timed<R>(
+    /// Which coordinates a client may train, ascending; none where it trains all.
+    ///
+    /// # Errors
+    /// What the policy says.
+    pub fn plan_training(
         &mut self,
-        hook: Hook,
-        call: impl FnOnce(&mut CompressorInstance) -> Result<R, PolicyError>,
-    ) -> Result<R, PolicyError> {
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.plan.instance()?,
-        };
-        let started = Instant::now();
-        let result = call(&mut instance);
-        self.calls.call_seconds(hook).observe(started.elapsed().as_secs_f64());
-        if instance.poisoned() {
-            self.calls.traps.inc();
-        } else {
-            self.instance = Some(instance);
-        }
-        result
+        occasion: &Occasion,
+        received: Arc<Vec<f32>>,
+        memory: &mut Memory,
+    ) -> Result<Option<Vec<u32>>, CompressorError> {
+        let context = self.plan.context(occasion);
+        let start = self.plan.start.clone();
+        Ok(self.warm.call(Hook::Plan, |instance| instance.plan(&context, received, start, memory))?)
     }
-}
 
-/// What a policy's `init` gets: the options of the direction, with density, bits and direction among them.
-fn options_json(config: &Config, direction: Direction) -> String {
-    let mut options = config.options.clone();
-    let defaults = [
-        ("density", serde_json::json!(config.density)),
-        ("bits", serde_json::json!(u32::from(config.bits))),
-        ("direction", serde_json::json!(direction.name())),
-    ];
-    for (key, value) in defaults {
-        options.entry(key).or_insert(value);
+    /// Tells the policy at the client how its upload ended.
+    ///
+    /// # Errors
+    /// What the policy says.
+    pub fn acknowledge(
+        &mut self,
+        occasion: &Occasion,
+        accepted: bool,
+        memory: &mut Memory,
+    ) -> Result<(), CompressorError> {
+        let context = self.plan.context(occasion);
+        Ok(self.warm.call(Hook::OnAck, |instance| instance.on_ack(&context, accepted, memory))?)
     }
-    serde_json::Value::Object(options).to_string()
+
+    /// What the policy sends a client that missed rounds, as a frame; none where the client needs nothing.
+    ///
+    /// # Errors
+    /// What the policy says.
+    pub fn encode_catch_up(
+        &mut self,
+        occasion: &Occasion,
+        memory: &mut Memory,
+    ) -> Result<Option<Vec<u8>>, CompressorError> {
+        let context = self.plan.context(occasion);
+        let message = self.warm.call(Hook::EncodeCatchUp, |instance| instance.encode_catch_up(&context, memory))?;
+        let header = self.plan.header_of(FrameKind::CatchUp, occasion, 0);
+        Ok(message.map(|message| wire::encode(&header, &message)).transpose()?)
+    }
+
+    /// Takes such a frame into a client's memory.
+    ///
+    /// # Errors
+    /// A frame that does not belong here, or that the policy refuses.
+    pub fn decode_catch_up(
+        &mut self,
+        occasion: &Occasion,
+        frame: &[u8],
+        memory: &mut Memory,
+    ) -> Result<(), CompressorError> {
+        let (message, _) = self.open(frame, &self.plan.header_of(FrameKind::CatchUp, occasion, 0))?;
+        let context = self.plan.context(occasion);
+        let hook = Hook::DecodeCatchUp;
+        Ok(self.warm.call(hook, |instance| instance.decode_catch_up(&context, message, memory))?)
+    }
+
+    /// Everything that a receiver needs to have the reference, as a frame, for the broadcast of a round. The frame is read
+    /// back as a receiver would: what it gives is the reference, to the bit.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn snapshot(&self, occasion: &Occasion, reference: &Reference) -> Result<Vec<u8>, CompressorError> {
+        let (sequence, start) = (reference.sequence(), &self.plan.start);
+        let header = self.plan.header_of(FrameKind::CatchUp, occasion, sequence);
+        let frame = wire::encode(&header, &reference.snapshot(start))?;
+        let (message, _) = self.open(&frame, &header)?;
+        let received = Reference::from_snapshot(sequence, start, &message)?;
+        let pairs = received.values().iter().zip(&**reference.values());
+        let count = pairs.filter(|(got, meant)| got.to_bits() != meant.to_bits()).count();
+        if count > 0 {
+            return Err(CompressorError::Snapshot { sequence, count });
+        }
+        Ok(frame)
+    }
+
+    /// Reads a frame and checks that it is the one expected.
+    fn open(&self, frame: &[u8], expected: &Header) -> Result<(Message, Said), CompressorError> {
+        let (header, message) = wire::decode(frame, &self.plan.limits)?;
+        check_header(&header, expected)?;
+        Ok((message, header.said))
+    }
 }
 
 fn check_header(found: &Header, expected: &Header) -> Result<(), CompressorError> {
@@ -221,5 +182,6 @@ fn check_header(found: &Header, expected: &Header) -> Result<(), CompressorError
     same("layout hash", format!("{:016x}", found.layout), format!("{:016x}", expected.layout))?;
     same("policy hash", format!("{:016x}", found.policy), format!("{:016x}", expected.policy))?;
     same("round", found.round.to_string(), expected.round.to_string())?;
-    same("client", found.client.to_string(), expected.client.to_string())
+    same("client", found.client.to_string(), expected.client.to_string())?;
+    same("sequence", found.sequence.to_string(), expected.sequence.to_string())
 }

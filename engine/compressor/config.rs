@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum Bits {
+    /// Codes of one bit.
+    One,
+    /// Codes of two bits.
+    Two,
+    /// Codes of three bits.
+    Three,
+    /// Codes of four bits.
+    Four,
+    /// Codes of eight bits.
+    Eight,
     /// IEEE half precision.
     Sixteen,
     /// IEEE single precision.
@@ -17,9 +27,14 @@ impl TryFrom<u32> for Bits {
 
     fn try_from(bits: u32) -> Result<Self, String> {
         match bits {
+            1 => Ok(Self::One),
+            2 => Ok(Self::Two),
+            3 => Ok(Self::Three),
+            4 => Ok(Self::Four),
+            8 => Ok(Self::Eight),
             16 => Ok(Self::Sixteen),
             32 => Ok(Self::ThirtyTwo),
-            other => Err(format!("bits is {other}, this version has 16 and 32")),
+            other => Err(format!("bits is {other}, allowed: 1, 2, 3, 4, 8, 16, 32")),
         }
     }
 }
@@ -27,6 +42,11 @@ impl TryFrom<u32> for Bits {
 impl From<Bits> for u32 {
     fn from(bits: Bits) -> Self {
         match bits {
+            Bits::One => 1,
+            Bits::Two => 2,
+            Bits::Three => 3,
+            Bits::Four => 4,
+            Bits::Eight => 8,
             Bits::Sixteen => 16,
             Bits::ThirtyTwo => 32,
         }
@@ -41,14 +61,30 @@ pub struct Config {
     pub policy: String,
     /// Share of the values that is sent, in (0, 1].
     pub density: f32,
-    /// Bits of a value on the wire: 16 or 32.
+    /// Bits of a value on the wire: 1, 2, 3, 4, 8, 16 or 32; a policy refuses what it cannot do.
     pub bits: Bits,
+    /// Send later what a message left out. Up: each client adds what is left to its next update. Down: the server sends the
+    /// difference to what the clients have, and those that missed rounds catch up.
+    pub error_feedback: bool,
+    /// How much of what an upload left out is carried over to the next, in [0, 1]; 1 forgets nothing. A download knows
+    /// only 1.
+    pub error_decay: f32,
+    /// Bytes that a message should not exceed; a policy may choose its density by it. 0 sets none.
+    pub byte_budget: u64,
     /// The policy's own options (`cellm plugin inspect NAME` lists them).
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { policy: "flasc".into(), density: 0.25, bits: Bits::Sixteen, options: serde_json::Map::new() }
+        Self {
+            policy: "flasc".into(),
+            density: 0.25,
+            bits: Bits::Sixteen,
+            error_feedback: false,
+            error_decay: 1.0,
+            byte_budget: 0,
+            options: serde_json::Map::new(),
+        }
     }
 }

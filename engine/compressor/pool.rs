@@ -1,14 +1,15 @@
-//! The compressor pool: workers that each hold one codec a direction.
+//! The compressor pool: workers that each hold one codec a direction. What a hook may write to comes in as a memory and
+//! goes back with the reply, so that a call that is tried again starts from the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use ractor::{ActorCell, RpcReplyPort};
+use ractor::ActorCell;
 
+use super::worker::{Broadcast, CatchUp, Compressor, Shared, Upload};
+use super::{CodecPlan, CompressorError, Occasion, Reference, Tracker};
 use crate::metrics::Metrics;
-use crate::policy::Direction;
+use crate::policy::Memory;
 use crate::pool::{Pool, PoolError, Work};
-
-use super::{Codec, CodecPlan, CompressorError, Occasion};
 
 /// Both directions of a run.
 #[derive(Clone)]
@@ -22,26 +23,22 @@ pub struct Plans {
 /// A reply that crosses the pool: the policy's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, CompressorError>, PoolError>;
 
-/// A job for a compressor.
-enum Job {
-    Encode {
-        direction: Direction,
-        occasion: Occasion,
-        values: Arc<Vec<f32>>,
-        reply: RpcReplyPort<Result<Vec<u8>, CompressorError>>,
-    },
-    Decode {
-        direction: Direction,
-        occasion: Occasion,
-        frame: Arc<Vec<u8>>,
-        reply: RpcReplyPort<Result<Arc<Vec<f32>>, CompressorError>>,
-    },
+/// What a worker is to do; it ends with the job's reply port.
+type Job = Box<dyn FnOnce(&mut Compressor) + Send>;
+
+impl Work for Compressor {
+    type Job = Job;
+
+    fn run(&mut self, job: Job) {
+        job(self);
+    }
 }
 
 /// The handle to the compressor pool; clones share the workers.
 #[derive(Clone)]
 pub struct Compressors {
     pool: Pool<Job>,
+    plans: Plans,
 }
 
 impl Compressors {
@@ -56,29 +53,115 @@ impl Compressors {
         place: (String, ActorCell),
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
-        let broadcast = Arc::new(Mutex::new(None));
-        let make = move || Compressor {
-            download: plans.download.codec(&metrics),
-            upload: plans.upload.codec(&metrics),
-            broadcast: broadcast.clone(),
-        };
-        Ok(Self { pool: Pool::spawn("compressor", place, size, make, on_restart).await? })
+        let (shared, of_worker) = (Shared::default(), plans.clone());
+        let make = move || Compressor::new(&of_worker, &metrics, shared.clone());
+        Ok(Self { pool: Pool::spawn("compressor", place, size, make, on_restart).await?, plans })
     }
 
-    /// Encodes `P` values into a frame.
-    ///
-    /// # Errors
-    /// See [`Codec::encode`] and [`PoolError`].
-    pub async fn encode(&self, direction: Direction, occasion: Occasion, values: Arc<Vec<f32>>) -> Answer<Vec<u8>> {
-        self.pool.call(|reply| Job::Encode { direction, occasion, values: values.clone(), reply }).await
+    /// What the two directions work by.
+    pub fn plans(&self) -> &Plans {
+        &self.plans
     }
 
-    /// Decodes a frame into `P` values.
+    /// At the server: encodes a tier's download and decodes it as a client would. With a tracker, what is encoded is the
+    /// difference to its reference, and the reference after it is what a client has.
     ///
     /// # Errors
-    /// See [`Codec::decode`] and [`PoolError`].
-    pub async fn decode(&self, direction: Direction, occasion: Occasion, frame: Arc<Vec<u8>>) -> Answer<Arc<Vec<f32>>> {
-        self.pool.call(|reply| Job::Decode { direction, occasion, frame: frame.clone(), reply }).await
+    /// What the policy says, and [`PoolError`].
+    pub async fn broadcast(
+        &self,
+        occasion: Occasion,
+        weights: Arc<Vec<f32>>,
+        tracker: Option<Tracker>,
+        memory: Memory,
+    ) -> Answer<Broadcast> {
+        self.run(move |worker| worker.broadcast(&occasion, weights.clone(), tracker.as_ref(), memory.clone())).await
+    }
+
+    /// At the server: a snapshot of a reference for those who missed too much, for the broadcast of the occasion's round.
+    ///
+    /// # Errors
+    /// What [`Codec::snapshot`](super::Codec::snapshot) says, and [`PoolError`].
+    pub async fn snapshot(&self, occasion: Occasion, reference: Reference) -> Answer<Arc<Vec<u8>>> {
+        self.run(move |worker| worker.snapshot(&occasion, &reference)).await
+    }
+
+    /// At the server: what the policy sends one client that missed rounds, if anything, and the server's memory after it.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn encode_catch_up(&self, occasion: Occasion, memory: Memory) -> Answer<CatchUp> {
+        self.run(move |worker| worker.encode_catch_up(&occasion, memory.clone())).await
+    }
+
+    /// At a client: takes in what [`encode_catch_up`](Self::encode_catch_up) made; the client's memory after it.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn decode_catch_up(&self, occasion: Occasion, frame: Arc<Vec<u8>>, memory: Memory) -> Answer<Memory> {
+        self.run(move |worker| worker.decode_catch_up(&occasion, &frame, memory.clone())).await
+    }
+
+    /// At a client: what it starts from, and its memory after decoding.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn receive(
+        &self,
+        broadcast: Occasion,
+        frame: Arc<Vec<u8>>,
+        memory: Memory,
+    ) -> Answer<(Arc<Vec<f32>>, Memory)> {
+        self.run(move |worker| worker.receive(&broadcast, &frame, memory.clone())).await
+    }
+
+    /// At a client: which coordinates it may train (none: all), and its memory after that.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn plan_training(
+        &self,
+        occasion: Occasion,
+        received: Arc<Vec<f32>>,
+        memory: Memory,
+    ) -> Answer<(Option<Vec<u32>>, Memory)> {
+        self.run(move |worker| worker.plan_training(&occasion, received.clone(), memory.clone())).await
+    }
+
+    /// At a client: encodes its update, with what earlier messages left out where the run says so.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn upload(
+        &self,
+        occasion: Occasion,
+        update: Arc<Vec<f32>>,
+        residual: Option<Arc<Vec<f32>>>,
+        memory: Memory,
+    ) -> Answer<Upload> {
+        self.run(move |worker| worker.upload(&occasion, &update, residual.as_deref(), memory.clone())).await
+    }
+
+    /// At a client: hears how its upload ended; its memory after that.
+    ///
+    /// # Errors
+    /// What the policy says, and [`PoolError`].
+    pub async fn acknowledge(&self, occasion: Occasion, accepted: bool, memory: Memory) -> Answer<Memory> {
+        self.run(move |worker| worker.acknowledge(&occasion, accepted, memory.clone())).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Compressor) -> Result<T, CompressorError> + Send + Sync + 'static,
+    ) -> Answer<T> {
+        let work = Arc::new(work);
+        self.pool
+            .call(|reply| {
+                let work = work.clone();
+                // A caller that has gone does not need the reply.
+                Box::new(move |worker: &mut Compressor| drop(reply.send(work(worker)))) as Job
+            })
+            .await
     }
 
     /// Jobs that wait for a free worker.
@@ -89,61 +172,5 @@ impl Compressors {
     /// The pool's supervisor; its children are the compressors.
     pub fn actor(&self) -> ActorCell {
         self.pool.actor().get_cell()
-    }
-}
-
-/// The last broadcast that was decoded, with the frame it came from.
-type Broadcast = Arc<Mutex<Option<(Arc<Vec<u8>>, Arc<Vec<f32>>)>>>;
-
-/// One worker.
-struct Compressor {
-    download: Codec,
-    upload: Codec,
-    /// Simulated clients of one process get the very same broadcast: it is decoded once, not once a client.
-    broadcast: Broadcast,
-}
-
-impl Work for Compressor {
-    type Job = Job;
-
-    fn run(&mut self, job: Job) {
-        // A caller that has gone does not need the reply.
-        match job {
-            Job::Encode { direction, occasion, values, reply } => {
-                let frame = self.codec(direction).encode(&occasion, values);
-                drop(reply.send(frame));
-            }
-            Job::Decode { direction, occasion, frame, reply } => {
-                drop(reply.send(self.decode(direction, &occasion, frame)));
-            }
-        }
-    }
-}
-
-impl Compressor {
-    fn codec(&mut self, direction: Direction) -> &mut Codec {
-        match direction {
-            Direction::Download => &mut self.download,
-            Direction::Upload => &mut self.upload,
-        }
-    }
-
-    fn decode(
-        &mut self,
-        direction: Direction,
-        occasion: &Occasion,
-        frame: Arc<Vec<u8>>,
-    ) -> Result<Arc<Vec<f32>>, CompressorError> {
-        if occasion.client.is_some() {
-            return self.codec(direction).decode(occasion, &frame).map(Arc::new);
-        }
-        let broadcast = self.broadcast.clone();
-        let mut last = broadcast.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, values)) = last.as_ref().filter(|(known, _)| Arc::ptr_eq(known, &frame)) {
-            return Ok(values.clone());
-        }
-        let values = Arc::new(self.codec(direction).decode(occasion, &frame)?);
-        *last = Some((frame, values.clone()));
-        Ok(values)
     }
 }

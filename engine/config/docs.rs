@@ -12,7 +12,7 @@ pub struct KeyDoc {
     pub doc: String,
 }
 
-const SECTIONS: [(&str, &str, &str); 12] = [
+const SECTIONS: [(&str, &str, &str); 13] = [
     ("run", "RunConfig", include_str!("../federation/config.rs")),
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
@@ -24,6 +24,7 @@ const SECTIONS: [(&str, &str, &str); 12] = [
     ("upload", "Config", include_str!("../compressor/config.rs")),
     ("aggregate", "Config", include_str!("../aggregator/config.rs")),
     ("limits", "LimitsConfig", include_str!("../policy/config.rs")),
+    ("policy", "PolicyConfig", include_str!("../policy/config.rs")),
     ("metrics", "Config", include_str!("../metrics/config.rs")),
 ];
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 
 use super::{Config, ConfigError};
+use crate::policy::PolicyError;
 
 /// Checks every value; the first bad one is the error.
 pub fn validate(config: &Config) -> Result<(), ConfigError> {
@@ -76,12 +77,40 @@ fn local(config: &Config) -> Result<(), ConfigError> {
     not_negative("client.weight_decay", client.weight_decay)?;
     ensure(client.batch >= 1, "client.batch", client.batch, "at least 1")?;
     not_negative("client.max_grad_norm", client.max_grad_norm)?;
-    ensure(client.steps >= 1 || client.epochs >= 1, "client.epochs", client.epochs, "at least 1, as client.steps is 0")
+    ensure(
+        client.steps >= 1 || client.epochs >= 1,
+        "client.epochs",
+        client.epochs,
+        "at least 1, as client.steps is 0",
+    )?;
+    tiers(config)
+}
+
+/// How far the shares of all tiers may be from 1 together: thirds written with a few digits are meant as thirds.
+const SHARES: f64 = 1e-3;
+
+fn tiers(config: &Config) -> Result<(), ConfigError> {
+    let tiers = &config.client.tiers;
+    for (number, tier) in tiers.iter().enumerate() {
+        let key = |name: &str| format!("client.tiers[{number}].{name}");
+        let within = |share: f64| share > 0.0 && share <= 1.0;
+        ensure(within(tier.share), &key("share"), tier.share, "in (0, 1]")?;
+        let density = tier.density.unwrap_or(1.0);
+        ensure(within(density), &key("density"), density, "in (0, 1]")?;
+        let (rank, whole) = (tier.rank as usize, config.lora.rank);
+        ensure(rank <= whole, &key("rank"), rank, format!("at most lora.rank, {whole}; 0 is the whole"))?;
+    }
+    let sum: f64 = tiers.iter().map(|tier| tier.share).sum();
+    ensure(tiers.is_empty() || (sum - 1.0).abs() <= SHARES, "the sum of client.tiers.share", sum, "1")
 }
 
 fn policies(config: &Config) -> Result<(), ConfigError> {
     share("download.density", config.download.density)?;
     share("upload.density", config.upload.density)?;
+    let decay = config.upload.error_decay;
+    ensure((0.0..=1.0).contains(&decay), "upload.error_decay", decay, "in [0, 1]")?;
+    let decay = config.download.error_decay;
+    ensure(decay == 1.0, "download.error_decay", decay, "1, as what the clients do not have stays in the difference")?;
     for (key, policy) in [
         ("download.policy", &config.download.policy),
         ("upload.policy", &config.upload.policy),
@@ -89,12 +118,17 @@ fn policies(config: &Config) -> Result<(), ConfigError> {
     ] {
         ensure(!policy.is_empty(), key, "empty", "a built-in name or the path of a component")?;
     }
+    if let Err(PolicyError::Setting { key, found, allowed }) = config.policy.validate() {
+        ensure(false, key, format!("`{found}`"), allowed)?;
+    }
     let limits = &config.limits;
     ensure(limits.memory_mb >= 1, "limits.memory_mb", limits.memory_mb, "at least 1")?;
     ensure(limits.deadline_ms >= 1, "limits.deadline_ms", limits.deadline_ms, "at least 1")?;
     ensure(limits.output_mb >= 1, "limits.output_mb", limits.output_mb, "at least 1")?;
     ensure(limits.parts >= 1, "limits.parts", limits.parts, "at least 1")?;
-    ensure(limits.handles >= 1, "limits.handles", limits.handles, "at least 1")
+    ensure(limits.handles >= 1, "limits.handles", limits.handles, "at least 1")?;
+    ensure(limits.state_mb >= 1, "limits.state_mb", limits.state_mb, "at least 1")?;
+    ensure(limits.component_mb >= 1, "limits.component_mb", limits.component_mb, "at least 1")
 }
 
 fn share(key: &str, value: f32) -> Result<(), ConfigError> {
@@ -152,5 +186,26 @@ mod tests {
         assert!(message(|c| c.data.validation = 1.0).contains("data.validation is 1"));
         assert!(message(|c| c.model.device = "gpu".into()).contains("`gpu`"));
         assert!(message(|c| c.run.name = "a/b".into()).contains("a/b"));
+        assert!(message(|c| c.policy.allow = vec!["flasc".into()]).contains("policy.allow is `flasc`"));
+        assert!(message(|c| c.policy.keys = vec!["x".into()]).contains("policy.keys is `x`"));
+        assert_eq!(message(|c| c.upload.error_decay = 1.5), "upload.error_decay is 1.5, it must be in [0, 1]");
+        assert!(message(|c| c.download.error_decay = 0.5).starts_with("download.error_decay is 0.5, it must be 1"));
+    }
+
+    #[test]
+    fn tiers_must_share_all_clients_and_fit_the_adapter() {
+        let with = |text: &str| {
+            let config = Config { client: toml::from_str(text).unwrap(), ..Config::default() };
+            validate(&config).map_err(|error| error.to_string())
+        };
+        let two = |share: f64| format!("tiers = [{{ share = {share}, density = 0.1 }}, {{ share = 0.5, rank = 2 }}]");
+        assert_eq!(with(&two(0.5)), Ok(()));
+        assert_eq!(with(&two(0.25)).unwrap_err(), "the sum of client.tiers.share is 0.75, it must be 1");
+        assert_eq!(with(&two(0.0)).unwrap_err(), "client.tiers[0].share is 0, it must be in (0, 1]");
+        let error = with("tiers = [{ density = 2.0 }]").unwrap_err();
+        assert_eq!(error, "client.tiers[0].density is 2, it must be in (0, 1]");
+        let error = with("tiers = [{ rank = 9 }]").unwrap_err();
+        assert_eq!(error, "client.tiers[0].rank is 9, it must be at most lora.rank, 8; 0 is the whole");
+        assert!(toml::from_str::<Config>("[client]\ntiers = [{ ranks = 9 }]").is_err());
     }
 }

@@ -29,6 +29,9 @@ pub enum FederationError {
     /// Loading a policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// Policies that do not go together, or not with the settings.
+    #[error("{0}")]
+    Pairs(String),
     /// Trying a policy.
     #[error(transparent)]
     Compressor(#[from] CompressorError),
@@ -95,7 +98,7 @@ impl FederationError {
         match self {
             Self::Config(_) | Self::Differs { .. } | Self::Exists(_) | Self::Metrics(_) => 2,
             Self::Data(_) | Self::Trainer(_) | Self::Peft(_) => 3,
-            Self::Policy(_) | Self::Compressor(_) => 4,
+            Self::Policy(_) | Self::Pairs(_) | Self::Compressor(_) => 4,
             Self::Server(ServerError::Download { .. } | ServerError::Aggregate { .. }) => 4,
             Self::Server(ServerError::Evaluate { .. }) => 3,
             Self::Server(_) | Self::Journal(_) | Self::RunDir { .. } | Self::Spawn { .. } | Self::Restarts { .. } => 1,

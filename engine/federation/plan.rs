@@ -6,16 +6,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::run_dir::{RunDir, journal_dir, make};
+use super::serving::{Bench, Policies, Serving};
 use super::{FederationError, Start};
-use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
-use crate::compressor::{CodecPlan, Plans};
+use crate::adapter::{AdapterLayout, Message, Part, Tiers, ValueCoding};
 use crate::config::Config;
 use crate::data::{self, Dataset};
 use crate::journal::{Journal, RunRecord};
 use crate::metrics::Metrics;
-use crate::policy::{Direction, Policy, PolicyHost};
+use crate::policy::PolicyHost;
 use crate::trainer::{Model, Shards, Trainer};
-use crate::wire::{self, FrameKind, Header};
+use crate::wire::{self, FrameKind, Header, Said};
 
 /// A run that can start.
 pub(super) struct Plan {
@@ -26,13 +26,13 @@ pub(super) struct Plan {
     pub layout: Arc<AdapterLayout>,
     pub initial: Arc<Vec<f32>>,
     pub shards: Arc<Shards>,
-    pub codecs: Plans,
-    pub aggregation: Arc<Policy>,
+    pub tiers: Arc<Tiers>,
+    /// The coordinates that each tier may train; none where it trains all.
+    pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
+    pub serving: Arc<Serving>,
     pub dense_frame: u64,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
-    /// Keeps the policies' epoch ticking.
-    pub _host: PolicyHost,
 }
 
 impl Plan {
@@ -53,28 +53,26 @@ impl Plan {
             )));
         }
         let shards = Arc::new(Shards::new(trainer.clone(), dataset, partition, config.data.clone()));
-        let start_values = Arc::new(layout.start().0);
         let initial = Arc::new(trainer.start().0.clone());
-        let host = PolicyHost::new(&config.limits)?;
-        let codec = |section, direction| {
-            let of_run = (config.run.rounds, seed);
-            CodecPlan::new(section, direction, &host, layout.clone(), start_values.clone(), of_run).map(Arc::new)
-        };
-        let codecs = Plans {
-            download: codec(&config.download, Direction::Download)?,
-            upload: codec(&config.upload, Direction::Upload)?,
-        };
-        let aggregation = host.load(&config.aggregate.policy)?;
-        let options = serde_json::Value::Object(config.aggregate.options.clone()).to_string();
-        aggregation.aggregator(&layout, &options)?;
-        let record = record(&config, &layout, &codecs, &aggregation);
-        let journal = Arc::new(open_journal(&run_dir, resume, &record)?);
+        let tiers = Arc::new(Tiers::new(seed, &config.client.tiers));
+        let serving = Arc::new(Serving::load(Bench {
+            host: PolicyHost::new(&config.limits, &config.policy)?,
+            config: config.clone(),
+            layout: layout.clone(),
+            start: Arc::new(layout.start().0),
+            tiers: tiers.clone(),
+            clients: shards.clients(),
+        })?);
+        let record = record(&config, &layout, &serving.policies());
+        let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let dense_frame = dense_frame_length(layout.values())?;
+        let of_tier = |tier| tiers.trainable(tier, &layout).map(Arc::new);
+        let trainable = Arc::new((0..config.client.tiers.len() as u32).map(of_tier).collect());
         metrics.rounds_planned.set(config.run.rounds.into());
         metrics.clients_registered.set(shards.clients() as i64);
         let plan = Self {
@@ -85,48 +83,54 @@ impl Plan {
             layout,
             initial,
             shards,
-            codecs,
-            aggregation,
+            tiers,
+            trainable,
+            serving,
             dense_frame,
             journal,
             metrics,
-            _host: host,
         };
         Ok((plan, files))
     }
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, layout: &AdapterLayout, codecs: &Plans, aggregation: &Policy) -> RunRecord {
+fn record(config: &Config, layout: &AdapterLayout, policies: &Policies) -> RunRecord {
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
+        // None of these changes what the rounds before it did.
         sections.remove("metrics");
-        // Neither changes what the rounds before it did.
+        sections.remove("policy");
         if let Some(run) = sections.get_mut("run").and_then(|run| run.as_object_mut()) {
             for key in ["name", "out", "threads", "rounds"] {
                 run.remove(key);
             }
         }
-        let hash = |policy: &Policy| format!("{:?}", policy.hash);
-        sections.insert(
-            "policies".into(),
-            json!({
-                "download": hash(codecs.download.policy()),
-                "upload": hash(codecs.upload.policy()),
-                "aggregate": hash(aggregation),
-            }),
-        );
+        let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
+        let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
+        sections.insert(POLICIES.into(), hashes);
     }
-    let json = settings.to_string();
-    RunRecord {
-        config_hash: blake3::hash(json.as_bytes()).to_hex().to_string(),
-        layout_hash: layout.hash().to_string(),
-        seed: config.run.seed,
-        json,
-    }
+    sealed(&settings, layout.hash().to_string(), config.run.seed)
 }
 
-fn open_journal(run_dir: &Path, resume: bool, record: &RunRecord) -> Result<Journal, FederationError> {
+/// Where the settings of a record have the hashes of the policies.
+const POLICIES: &str = "policies";
+
+fn sealed(settings: &serde_json::Value, layout_hash: String, seed: u64) -> RunRecord {
+    let json = settings.to_string();
+    RunRecord { config_hash: blake3::hash(json.as_bytes()).to_hex().to_string(), layout_hash, seed, json }
+}
+
+/// A record that does not say which policies it had.
+fn without_policies(record: &RunRecord) -> RunRecord {
+    // What is no JSON differs from everything, as it should.
+    let Ok(mut settings) = serde_json::from_str::<serde_json::Value>(&record.json) else { return record.clone() };
+    settings.as_object_mut().map(|sections| sections.remove(POLICIES));
+    sealed(&settings, record.layout_hash.clone(), record.seed)
+}
+
+/// `watch`: policies may be others than those that the run began with.
+fn open_journal(run_dir: &Path, resume: bool, watch: bool, record: &RunRecord) -> Result<Journal, FederationError> {
     let dir = journal_dir(run_dir);
     if !resume {
         if dir.exists() {
@@ -136,7 +140,10 @@ fn open_journal(run_dir: &Path, resume: bool, record: &RunRecord) -> Result<Jour
         return Ok(Journal::create(&dir, record)?);
     }
     let (journal, stored) = Journal::open(&dir)?;
-    let differences = stored.differences(record);
+    let differences = match watch {
+        true => without_policies(&stored).differences(&without_policies(record)),
+        false => stored.differences(record),
+    };
     if differences.is_empty() {
         return Ok(journal);
     }
@@ -144,9 +151,10 @@ fn open_journal(run_dir: &Path, resume: bool, record: &RunRecord) -> Result<Jour
     Err(FederationError::Differs { run_dir: run_dir.into(), differences })
 }
 
-/// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction.
+/// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction, both ways.
 fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
-    let header = Header { kind: FrameKind::Upload, layout: 0, policy: 0, round: 0, client: 0, sequence: 0 };
+    let (kind, said) = (FrameKind::Download, Said::default());
+    let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, said };
     let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values] };
     let frame = wire::encode(&header, &Message { parts: vec![part] })
         .map_err(|source| FederationError::Compressor(source.into()))?;

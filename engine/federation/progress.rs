@@ -38,7 +38,7 @@ pub enum Progress {
         cohort: u32,
     },
     /// A round was closed durably.
-    Round(RoundRow),
+    Round(Box<RoundRow>),
     /// An actor was restarted, or something else that an operator wants to know.
     Warning(String),
 }

@@ -21,7 +21,7 @@ use crate::compressor::Compressors;
 use crate::journal::{JournalRef, JournalWriter};
 use crate::link::Link;
 use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
-use crate::server::{Finished, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
+use crate::server::{Finished, Refresh, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
 use crate::trainer::{TrainerKind, Trainers};
 
 /// How the run reaches its root.
@@ -63,6 +63,18 @@ struct Core {
     server: ServerRef,
     /// Every child, by id, with its name for messages.
     members: Vec<(ActorId, ActorCell, metrics::Actor, &'static str)>,
+}
+
+impl Core {
+    /// The survivors' states belong to a round that starts anew; one that has ended already is fine too.
+    async fn kill(self) {
+        let journal = self.journal.get_id();
+        for (_, cell, ..) in self.members.into_iter().filter(|(id, ..)| *id != journal) {
+            drop(cell.kill_and_wait(Some(Duration::from_secs(5))).await);
+        }
+        // What is on its way to the disk gets there before the next core asks where the run stands.
+        drop(self.journal.drain_and_wait(Some(Duration::from_secs(30))).await);
+    }
 }
 
 /// The actor's state.
@@ -168,6 +180,10 @@ impl FederationState {
             // A root that has ended counts no restarts.
             Arc::new(move || drop(myself.cast(FederationMsg::WorkerRestarted(pool))))
         };
+        let policies = plan.serving.policies();
+        let names = policies.names();
+        // First of all: what other policies made for the round to come is not to be found.
+        plan.journal.serve(&serde_json::json!(names).to_string())?;
         let latest = plan.journal.latest()?;
         let next = latest.as_ref().map_or(1, |latest| latest.round + 1);
         let stored = plan.journal.update_positions(next)?;
@@ -177,14 +193,14 @@ impl FederationState {
         let journal = journal.map_err(spawned("journal"))?;
         let aggregator = AggregatorArgs {
             config: plan.config.aggregate.clone(),
-            policy: plan.aggregation.clone(),
+            policy: policies.aggregation.clone(),
             layout: plan.layout.clone(),
-            upload: plan.codecs.upload.clone(),
+            codecs: policies.codecs.clone(),
             max_norm: plan.config.server.max_update_norm,
             metrics: plan.metrics.clone(),
         };
         let aggregator = Aggregator::spawn(aggregator, place("aggregator")).await.map_err(spawned("aggregator"))?;
-        let (codecs, metrics) = (plan.codecs.clone(), plan.metrics.clone());
+        let (codecs, metrics) = (policies.codecs, plan.metrics.clone());
         let compressors =
             Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
         let compressors = compressors.map_err(spawned("compressor pool"))?;
@@ -196,6 +212,8 @@ impl FederationState {
             compressors: compressors.clone(),
             trainers: trainers.clone(),
             shards: plan.shards.clone(),
+            journal: plan.journal.clone(),
+            trainable: plan.trainable.clone(),
             metrics: plan.metrics.clone(),
             seed: plan.config.run.seed,
         };
@@ -205,6 +223,8 @@ impl FederationState {
             // A made-up adapter has no loss worth the time.
             config.eval_every = 0;
         }
+        let serving = plan.serving.clone();
+        let refresh: Refresh = Arc::new(move || serving.refresh());
         let server = ServerArgs {
             config,
             rounds: plan.config.run.rounds,
@@ -212,7 +232,10 @@ impl FederationState {
             window: 4 * plan.threads,
             dense_frame: plan.dense_frame,
             initial: plan.initial.clone(),
+            tiers: plan.tiers.clone(),
             resume: Resume { latest, stored },
+            policies: names,
+            refresh: plan.config.policy.watch.then_some(refresh),
             participants,
             link: Link::new(plan.metrics.clone(), plan.dense_frame),
             aggregator: aggregator.clone(),
@@ -263,6 +286,7 @@ impl FederationState {
                 }
             }
             ServerEvent::Warning(warning) => self.tell(Progress::Warning(warning)),
+            ServerEvent::Refreshed => self.refreshed(myself).await,
             ServerEvent::Finished(finished) => self.end(myself, Ok(finished)).await,
             ServerEvent::Failed(error) => self.end(myself, Err(FederationError::Server(error))).await,
         }
@@ -293,12 +317,18 @@ impl FederationState {
             Some((.., actor, name)) => self.restarting(*actor, name, &reason),
             None => Ok(()),
         };
-        for (_, cell, ..) in core.members {
-            // The survivors' states belong to a round that starts anew; one that has ended already is fine too.
-            drop(cell.kill_and_wait(Some(Duration::from_secs(5))).await);
-        }
+        core.kill().await;
         let started = if counted.is_ok() { self.start_core(myself).await } else { counted };
         if let Err(error) = started {
+            self.end(myself, Err(error)).await;
+        }
+    }
+
+    /// Starts the core anew with other policies. The server has closed its round and begun no other.
+    async fn refreshed(&mut self, myself: &FederationRef) {
+        let Some(core) = self.core.take() else { return };
+        core.kill().await;
+        if let Err(error) = self.start_core(myself).await {
             self.end(myself, Err(error)).await;
         }
     }

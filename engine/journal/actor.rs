@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
-use super::{ClosedRound, Journal, JournalError, StoredUpdate};
+use super::{ClosedRound, Journal, JournalError, StoredUpdate, Verdict};
 
 /// How others reach the journal.
 pub type JournalRef = ActorRef<JournalMsg>;
@@ -34,10 +34,21 @@ pub enum JournalMsg {
         /// The answer, none where there is none.
         reply: RpcReplyPort<Result<Option<StoredUpdate>, Arc<JournalError>>>,
     },
+    /// Keep what clients remember after they heard how their uploads ended, until the round is closed.
+    Heard {
+        /// The round.
+        round: u32,
+        /// States by position.
+        states: Vec<(u32, Vec<u8>)>,
+        /// When they are durable.
+        reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
+    },
     /// Close a round; its answers are dropped with it.
     Close {
         /// The round's end.
-        closed: ClosedRound,
+        closed: Box<ClosedRound>,
+        /// The clients that remember the round.
+        verdicts: Vec<Verdict>,
         /// When it is durable.
         reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
     },
@@ -88,7 +99,12 @@ impl Actor for JournalWriter {
             JournalMsg::Put { round, update, reply } => state.put(&myself, (round, update, reply)),
             JournalMsg::Flush => state.flush().await,
             JournalMsg::Get { round, position, reply } => state.get(round, position, reply).await,
-            JournalMsg::Close { closed, reply } => state.close(closed, reply).await,
+            JournalMsg::Heard { round, states, reply } => {
+                state.write(reply, move |journal| journal.put_heard(round, &states)).await
+            }
+            JournalMsg::Close { closed, verdicts, reply } => {
+                state.write(reply, move |journal| journal.close_round(&closed, &verdicts)).await
+            }
         }
     }
 
@@ -137,14 +153,15 @@ impl WriterState {
         Ok(())
     }
 
-    async fn close(
+    /// One transaction of its own, after everything that was put before it.
+    async fn write(
         &mut self,
-        closed: ClosedRound,
         reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
+        write: impl FnOnce(&Journal) -> Result<(), JournalError> + Send + 'static,
     ) -> Result<(), ActorProcessingErr> {
         self.flush().await?;
         let journal = self.journal.clone();
-        let done = tokio::task::spawn_blocking(move || journal.close_round(&closed, &[])).await?;
+        let done = tokio::task::spawn_blocking(move || write(&journal)).await?;
         (self.on_commit)(self.journal.last_commit_seconds());
         drop(reply.send(done.map_err(Arc::new)));
         Ok(())

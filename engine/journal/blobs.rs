@@ -20,10 +20,18 @@ pub(super) enum Blob {
     Weights,
     /// The server optimizer's state.
     Optimizer,
-    /// A client's state.
-    Client(u32),
     /// The frame at (round, position).
     Frame(u32, u32),
+    /// What the server remembers.
+    Memory,
+    /// The reference of a tier.
+    Reference(u32),
+    /// A tier's broadcast number so-and-so.
+    Broadcast(u32, u32),
+    /// What a client remembers after its work at (round, position).
+    State(u32, u32),
+    /// The same after it heard how its upload ended.
+    Heard(u32, u32),
 }
 
 impl Blob {
@@ -31,8 +39,12 @@ impl Blob {
         match self {
             Self::Weights => (1, 0, 0, piece),
             Self::Optimizer => (2, 0, 0, piece),
-            Self::Client(client) => (3, client, 0, piece),
             Self::Frame(round, position) => (4, round, position, piece),
+            Self::Memory => (5, 0, 0, piece),
+            Self::Reference(tier) => (6, tier, 0, piece),
+            Self::Broadcast(tier, sequence) => (7, tier, sequence, piece),
+            Self::State(round, position) => (8, round, position, piece),
+            Self::Heard(round, position) => (9, round, position, piece),
         }
     }
 }
@@ -81,6 +93,65 @@ pub(super) fn get(
     Ok(bytes)
 }
 
+/// Whether there is a blob of that name.
+pub(super) fn exists(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    blob: Blob,
+) -> Result<bool, redb::Error> {
+    Ok(table.get(blob.key(0))?.is_some())
+}
+
+/// Whether a client's state was staged in a round.
+pub(super) fn any_state(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    round: u32,
+) -> Result<bool, redb::Error> {
+    let states = table.range(Blob::State(round, 0).key(0)..=Blob::State(round, u32::MAX).key(u32::MAX))?.next();
+    let heard = table.range(Blob::Heard(round, 0).key(0)..=Blob::Heard(round, u32::MAX).key(u32::MAX))?.next();
+    Ok(states.is_some() || heard.is_some())
+}
+
+/// Removes the blob of that name, where there is one.
+pub(super) fn remove(table: &mut BlobTable<'_>, blob: Blob) -> Result<(), redb::Error> {
+    Ok(table.retain_in(blob.key(0)..=blob.key(u32::MAX), |_, _| false)?)
+}
+
+/// The numbers of a tier's broadcasts, ascending.
+pub(super) fn broadcasts(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    tier: u32,
+) -> Result<Vec<u32>, redb::Error> {
+    let mut numbers = Vec::new();
+    for piece in table.range(Blob::Broadcast(tier, 0).key(0)..=Blob::Broadcast(tier, u32::MAX).key(u32::MAX))? {
+        let (_, _, number, piece) = piece?.0.value();
+        if piece == 0 {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// Removes the broadcasts of a tier before number `oldest`.
+pub(super) fn remove_broadcasts(table: &mut BlobTable<'_>, tier: u32, oldest: u32) -> Result<(), redb::Error> {
+    Ok(table.retain_in(Blob::Broadcast(tier, 0).key(0)..Blob::Broadcast(tier, oldest).key(0), |_, _| false)?)
+}
+
+/// Removes what clients remember of a round, but for those that `keeps` names.
+pub(super) fn remove_states(
+    table: &mut BlobTable<'_>,
+    round: u32,
+    keeps: impl Fn(Blob) -> bool,
+) -> Result<(), redb::Error> {
+    for (first, last, name) in [
+        (Blob::State(round, 0), Blob::State(round, u32::MAX), Blob::State as fn(u32, u32) -> Blob),
+        (Blob::Heard(round, 0), Blob::Heard(round, u32::MAX), Blob::Heard),
+    ] {
+        table
+            .retain_in(first.key(0)..=last.key(u32::MAX), |(_, round, position, _), _| keeps(name(round, position)))?;
+    }
+    Ok(())
+}
+
 /// Removes the frames of a round and of all rounds before it.
 pub(super) fn remove_frames(table: &mut BlobTable<'_>, last_round: u32) -> Result<(), redb::Error> {
     let frames = Blob::Frame(0, 0).key(0)..=Blob::Frame(last_round, u32::MAX).key(u32::MAX);
@@ -101,13 +172,32 @@ mod tests {
         let mut table = transaction.open_table(BLOBS).unwrap();
         for length in [3 * PIECE + 1, 3 * PIECE, PIECE + 1, PIECE, 1, 0] {
             let bytes: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
-            for blob in [Blob::Client(1), Blob::Frame(1, 2)] {
+            for blob in [Blob::Memory, Blob::Frame(1, 2)] {
                 put_bytes(&mut table, blob, &bytes).unwrap();
                 assert_eq!(get(&table, blob).unwrap().as_deref(), Some(&bytes[..]));
             }
             assert_eq!(table.len().unwrap(), 2 * length.div_ceil(PIECE).max(1) as u64);
         }
-        assert_eq!(get(&table, Blob::Client(2)).unwrap(), None);
+        assert_eq!(get(&table, Blob::State(1, 2)).unwrap(), None);
+    }
+
+    #[test]
+    fn states_and_broadcasts_go_by_their_round_and_number() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(BLOBS).unwrap();
+        let states = [Blob::State(1, 0), Blob::State(2, 0), Blob::State(2, 9), Blob::Heard(2, 9), Blob::State(3, 0)];
+        let sent = [Blob::Broadcast(0, 1), Blob::Broadcast(0, 2), Blob::Broadcast(1, 1), Blob::Broadcast(1, 7)];
+        for blob in states.into_iter().chain(sent) {
+            put_bytes(&mut table, blob, &[1; 2 * PIECE]).unwrap();
+        }
+        remove_states(&mut table, 2, |blob| blob == Blob::Heard(2, 9)).unwrap();
+        remove_broadcasts(&mut table, 0, 2).unwrap();
+        let there: Vec<bool> = states.into_iter().map(|blob| exists(&table, blob).unwrap()).collect();
+        assert_eq!(there, [true, false, false, true, true]);
+        assert_eq!((broadcasts(&table, 0).unwrap(), broadcasts(&table, 1).unwrap()), (vec![2], vec![1, 7]));
+        remove(&mut table, Blob::State(3, 0)).unwrap();
+        assert!(!exists(&table, Blob::State(3, 0)).unwrap());
     }
 
     #[test]
@@ -115,7 +205,7 @@ mod tests {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         let mut table = transaction.open_table(BLOBS).unwrap();
-        let kept = [Blob::Weights, Blob::Optimizer, Blob::Client(u32::MAX), Blob::Frame(3, 0)];
+        let kept = [Blob::Weights, Blob::Optimizer, Blob::Frame(3, 0), Blob::Memory, Blob::State(1, 1)];
         let removed = [Blob::Frame(0, 0), Blob::Frame(2, u32::MAX)];
         for blob in kept.into_iter().chain(removed) {
             put_values(&mut table, blob, &[1.0, -2.0]).unwrap();

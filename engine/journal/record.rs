@@ -1,6 +1,7 @@
 //! What the journal keeps, as its callers see it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -81,6 +82,33 @@ pub struct StoredUpdate {
     pub frame: Vec<u8>,
     /// What the server wants to know again when it resumes, as JSON.
     pub meta: String,
+    /// What the client remembers once the round is closed with this update in it; empty where that does not change.
+    pub state: Vec<u8>,
+}
+
+/// A client whose memory of the round is kept when the round is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The client's place in the round's cohort.
+    pub position: u32,
+    /// The client's number in the roster.
+    pub client: u32,
+    /// Whether its update is in the aggregate. If not, it keeps what it remembered before, and what hearing of it
+    /// changed.
+    pub accepted: bool,
+}
+
+/// The reference of a tracked download after a closed round.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoredReference {
+    /// The tier.
+    pub tier: u32,
+    /// Number of the last broadcast in it.
+    pub sequence: u32,
+    /// Its values, in layout order.
+    pub values: Arc<Vec<f32>>,
+    /// Number and bytes of the broadcasts that are kept for those who miss them, ascending.
+    pub kept: Vec<(u32, Arc<Vec<u8>>)>,
 }
 
 /// The state after a closed round.
@@ -98,6 +126,10 @@ pub struct ClosedRound {
     pub client_rows: String,
     /// Totals up to and with this round (bytes, seconds), as JSON.
     pub ledger: String,
+    /// What the server remembers for its policies.
+    pub memory: Vec<u8>,
+    /// The references of tracked downloads, one a tier.
+    pub references: Vec<StoredReference>,
 }
 
 #[cfg(test)]

@@ -1,17 +1,23 @@
 //! The database behind the journal: its tables, and one transaction for each change.
 
+mod clients;
+mod server;
+mod serving;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::blobs::{self, BLOBS, Blob};
-use super::{ClosedRound, JournalError, RunRecord, StoredUpdate};
+use super::{ClosedRound, JournalError, RunRecord, StoredUpdate, Verdict};
+use clients::CLIENTS;
+use server::REFERENCES;
 
 /// The journal format that this build reads and writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE: &str = "journal.redb";
 /// Pages that wait for their commit and pages that were read: a round's uploads pass through once, so little helps.
 const CACHE_BYTES: usize = 16 << 20;
@@ -20,7 +26,7 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 const ROWS: TableDefinition<u32, &str> = TableDefinition::new("rows");
 const CLIENT_ROWS: TableDefinition<u32, &str> = TableDefinition::new("client-rows");
-/// (round, position) to client and meta; the frame is a blob.
+/// (round, position) to client and meta; the frame and the client's state are blobs.
 const UPDATES: TableDefinition<(u32, u32), (u32, &str)> = TableDefinition::new("updates");
 
 /// The journal of one run, open for this process alone. Calls block until the data is on disk; share it behind an
@@ -29,6 +35,8 @@ pub struct Journal {
     path: PathBuf,
     database: Database,
     last_commit_nanos: AtomicU64,
+    /// Whether any client's state was ever kept.
+    remembers_clients: AtomicBool,
 }
 
 impl Journal {
@@ -52,7 +60,7 @@ impl Journal {
             .set_cache_size(CACHE_BYTES)
             .create(&unnamed)
             .map_err(|error| JournalError::database(&unnamed, error))?;
-        let journal = Self { path: path.clone(), database, last_commit_nanos: AtomicU64::new(0) };
+        let journal = Self::over(path.clone(), database);
         let record = serde_json::to_vec(run).map_err(|error| io(error.into()))?;
         journal.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
@@ -63,6 +71,8 @@ impl Journal {
             transaction.open_table(CLIENT_ROWS)?;
             transaction.open_table(UPDATES)?;
             transaction.open_table(BLOBS)?;
+            transaction.open_table(CLIENTS)?;
+            transaction.open_table(REFERENCES)?;
             Ok(())
         })?;
         fs::rename(&unnamed, &path).map_err(io)?;
@@ -81,7 +91,7 @@ impl Journal {
             .set_check_integrity_on_open(true)
             .open(&path)
             .map_err(|error| JournalError::database(&path, error))?;
-        let journal = Self { path, database, last_commit_nanos: AtomicU64::new(0) };
+        let journal = Self::over(path, database);
         let (format, record) = journal.read(|transaction| {
             let meta = transaction.open_table(META)?;
             let value = |key| meta.get(key).map(|value| value.map(|value| value.value().to_vec()));
@@ -94,7 +104,14 @@ impl Journal {
         }
         let record = serde_json::from_slice(&record.unwrap_or_default())
             .map_err(|error| journal.damaged(format!("its run record is unreadable: {error}")))?;
+        let remembers = journal.read(clients::any)?;
+        journal.remembers_clients.store(remembers, Ordering::Relaxed);
         Ok((journal, record))
+    }
+
+    fn over(path: PathBuf, database: Database) -> Self {
+        let (last_commit_nanos, remembers_clients) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { path, database, last_commit_nanos, remembers_clients }
     }
 
     /// The state after the newest closed round; none before the first.
@@ -112,6 +129,7 @@ impl Journal {
                 Ok::<_, redb::Error>(text.unwrap_or_default())
             };
             let weights = blobs::get(&blobs, Blob::Weights)?.unwrap_or_default();
+            let (memory, references) = server::read(transaction)?;
             let closed = ClosedRound {
                 round,
                 weights: weights.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
@@ -119,6 +137,8 @@ impl Journal {
                 row: row(ROWS)?,
                 client_rows: row(CLIENT_ROWS)?,
                 ledger: ledger.unwrap_or_default(),
+                memory,
+                references,
             };
             Ok(Some((closed, weights.len())))
         })?;
@@ -136,11 +156,13 @@ impl Journal {
     /// When the database cannot be read.
     pub fn update(&self, round: u32, position: u32) -> Result<Option<StoredUpdate>, JournalError> {
         self.read(|transaction| {
-            let frame = blobs::get(&transaction.open_table(BLOBS)?, Blob::Frame(round, position))?;
+            let table = transaction.open_table(BLOBS)?;
+            let frame = blobs::get(&table, Blob::Frame(round, position))?;
+            let state = blobs::get(&table, Blob::State(round, position))?.unwrap_or_default();
             let updates = transaction.open_table(UPDATES)?;
             Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
                 let (client, meta) = update.value();
-                StoredUpdate { position, client, frame, meta: meta.to_owned() }
+                StoredUpdate { position, client, frame, meta: meta.to_owned(), state }
             }))
         })
     }
@@ -168,17 +190,23 @@ impl Journal {
             for update in updates {
                 table.insert((round, update.position), (update.client, update.meta.as_str()))?;
                 blobs::put_bytes(&mut frames, Blob::Frame(round, update.position), &update.frame)?;
+                // An answer that changes nothing takes the place of one that did.
+                blobs::remove(&mut frames, Blob::State(round, update.position))?;
+                if !update.state.is_empty() {
+                    blobs::put_bytes(&mut frames, Blob::State(round, update.position), &update.state)?;
+                }
             }
             Ok(())
         })
     }
 
-    /// Closes a round in one transaction: its state replaces the one before, its rows are added, clients' states are
-    /// replaced, and the uploads of this round and of all before it go.
+    /// Closes a round in one transaction: its state replaces the one before, its rows are added, what the clients of the
+    /// verdicts remember is kept and what other clients did in the round is forgotten, and the uploads of this round and
+    /// of all before it go.
     ///
     /// # Errors
     /// When this or a later round is closed already, or the database cannot be written (then nothing has changed).
-    pub fn close_round(&self, closed: &ClosedRound, client_states: &[(u32, Vec<u8>)]) -> Result<(), JournalError> {
+    pub fn close_round(&self, closed: &ClosedRound, verdicts: &[Verdict]) -> Result<(), JournalError> {
         self.write_round(closed.round, |transaction| {
             let mut state = transaction.open_table(STATE)?;
             state.insert("round", closed.round.to_le_bytes().as_slice())?;
@@ -188,10 +216,13 @@ impl Journal {
             let mut table = transaction.open_table(BLOBS)?;
             blobs::put_values(&mut table, Blob::Weights, &closed.weights)?;
             blobs::put_bytes(&mut table, Blob::Optimizer, &closed.optimizer)?;
-            for (client, state) in client_states {
-                blobs::put_bytes(&mut table, Blob::Client(*client), state)?;
-            }
             blobs::remove_frames(&mut table, closed.round)?;
+            drop(table);
+            server::write(transaction, closed)?;
+            if clients::settle(transaction, closed.round, verdicts)? {
+                // Before the commit, so that no reader can see the states and not this.
+                self.remembers_clients.store(true, Ordering::Relaxed);
+            }
             transaction.open_table(UPDATES)?.retain_in(..=(closed.round, u32::MAX), |_, _| false)?;
             Ok(())
         })
@@ -217,14 +248,6 @@ impl Journal {
             let rows = transaction.open_table(CLIENT_ROWS)?;
             Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
-    }
-
-    /// A client's state as the last round that it closed left it.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn client_state(&self, client: u32) -> Result<Option<Vec<u8>>, JournalError> {
-        self.read(|transaction| blobs::get(&transaction.open_table(BLOBS)?, Blob::Client(client)))
     }
 
     /// Length of the file.

@@ -31,6 +31,18 @@ impl Link {
         self.count(&self.metrics.download, split);
     }
 
+    /// Counts a frame that only brings one client up to date.
+    pub fn catch_up(&self, bytes: u64) {
+        self.metrics.download.bytes.catch_up.inc_by(bytes);
+        self.metrics.download.frames.inc();
+    }
+
+    /// Counts a frame that tells one client how its upload ended.
+    pub fn verdict(&self, split: &ByteSplit) {
+        self.metrics.download.bytes.add(split.indices, split.values, split.other, split.framing);
+        self.metrics.download.frames.inc();
+    }
+
     /// Counts a frame that came to the server.
     pub fn up(&self, split: &ByteSplit) {
         self.count(&self.metrics.upload, split);

@@ -26,9 +26,15 @@ pub enum Hook {
     Accept,
     /// Gives the aggregate.
     Finish,
+    /// Makes what a client needs that has missed rounds.
+    EncodeCatchUp,
+    /// Takes it in.
+    DecodeCatchUp,
+    /// Takes the server's step.
+    Step,
 }
 
-const HOOKS: [(Hook, &str); 8] = [
+const HOOKS: [(Hook, &str); 11] = [
     (Hook::Init, "init"),
     (Hook::Plan, "plan"),
     (Hook::Encode, "encode"),
@@ -37,6 +43,9 @@ const HOOKS: [(Hook, &str); 8] = [
     (Hook::Begin, "begin"),
     (Hook::Accept, "accept"),
     (Hook::Finish, "finish"),
+    (Hook::EncodeCatchUp, "encode-catch-up"),
+    (Hook::DecodeCatchUp, "decode-catch-up"),
+    (Hook::Step, "step"),
 ];
 
 /// What is watched of one policy; made once a policy, then shared.

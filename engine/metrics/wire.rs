@@ -16,6 +16,8 @@ pub struct WireBytes {
     pub other: IntCounter,
     /// Headers, section heads, checksums.
     pub framing: IntCounter,
+    /// Whole frames that bring clients up to date that missed rounds.
+    pub catch_up: IntCounter,
 }
 
 impl WireBytes {
@@ -83,6 +85,7 @@ impl Wire {
                 values: bytes("values"),
                 other: bytes("other"),
                 framing: bytes("framing"),
+                catch_up: bytes("catch_up"),
             },
             frames: self.frames.with_label_values(&[direction]),
             dense_equivalent_bytes: self.dense.with_label_values(&[direction]),

@@ -2,15 +2,31 @@
 
 use std::sync::Arc;
 
+use rand_core::Rng;
 use wasmtime::component::Resource;
 
-use super::PolicyError;
-use super::bindings::exports::cellm::policy::aggregating::{Guest, UpdateInfo};
+use super::bindings::exports::cellm::policy::aggregating::{Guest, RoundInfo, UpdateInfo};
+use super::bindings::exports::cellm::policy::stepping;
 use super::component::Policy;
-use super::compressor::lend;
-use super::instance::Instance;
+use super::compressor::{lend, typed};
+use super::instance::{Instance, take_vector};
 use super::options::Given;
+use super::{Memory, PolicyError};
 use crate::adapter::AdapterLayout;
+use crate::random::{self, Purpose};
+
+/// What a round is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundMeta {
+    /// Number of the round; the first is 1.
+    pub round: u32,
+    /// How many rounds the run has.
+    pub rounds: u32,
+    /// The run's seed. The policy sees a seed for this round alone that is drawn from it.
+    pub seed: u64,
+    /// Clients that were sampled; fewer may answer.
+    pub cohort: u32,
+}
 
 /// What is known about an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,56 +39,106 @@ pub struct UpdateMeta {
     pub loss: f64,
     /// L2 norm of the decoded update.
     pub norm: f64,
+    /// The client's tier, 0 where the run has none.
+    pub tier: u32,
+    /// Rank that the tier trains; 0 is the whole rank.
+    pub rank: u32,
 }
 
 /// A warm aggregator: [`begin`](Self::begin), [`accept`](Self::accept) for each update, [`finish`](Self::finish), again.
+/// Every hook takes the server's memory; what the hook wrote is in it afterwards, or, if the hook failed, is not.
 pub struct AggregatorInstance {
     policy: Arc<Policy>,
     values: usize,
     instance: Instance,
     guest: Guest,
+    stepping: Option<stepping::Guest>,
 }
 
 impl AggregatorInstance {
     pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
-        let indices = policy.aggregating.as_ref().ok_or_else(|| policy.wrong_world("aggregator"))?;
+        let hooks = &policy.hooks;
+        let indices = hooks.aggregating.as_ref().ok_or_else(|| policy.wrong_world("aggregator"))?;
         let options = Given::parse(&policy.name, options_json)?.declared(&policy.declared, &[])?;
         let wit_layout = policy.layout(layout)?;
         let mut instance = Instance::new(policy, layout.values())?;
-        let guest = instance.bind(|store, instance| indices.load(store, instance))?;
-        instance.call("init", |store| guest.call_init(store, &wit_layout, &options))?;
-        Ok(Self { policy: policy.clone(), values: layout.values(), instance, guest })
+        let (guest, stepping) = instance.bind(|store, instance| {
+            let stepping = hooks.stepping.as_ref().map(|hook| hook.load(&mut *store, instance)).transpose()?;
+            Ok((indices.load(store, instance)?, stepping))
+        })?;
+        instance.call("init", |store| typed(guest.call_init(store, &wit_layout, &options)))?;
+        Ok(Self { policy: policy.clone(), values: layout.values(), instance, guest, stepping })
     }
 
-    /// Starts a round; whatever was accepted before is forgotten.
-    pub fn begin(&mut self, round: u32) -> Result<(), PolicyError> {
+    /// Starts a round; whatever was accepted before is forgotten. `base` is what the clients start from.
+    pub fn begin(&mut self, round: &RoundMeta, base: Arc<Vec<f32>>, memory: &mut Memory) -> Result<(), PolicyError> {
+        self.check_length("begin", base.len())?;
         let guest = &self.guest;
-        self.instance.call("begin", |store| guest.call_begin(store, round))
+        let seed = random::stream(round.seed, Purpose::PolicyAggregate, round.round, u32::MAX).next_u64();
+        let info = RoundInfo { round: round.round, rounds: round.rounds, seed, cohort: round.cohort };
+        self.instance.call_with("begin", memory, |store| {
+            let lent = lend(store.data_mut(), base)?;
+            let done = guest.call_begin(&mut *store, info, Resource::new_borrow(lent.rep()));
+            store.data_mut().table.delete(lent)?;
+            typed(done)
+        })
     }
 
     /// Takes one update in and gives its buffer back. The result depends on the order of the calls.
-    pub fn accept(&mut self, update: Vec<f32>, meta: &UpdateMeta) -> Result<Vec<f32>, PolicyError> {
-        if update.len() != self.values {
-            let (policy, found) = (self.policy.name.clone(), update.len());
-            return Err(PolicyError::GivenLength { policy, hook: "accept", found, expected: self.values });
-        }
+    pub fn accept(
+        &mut self,
+        update: Vec<f32>,
+        meta: &UpdateMeta,
+        memory: &mut Memory,
+    ) -> Result<Vec<f32>, PolicyError> {
+        self.check_length("accept", update.len())?;
         let guest = &self.guest;
-        let info = UpdateInfo { client: meta.client, examples: meta.examples, loss: meta.loss, norm: meta.norm };
+        let UpdateMeta { client, examples, loss, norm, tier, rank } = *meta;
+        let info = UpdateInfo { client, examples, loss, norm, tier, rank };
         let update = Arc::new(update);
-        self.instance.call("accept", |store| {
+        self.instance.call_with("accept", memory, |store| {
             let lent = lend(store.data_mut(), update.clone())?;
-            let done = guest.call_accept(&mut *store, Resource::new_borrow(lent.rep()), info)?;
+            let done = guest.call_accept(&mut *store, Resource::new_borrow(lent.rep()), info);
             store.data_mut().table.delete(lent)?;
-            Ok(done)
+            typed(done)
         })?;
         Ok(Arc::unwrap_or_clone(update))
     }
 
     /// The aggregated delta of the round: a vector of all values of the layout.
-    pub fn finish(&mut self) -> Result<Vec<f32>, PolicyError> {
-        let guest = &self.guest;
-        let finished = self.instance.call("finish", |store| guest.call_finish(store))?;
-        self.instance.take_vector("finish", finished, self.values)
+    pub fn finish(&mut self, memory: &mut Memory) -> Result<Vec<f32>, PolicyError> {
+        let (guest, values) = (&self.guest, self.values);
+        self.instance.call_with("finish", memory, |store| match guest.call_finish(&mut *store)? {
+            Ok(finished) => take_vector(store, finished, values),
+            Err(error) => Ok(Err(error.into())),
+        })
+    }
+
+    /// The server's step: the new dense copy from the old one and what [`finish`](Self::finish) gave. Only of a policy
+    /// that [steps](Policy::steps).
+    pub fn step(
+        &mut self,
+        round: u32,
+        weights: Arc<Vec<f32>>,
+        aggregate: Arc<Vec<f32>>,
+        memory: &mut Memory,
+    ) -> Result<Vec<f32>, PolicyError> {
+        self.check_length("step", weights.len())?;
+        self.check_length("step", aggregate.len())?;
+        let guest = self.stepping.as_ref().ok_or_else(|| self.policy.wrong_world("stepping policy"))?;
+        let values = self.values;
+        self.instance.call_with("step", memory, |store| {
+            let (weights, aggregate) = (lend(store.data_mut(), weights)?, lend(store.data_mut(), aggregate)?);
+            let lent = (Resource::new_borrow(weights.rep()), Resource::new_borrow(aggregate.rep()));
+            let done = guest.call_step(&mut *store, round, lent.0, lent.1)?;
+            let table = &mut store.data_mut().table;
+            table.delete(weights)?;
+            table.delete(aggregate)?;
+            match done {
+                Ok(stepped) => take_vector(store, stepped, values),
+                Err(error) => Ok(Err(error.into())),
+            }
+        })
     }
 
     /// Whether a call broke it; then the owner makes a new one.
@@ -83,5 +149,12 @@ impl AggregatorInstance {
     /// The policy that it runs.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    fn check_length(&self, hook: &'static str, found: usize) -> Result<(), PolicyError> {
+        if found == self.values {
+            return Ok(());
+        }
+        Err(PolicyError::GivenLength { policy: self.policy.name.clone(), hook, found, expected: self.values })
     }
 }

@@ -34,6 +34,15 @@ impl<T: Clone> Buffer<T> {
         Ok(Self(Arc::new(Charged { values: Arc::new(make()), _charge: charge })))
     }
 
+    /// Like [`make`](Self::make) for a result of at most `most` values; what it does not need is given back.
+    pub fn make_at_most(most: usize, budget: &Budget, make: impl FnOnce() -> Vec<T>) -> Result<Self, Refusal> {
+        let room = budget.charge((most as u64).saturating_mul(size_of::<T>() as u64))?;
+        let mut values = make();
+        values.shrink_to_fit();
+        drop(room);
+        Self::lend(Arc::new(values), budget)
+    }
+
     pub fn as_slice(&self) -> &[T] {
         &self.0.values
     }
@@ -47,6 +56,11 @@ impl<T: Clone> Buffer<T> {
         // Alone now: neither make_mut copies.
         let charged = Arc::get_mut(&mut self.0).ok_or(Refusal::Misuse("a fresh buffer is shared".into()))?;
         Ok(Arc::make_mut(&mut charged.values).as_mut_slice())
+    }
+
+    /// For someone who keeps the values on another account.
+    pub fn share(&self) -> Arc<Vec<T>> {
+        self.0.values.clone()
     }
 
     /// The values, without copying if nobody else holds them.

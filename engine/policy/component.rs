@@ -8,12 +8,15 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::aggregator::AggregatorInstance;
 use super::bindings::cellm::policy::types::{self as wit, OptionInfo};
-use super::bindings::exports::cellm::policy::{aggregating, compressing, describing};
+use super::bindings::exports::cellm::policy::{
+    acknowledging, aggregating, catching_up, compressing, describing, planning, stepping,
+};
 use super::compressor::CompressorInstance;
+use super::description::{self, OptionHelp};
 use super::instance::Instance;
-use super::options::{allowed, shown};
+use super::options;
 use super::state::State;
-use super::{LimitsConfig, PolicyError};
+use super::{Capabilities, LimitsConfig, PolicyError};
 use crate::adapter::{AdapterLayout, Role};
 
 /// The WIT package and the version of it that this program offers.
@@ -25,6 +28,11 @@ const VERSION: &str = "0.1.0";
 pub struct PolicyHash(pub [u8; 32]);
 
 impl PolicyHash {
+    /// Of a component's bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
     /// The first eight bytes, little endian: what a frame carries.
     pub fn short(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -38,19 +46,6 @@ impl fmt::Display for PolicyHash {
     }
 }
 
-/// An option of a policy, for the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OptionHelp {
-    /// Its key in `options`.
-    pub name: String,
-    /// What it accepts, in words.
-    pub allowed: String,
-    /// What is taken where the user says nothing.
-    pub default: String,
-    /// One sentence.
-    pub about: String,
-}
-
 /// A compiled policy.
 pub struct Policy {
     /// What it calls itself.
@@ -59,6 +54,8 @@ pub struct Policy {
     pub version: String,
     /// One or two sentences about it.
     pub about: String,
+    /// What it promises or needs.
+    pub capabilities: Capabilities,
     /// Its options, in the order in which it declares them.
     pub options: Vec<OptionHelp>,
     /// Identity of its bytes.
@@ -66,8 +63,30 @@ pub struct Policy {
     pub(super) declared: Vec<OptionInfo>,
     pub(super) linked: InstancePre<State>,
     pub(super) limits: LimitsConfig,
-    pub(super) compressing: Option<compressing::GuestIndices>,
-    pub(super) aggregating: Option<aggregating::GuestIndices>,
+    pub(super) hooks: Hooks,
+}
+
+/// Where to find what a component exports; none where it does not.
+pub(super) struct Hooks {
+    pub compressing: Option<compressing::GuestIndices>,
+    pub aggregating: Option<aggregating::GuestIndices>,
+    pub planning: Option<planning::GuestIndices>,
+    pub acknowledging: Option<acknowledging::GuestIndices>,
+    pub catching_up: Option<catching_up::GuestIndices>,
+    pub stepping: Option<stepping::GuestIndices>,
+}
+
+impl Hooks {
+    fn of(linked: &InstancePre<State>) -> Self {
+        Self {
+            compressing: compressing::GuestIndices::new(linked).ok(),
+            aggregating: aggregating::GuestIndices::new(linked).ok(),
+            planning: planning::GuestIndices::new(linked).ok(),
+            acknowledging: acknowledging::GuestIndices::new(linked).ok(),
+            catching_up: catching_up::GuestIndices::new(linked).ok(),
+            stepping: stepping::GuestIndices::new(linked).ok(),
+        }
+    }
 }
 
 impl fmt::Debug for Policy {
@@ -88,7 +107,9 @@ impl Policy {
         match bytes {
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => {}
             [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-                return Err(not_a_component("it is a core module (cellm-componentize makes a component of it)".into()));
+                return Err(not_a_component(
+                    "it is a core module (`cellm plugin build` makes a component of it)".into(),
+                ));
             }
             _ => return Err(not_a_component(format!("its {} bytes do not start as one", bytes.len()))),
         }
@@ -102,36 +123,59 @@ impl Policy {
             name: reference.into(),
             version: String::new(),
             about: String::new(),
+            capabilities: Capabilities::default(),
             options: Vec::new(),
-            hash: PolicyHash(*blake3::hash(bytes).as_bytes()),
+            hash: PolicyHash::of(bytes),
             declared: Vec::new(),
-            compressing: compressing::GuestIndices::new(&linked).ok(),
-            aggregating: aggregating::GuestIndices::new(&linked).ok(),
+            hooks: Hooks::of(&linked),
             linked,
             limits: limits.clone(),
         };
-        if policy.compressing.is_none() && policy.aggregating.is_none() {
+        if !policy.is_compressor() && !policy.is_aggregator() {
             return Err(wrong_wit(reference, "neither a compressor nor an aggregator".into()));
         }
         let mut instance = Instance::new(&policy, 0)?;
         let guest = instance.bind(|store, instance| describing.load(store, instance))?;
         let described = instance.call("describe", |store| Ok(Ok(guest.call_describe(store)?)))?;
+        description::check(&described)
+            .map_err(|reason| PolicyError::BadDescription { reference: reference.into(), reason })?;
         policy.name = described.name;
         policy.version = described.version;
         policy.about = described.about;
-        policy.options = described.options.iter().map(help).collect();
+        policy.capabilities = described.capabilities.into();
+        policy.options = described.options.iter().map(description::help).collect();
         policy.declared = described.options;
         Ok(policy)
     }
 
     /// Whether it compresses.
     pub fn is_compressor(&self) -> bool {
-        self.compressing.is_some()
+        self.hooks.compressing.is_some()
     }
 
     /// Whether it aggregates.
     pub fn is_aggregator(&self) -> bool {
-        self.aggregating.is_some()
+        self.hooks.aggregating.is_some()
+    }
+
+    /// Whether it says what a client trains.
+    pub fn plans(&self) -> bool {
+        self.hooks.planning.is_some()
+    }
+
+    /// Whether it wants to know how an upload ended.
+    pub fn acknowledges(&self) -> bool {
+        self.hooks.acknowledging.is_some()
+    }
+
+    /// Whether it sends what a client needs that has missed rounds.
+    pub fn catches_up(&self) -> bool {
+        self.hooks.catching_up.is_some()
+    }
+
+    /// Whether it takes the server's step.
+    pub fn steps(&self) -> bool {
+        self.hooks.stepping.is_some()
     }
 
     /// The worlds that it serves, in words.
@@ -144,7 +188,7 @@ impl Policy {
     }
 
     /// A warm instance that compresses one direction. `options_json` is an object with `direction` (download or upload),
-    /// `density`, `bits` and the policy's own options.
+    /// `bits` and the policy's own options.
     pub fn compressor(
         self: &Arc<Self>,
         layout: &Arc<AdapterLayout>,
@@ -160,6 +204,11 @@ impl Policy {
         options_json: &str,
     ) -> Result<AggregatorInstance, PolicyError> {
         AggregatorInstance::new(self, layout, options_json)
+    }
+
+    /// Each option with values at the edges of what it accepts, for whoever tests a policy.
+    pub fn option_edges(&self) -> impl Iterator<Item = (&str, Vec<serde_json::Value>)> {
+        self.declared.iter().map(|option| (option.name.as_str(), options::edges(&option.kind)))
     }
 
     pub(super) fn wrong_world(&self, wanted: &'static str) -> PolicyError {
@@ -190,11 +239,6 @@ impl Policy {
         });
         Ok(wit::Layout { tensors: tensors.collect(), values })
     }
-}
-
-fn help(option: &OptionInfo) -> OptionHelp {
-    let (allowed, default) = (allowed(&option.kind), shown(&option.default));
-    OptionHelp { name: option.name.clone(), allowed, default, about: option.about.clone() }
 }
 
 fn wrong_wit(reference: &str, found: String) -> PolicyError {

@@ -1,108 +1,73 @@
-//! A policy instance that encodes and decodes one direction's messages.
+//! A policy instance that encodes and decodes one direction's messages, and does what its optional hooks do.
 
 use std::sync::Arc;
 
-use rand_core::Rng;
+use wasmtime::Store;
 use wasmtime::component::Resource;
 
-use super::PolicyError;
 use super::bindings::cellm::policy::types::{self as wit, OptionKind, OptionValue};
-use super::bindings::exports::cellm::policy::compressing::{Guest, Settings};
+use super::bindings::exports::cellm::policy::{acknowledging, catching_up, compressing, planning};
 use super::buffer::Buffer;
 use super::component::Policy;
-use super::instance::Instance;
+use super::context::Context;
+use super::instance::{Fault, Instance, Outcome, take_vector};
 use super::message::MessageParts;
 use super::options::Given;
 use super::state::State;
 use super::vector::Vector;
+use super::{Memory, PolicyError};
 use crate::adapter::{AdapterLayout, Message};
-use crate::random::{self, Purpose};
 
 /// Settings that every compressor has, beside its own options.
-const SETTINGS: [&str; 3] = ["direction", "density", "bits"];
+pub(super) const SETTINGS: [&str; 2] = ["direction", "bits"];
 
-/// Which way a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Server to client: weights.
-    Download,
-    /// Client to server: a delta.
-    Upload,
-}
-
-impl Direction {
-    /// `download` or `upload`, as in the config.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Download => "download",
-            Self::Upload => "upload",
-        }
-    }
-}
-
-/// What one call is about. Encoder and decoder of a message must be given the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Context {
-    /// Which way the message goes.
-    pub direction: Direction,
-    /// Number of the round; the first is 1.
-    pub round: u32,
-    /// How many rounds the run has.
-    pub rounds: u32,
-    /// The run's seed. The policy sees a seed for this message alone that is drawn from it.
-    pub seed: u64,
-    /// The client; none for a message to all.
-    pub client: Option<u32>,
-    /// Training examples behind an upload; 0 for a download.
-    pub examples: u64,
-}
-
-impl Context {
-    fn for_policy(&self) -> wit::Context {
-        let (direction, purpose) = match self.direction {
-            Direction::Download => (wit::Direction::Download, Purpose::PolicyDownload),
-            Direction::Upload => (wit::Direction::Upload, Purpose::PolicyUpload),
-        };
-        let seed = random::stream(self.seed, purpose, self.round, self.client.unwrap_or(u32::MAX)).next_u64();
-        let (round, rounds, client, examples) = (self.round, self.rounds, self.client, self.examples);
-        wit::Context { direction, round, rounds, seed, client, examples }
-    }
-}
-
-/// A warm compressor. Not shared: each owner has its own.
+/// A warm compressor. Not shared: each owner has its own. Every hook takes the memory of the participant at whose side
+/// it runs; what the hook wrote is in it afterwards, or, if the hook failed, is not.
 pub struct CompressorInstance {
     policy: Arc<Policy>,
     values: usize,
     instance: Instance,
-    guest: Guest,
+    guest: compressing::Guest,
+    planning: Option<planning::Guest>,
+    acknowledging: Option<acknowledging::Guest>,
+    catching_up: Option<catching_up::Guest>,
 }
 
 impl CompressorInstance {
     pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
-        let indices = policy.compressing.as_ref().ok_or_else(|| policy.wrong_world("compressor"))?;
+        let hooks = &policy.hooks;
+        let indices = hooks.compressing.as_ref().ok_or_else(|| policy.wrong_world("compressor"))?;
         let mut given = Given::parse(&policy.name, options_json)?;
         let settings = settings(&mut given)?;
         let options = given.declared(&policy.declared, &SETTINGS)?;
         let wit_layout = policy.layout(layout)?;
         let mut instance = Instance::new(policy, layout.values())?;
-        let guest = instance.bind(|store, instance| indices.load(store, instance))?;
-        instance.call("init", |store| guest.call_init(store, &wit_layout, settings, &options))?;
-        Ok(Self { policy: policy.clone(), values: layout.values(), instance, guest })
+        let (guest, planning, acknowledging, catching_up) = instance.bind(|store, instance| {
+            Ok((
+                indices.load(&mut *store, instance)?,
+                hooks.planning.as_ref().map(|hook| hook.load(&mut *store, instance)).transpose()?,
+                hooks.acknowledging.as_ref().map(|hook| hook.load(&mut *store, instance)).transpose()?,
+                hooks.catching_up.as_ref().map(|hook| hook.load(&mut *store, instance)).transpose()?,
+            ))
+        })?;
+        instance.call("init", |store| typed(guest.call_init(store, &wit_layout, settings, &options)))?;
+        let (policy, values) = (policy.clone(), layout.values());
+        Ok(Self { policy, values, instance, guest, planning, acknowledging, catching_up })
     }
 
-    /// Encodes `values` (weights for a download, a delta for an upload) for the receiver. `start` is `W0`.
-    /// Values that the caller gives up (the only `Arc`) reach the message without a copy where the policy sends all.
+    /// Encodes `values` for the receiver. `start` is `W0`. Values that the caller gives up (the only `Arc`) reach the
+    /// message without a copy where the policy sends all.
     pub fn encode(
         &mut self,
         context: &Context,
         values: Arc<Vec<f32>>,
         start: Arc<Vec<f32>>,
+        memory: &mut Memory,
     ) -> Result<Message, PolicyError> {
         self.check_length("encode", values.len())?;
         self.check_length("encode", start.len())?;
         let guest = &self.guest;
-        let parts = self.instance.call("encode", |store| {
+        let parts = self.instance.call_with("encode", memory, |store| {
             let (values, start) = (lend(store.data_mut(), values)?, lend(store.data_mut(), start)?);
             let message = store.data_mut().push(MessageParts::default())?;
             let (lent_values, lent_start) = (Resource::new_borrow(values.rep()), Resource::new_borrow(start.rep()));
@@ -112,7 +77,7 @@ impl CompressorInstance {
             table.delete(values)?;
             table.delete(start)?;
             let parts = table.delete(message)?;
-            Ok(done.map(|()| parts))
+            Ok(done.map(|()| parts).map_err(Fault::from))
         })?;
         Ok(parts.finished())
     }
@@ -123,27 +88,102 @@ impl CompressorInstance {
         context: &Context,
         message: Message,
         start: Arc<Vec<f32>>,
+        memory: &mut Memory,
     ) -> Result<Vec<f32>, PolicyError> {
         self.check_length("decode", start.len())?;
-        let found = message.parts.len();
-        let guest = &self.guest;
-        let (decoded, left) = self.instance.call("decode", |store| {
+        let (guest, values) = (&self.guest, self.values);
+        self.instance.call_with("decode", memory, |store| {
             let start = lend(store.data_mut(), start)?;
-            let received = MessageParts::received(message, &store.data().budget)?;
-            let message = store.data_mut().push(received)?;
+            let found = message.parts.len();
+            let message = receive(store, message)?;
             let (lent_start, from) = (Resource::new_borrow(start.rep()), Resource::new_borrow(message.rep()));
             let done = guest.call_decode(&mut *store, context.for_policy(), from, lent_start)?;
+            store.data_mut().table.delete(start)?;
+            let taken = taken(store, message, found)?;
+            let decoded = match done {
+                Ok(decoded) => take_vector(store, decoded, values)?,
+                Err(error) => Err(error.into()),
+            };
+            Ok(decoded.and_then(|decoded| taken.map(|()| decoded)))
+        })
+    }
+
+    /// Which coordinates a client may train, increasing; none means all. Asked only of a policy that
+    /// [plans](Policy::plans); others train all. `received` is what the client starts from.
+    pub fn plan(
+        &mut self,
+        context: &Context,
+        received: Arc<Vec<f32>>,
+        start: Arc<Vec<f32>>,
+        memory: &mut Memory,
+    ) -> Result<Option<Vec<u32>>, PolicyError> {
+        self.check_length("plan", received.len())?;
+        self.check_length("plan", start.len())?;
+        let (Some(guest), expected) = (&self.planning, self.values) else { return Ok(None) };
+        self.instance.call_with("plan", memory, |store| {
+            let (received, start) = (lend(store.data_mut(), received)?, lend(store.data_mut(), start)?);
+            let (lent_received, lent_start) = (Resource::new_borrow(received.rep()), Resource::new_borrow(start.rep()));
+            let done = guest.call_plan(&mut *store, context.for_policy(), lent_received, lent_start)?;
             let table = &mut store.data_mut().table;
+            table.delete(received)?;
             table.delete(start)?;
-            let left = table.delete(message)?.left();
-            Ok(done.map(|decoded| (decoded, left)))
+            let trainable = match done {
+                Ok(plan) => plan.trainable,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let Some(trainable) = trainable else { return Ok(Ok(None)) };
+            let set = table.delete(trainable)?;
+            let found = set.space as usize;
+            Ok(if found == expected {
+                Ok(Some(set.indices.into_vec()))
+            } else {
+                Err(Fault::WrongSpace { found, expected })
+            })
+        })
+    }
+
+    /// Tells the policy at the client how its upload ended. Nothing happens where the policy does not
+    /// [want to know](Policy::acknowledges).
+    pub fn on_ack(&mut self, context: &Context, accepted: bool, memory: &mut Memory) -> Result<(), PolicyError> {
+        let Some(guest) = &self.acknowledging else { return Ok(()) };
+        let outcome = if accepted { acknowledging::Outcome::Accepted } else { acknowledging::Outcome::Rejected };
+        self.instance.call_with("on-ack", memory, |store| {
+            guest.call_on_ack(store, context.for_policy(), outcome)?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// What a client that missed rounds needs, at the server; none where it needs nothing, or where the policy does not
+    /// [care](Policy::catches_up).
+    pub fn encode_catch_up(&mut self, context: &Context, memory: &mut Memory) -> Result<Option<Message>, PolicyError> {
+        let Some(guest) = &self.catching_up else { return Ok(None) };
+        let parts = self.instance.call_with("encode-catch-up", memory, |store| {
+            let message = store.data_mut().push(MessageParts::default())?;
+            let into = Resource::new_borrow(message.rep());
+            let done = guest.call_encode_catch_up(&mut *store, context.for_policy(), into)?;
+            let parts = store.data_mut().table.delete(message)?;
+            Ok(done.map(|needed| needed.then_some(parts)).map_err(Fault::from))
         })?;
-        let decoded = self.instance.take_vector("decode", decoded, self.values)?;
-        if left > 0 {
-            let policy = self.policy.name.clone();
-            return Err(PolicyError::LeftOver { policy, found, taken: found - left });
-        }
-        Ok(decoded)
+        Ok(parts.map(MessageParts::finished))
+    }
+
+    /// Takes in what [`encode_catch_up`](Self::encode_catch_up) made, at the client. Nothing happens where the policy
+    /// does not [care](Policy::catches_up).
+    pub fn decode_catch_up(
+        &mut self,
+        context: &Context,
+        message: Message,
+        memory: &mut Memory,
+    ) -> Result<(), PolicyError> {
+        let Some(guest) = &self.catching_up else { return Ok(()) };
+        self.instance.call_with("decode-catch-up", memory, |store| {
+            let found = message.parts.len();
+            let message = receive(store, message)?;
+            let from = Resource::new_borrow(message.rep());
+            let done = guest.call_decode_catch_up(&mut *store, context.for_policy(), from)?;
+            let taken = taken(store, message, found)?;
+            Ok(done.map_err(Fault::from).and(taken))
+        })
     }
 
     /// Whether a call broke it; then the owner makes a new one.
@@ -164,24 +204,36 @@ impl CompressorInstance {
     }
 }
 
+/// A call whose result is the policy's own.
+pub(super) fn typed<T>(done: wasmtime::Result<Result<T, wit::PolicyError>>) -> Outcome<T> {
+    Ok(done?.map_err(Fault::from))
+}
+
 pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
     let buffer = Buffer::lend(values, &state.budget)?;
     state.push(Vector(buffer))
 }
 
-fn settings(given: &mut Given<'_>) -> Result<Settings, PolicyError> {
+fn receive(store: &mut Store<State>, message: Message) -> wasmtime::Result<Resource<MessageParts>> {
+    let received = MessageParts::received(message, &store.data().budget)?;
+    store.data_mut().push(received)
+}
+
+/// Takes the message back; parts that are left over are a fault.
+fn taken(store: &mut Store<State>, message: Resource<MessageParts>, found: usize) -> Outcome<()> {
+    let left = store.data_mut().table.delete(message)?.left();
+    Ok(if left == 0 { Ok(()) } else { Err(Fault::LeftOver { found, taken: found - left }) })
+}
+
+fn settings(given: &mut Given<'_>) -> Result<compressing::Settings, PolicyError> {
     let words = OptionKind::Choice(["download", "upload"].map(String::from).into());
     let direction = match given.setting("direction", words, OptionValue::Text("upload".into()))? {
         OptionValue::Text(word) if word == "download" => wit::Direction::Download,
         _ => wit::Direction::Upload,
     };
-    let density = match given.setting("density", OptionKind::Share, OptionValue::Number(1.0))? {
-        OptionValue::Number(density) => density,
-        _ => 1.0,
-    };
     let bits = match given.setting("bits", OptionKind::Count, OptionValue::Integer(32))? {
         OptionValue::Integer(bits) => u32::try_from(bits).unwrap_or(u32::MAX),
         _ => 32,
     };
-    Ok(Settings { direction, density, bits })
+    Ok(compressing::Settings { direction, bits })
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::PolicyHash;
+
 /// A failure of loading or running a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -20,6 +22,14 @@ pub enum PolicyError {
         reference: String,
         /// Why.
         source: io::Error,
+    },
+    /// The component is too large to be compiled.
+    #[error("policy {reference} has more than {limit} bytes, the limit of a component (limits.component_mb)")]
+    TooLarge {
+        /// What was asked for.
+        reference: String,
+        /// The limit.
+        limit: u64,
     },
     /// The bytes are not a component.
     #[error("policy {reference} is not a WebAssembly component: {reason}")]
@@ -143,6 +153,67 @@ pub enum PolicyError {
         /// The config key of the limit.
         key: &'static str,
     },
+    /// It asked host kernels for more work than the deadline buys; this instance is finished.
+    #[error(
+        "policy {policy} asked for too much work in {hook}: {call} brings it to {found} operations, limit {limit} \
+         (limits.deadline_ms)"
+    )]
+    Work {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The host kernel.
+        call: &'static str,
+        /// Operations of this call of the policy with the kernel's.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It handed over too much at once; this instance is finished.
+    #[error(
+        "policy {policy} handed over too much in {hook}: the lists and texts of one call have a limit of {limit} bytes"
+    )]
+    Lists {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// The limit: 4 MiB and one vector of the layout.
+        limit: usize,
+    },
+    /// It wants to remember too much; this instance is finished.
+    #[error("policy {policy} remembers too much in {hook}: {found} bytes, limit {limit} (limits.state_mb)")]
+    State {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Bytes that its memory would have had.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// What it says about itself cannot be used.
+    #[error("policy {reference} describes itself badly: {reason}")]
+    BadDescription {
+        /// What was asked for.
+        reference: String,
+        /// What is wrong, with the values.
+        reason: String,
+    },
+    /// The coordinates that it returned are of another space than the layout; the instance can still be used.
+    #[error("policy {policy} returned coordinates below {found} in {hook}, expected {expected}")]
+    WrongSpace {
+        /// The policy.
+        policy: String,
+        /// The call.
+        hook: &'static str,
+        /// Space of the coordinates.
+        found: usize,
+        /// Values of the layout.
+        expected: usize,
+    },
     /// A result has another length than the layout; the instance can still be used.
     #[error("policy {policy} returned {found} values in {hook}, expected {expected}")]
     WrongLength {
@@ -168,10 +239,12 @@ pub enum PolicyError {
         expected: usize,
     },
     /// The message has more parts than the policy took; the instance can still be used.
-    #[error("policy {policy} took {taken} of the {found} parts of a message")]
+    #[error("policy {policy} took {taken} of the {found} parts of a message in {hook}")]
     LeftOver {
         /// The policy.
         policy: String,
+        /// The call.
+        hook: &'static str,
         /// Parts of the message.
         found: usize,
         /// Parts taken.
@@ -195,6 +268,54 @@ pub enum PolicyError {
         /// The limit.
         limit: u32,
     },
+    /// A hash pinned in a reference is none.
+    #[error("policy {reference} is pinned to {found}, expected the 64 hexadecimal digits of a BLAKE3 hash")]
+    BadPin {
+        /// What was asked for.
+        reference: String,
+        /// What stands where the hash should.
+        found: String,
+    },
+    /// The bytes are not the pinned ones.
+    #[error("policy {reference} is not the pinned one: its BLAKE3 is {found}, expected {expected}")]
+    Pinned {
+        /// What was asked for.
+        reference: String,
+        /// Hash of the bytes.
+        found: PolicyHash,
+        /// Hash in the reference.
+        expected: PolicyHash,
+    },
+    /// It is not on the list of those that may run.
+    #[error("policy {policy} may not run here: its BLAKE3 is {found}, policy.allow has {allowed}")]
+    NotAllowed {
+        /// The policy.
+        policy: String,
+        /// Its hash.
+        found: PolicyHash,
+        /// What may run.
+        allowed: String,
+    },
+    /// Its file has no signature of a key that is trusted.
+    #[error("policy {reference} needs a signature of one of policy.keys in {path}: {reason}")]
+    Unsigned {
+        /// What was asked for.
+        reference: String,
+        /// Where the signature should be.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value of the section `policy` cannot be read.
+    #[error("{key} has {found}, it must be {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What would do.
+        allowed: &'static str,
+    },
     /// The WebAssembly engine itself failed.
     #[error("the policy engine cannot start: {0}")]
     Engine(String),
@@ -205,6 +326,10 @@ pub enum PolicyError {
 pub(super) enum Refusal {
     #[error("memory: {found} bytes, limit {limit}")]
     Memory { found: u64, limit: u64 },
+    #[error("state: {found} bytes, limit {limit}")]
+    State { found: u64, limit: u64 },
+    #[error("work: {call} brings it to {found} operations, limit {limit}")]
+    Work { call: &'static str, found: u64, limit: u64 },
     #[error("handles: limit {limit}")]
     Handles { limit: u32 },
     #[error("output: {found} {unit}, limit {limit}")]

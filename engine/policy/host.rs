@@ -1,7 +1,7 @@
 //! The engine that compiles policies: one for the process. In: a built-in name or a path. Out: a [`Policy`].
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,15 +10,33 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::bindings;
-use super::component::Policy;
+use super::component::{Policy, PolicyHash};
 use super::state::State;
-use super::{LimitsConfig, PolicyError};
+use super::trust::{Reference, Trust};
+use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
-const BUILTIN: [(&str, &[u8]); 3] = [
+const BUILTIN: &[(&str, &[u8])] = &[
     ("dense", include_bytes!("../../plugins/prebuilt/dense.wasm")),
     ("flasc", include_bytes!("../../plugins/prebuilt/flasc.wasm")),
     ("fedavg", include_bytes!("../../plugins/prebuilt/fedavg.wasm")),
+    ("topk-ef", include_bytes!("../../plugins/prebuilt/topk-ef.wasm")),
+    ("stc", include_bytes!("../../plugins/prebuilt/stc.wasm")),
+    ("eden", include_bytes!("../../plugins/prebuilt/eden.wasm")),
+    ("fedsrd-topk", include_bytes!("../../plugins/prebuilt/fedsrd-topk.wasm")),
+    ("ecolora", include_bytes!("../../plugins/prebuilt/ecolora.wasm")),
+    ("sparse-adapter", include_bytes!("../../plugins/prebuilt/sparse-adapter.wasm")),
+    ("federated-select", include_bytes!("../../plugins/prebuilt/federated-select.wasm")),
+    ("adapter-lth", include_bytes!("../../plugins/prebuilt/adapter-lth.wasm")),
+    ("role-mask", include_bytes!("../../plugins/prebuilt/role-mask.wasm")),
+    ("trimmed-mean", include_bytes!("../../plugins/prebuilt/trimmed-mean.wasm")),
+    ("median", include_bytes!("../../plugins/prebuilt/median.wasm")),
+    ("krum", include_bytes!("../../plugins/prebuilt/krum.wasm")),
+    ("hetlora", include_bytes!("../../plugins/prebuilt/hetlora.wasm")),
+    ("flexlora", include_bytes!("../../plugins/prebuilt/flexlora.wasm")),
+    ("fedex", include_bytes!("../../plugins/prebuilt/fedex.wasm")),
+    ("flora", include_bytes!("../../plugins/prebuilt/flora.wasm")),
+    ("fedlol", include_bytes!("../../plugins/prebuilt/fedlol.wasm")),
 ];
 
 /// Length of an epoch: deadlines are kept to within two of them.
@@ -29,12 +47,13 @@ pub struct PolicyHost {
     engine: Engine,
     linker: Linker<State>,
     limits: LimitsConfig,
+    trust: Trust,
 }
 
 impl PolicyHost {
     /// Starts the engine and the clock behind its deadlines. Compiled policies are cached in the user's cache directory;
     /// without one they are compiled at every start (tenths of a second each).
-    pub fn new(limits: &LimitsConfig) -> Result<Self, PolicyError> {
+    pub fn new(limits: &LimitsConfig, trust: &PolicyConfig) -> Result<Self, PolicyError> {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
@@ -44,10 +63,10 @@ impl PolicyHost {
             .cache(Cache::new(CacheConfig::new()).ok());
         let engine = Engine::new(&config).map_err(|error| PolicyError::Engine(error.to_string()))?;
         let mut linker = Linker::new(&engine);
-        bindings::Policy::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+        bindings::Everything::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(|error| PolicyError::Engine(error.to_string()))?;
         start_clock(&engine)?;
-        Ok(Self { engine, linker, limits: limits.clone() })
+        Ok(Self { engine, linker, limits: limits.clone(), trust: Trust::new(trust)? })
     }
 
     /// Names of the policies that are compiled in.
@@ -55,24 +74,62 @@ impl PolicyHost {
         BUILTIN.iter().map(|(name, _)| *name)
     }
 
-    /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself.
+    /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself. `@blake3:HEX`
+    /// behind either pins its bytes.
+    ///
+    /// # Errors
+    /// When it is not there, is not what was pinned, may not run here, or is no policy.
     pub fn load(&self, reference: &str) -> Result<Arc<Policy>, PolicyError> {
-        let bytes = match BUILTIN.iter().find(|(name, _)| *name == reference) {
-            Some((_, bytes)) => bytes.to_vec(),
-            None => fs::read(reference).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => {
-                    let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
-                    PolicyError::Missing { reference: reference.into(), builtin }
-                }
-                _ => PolicyError::Unreadable { reference: reference.into(), source },
-            })?,
+        let reference = Reference::parse(reference)?;
+        let place = reference.place;
+        if let Some((_, bytes)) = BUILTIN.iter().find(|(name, _)| *name == place) {
+            reference.check(PolicyHash::of(bytes))?;
+            return self.compile(place, bytes);
+        }
+        let limit = self.component_limit();
+        // One byte more shows that there are too many, however many there are.
+        let read = |file: File| {
+            let mut bytes = Vec::new();
+            file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
         };
-        self.load_bytes(reference, &bytes)
+        let bytes = File::open(place).and_then(read).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
+                PolicyError::Missing { reference: place.into(), builtin }
+            }
+            _ => PolicyError::Unreadable { reference: place.into(), source },
+        })?;
+        if bytes.len() as u64 > limit {
+            return Err(PolicyError::TooLarge { reference: place.into(), limit });
+        }
+        reference.check(PolicyHash::of(&bytes))?;
+        self.trust.check_signature(place, &bytes)?;
+        self.compile(place, &bytes)
     }
 
-    /// Loads a policy from the bytes of a component; `reference` names it in errors.
+    /// Loads a policy from the bytes of a component; `reference` names it in errors. Where `policy.keys` ask for a
+    /// signature, it stands in the file `{reference}.minisig`.
+    ///
+    /// # Errors
+    /// When it may not run here, or is no policy.
     pub fn load_bytes(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
-        Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes).map(Arc::new)
+        self.trust.check_signature(reference, bytes)?;
+        self.compile(reference, bytes)
+    }
+
+    fn component_limit(&self) -> u64 {
+        u64::from(self.limits.component_mb) << 20
+    }
+
+    fn compile(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
+        let limit = self.component_limit();
+        if bytes.len() as u64 > limit {
+            return Err(PolicyError::TooLarge { reference: reference.into(), limit });
+        }
+        self.trust.check_hash(reference, PolicyHash::of(bytes))?;
+        let policy = Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes)?;
+        self.trust.check_name(&policy.name, policy.hash)?;
+        Ok(Arc::new(policy))
     }
 }
 

@@ -4,15 +4,23 @@ use std::fs;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use super::tests::{context, layout};
+use super::tests::{context, host, layout};
 use super::*;
 
 const BYTES: &[u8] = include_bytes!("../../tests/fixtures/hostile.wasm");
 const VALUES: usize = 100_000;
 
 static HOSTILE: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    let limits = LimitsConfig { memory_mb: 32, deadline_ms: 300, output_mb: 4, parts: 100, handles: 50 };
-    PolicyHost::new(&limits).unwrap().load_bytes("hostile", BYTES).unwrap()
+    let limits = LimitsConfig {
+        memory_mb: 32,
+        deadline_ms: 300,
+        output_mb: 4,
+        parts: 100,
+        handles: 50,
+        state_mb: 1,
+        ..LimitsConfig::default()
+    };
+    host(&limits).load_bytes("hostile", BYTES).unwrap()
 });
 
 fn instance(act: &str) -> CompressorInstance {
@@ -21,7 +29,7 @@ fn instance(act: &str) -> CompressorInstance {
 
 fn encode(instance: &mut CompressorInstance) -> Result<crate::adapter::Message, PolicyError> {
     let values = Arc::new(vec![1.0; VALUES]);
-    instance.encode(&context(Direction::Upload, 1), values.clone(), values)
+    instance.encode(&context(Direction::Upload, 1), values.clone(), values, &mut Memory::default())
 }
 
 /// Encodes once, expects a breakdown and that the instance is finished after it.
@@ -88,7 +96,7 @@ fn a_result_of_the_wrong_length_is_refused() {
     let mut hostile = instance("long");
     let message = encode(&mut hostile).unwrap();
     let start = Arc::new(vec![0.0; VALUES]);
-    let error = hostile.decode(&context(Direction::Upload, 1), message, start).unwrap_err();
+    let error = hostile.decode(&context(Direction::Upload, 1), message, start, &mut Memory::default()).unwrap_err();
     assert!(matches!(error, PolicyError::WrongLength { found: 100_001, expected: VALUES, .. }), "{error}");
     assert!(!hostile.poisoned());
 }
@@ -104,7 +112,8 @@ fn typed_errors_leave_the_instance_usable() {
     let start = Arc::new(vec![0.0; VALUES]);
     for _ in 0..100 {
         let message = encode(&mut hostile).unwrap();
-        let error = hostile.decode(&context(Direction::Upload, 1), message, start.clone()).unwrap_err();
+        let error =
+            hostile.decode(&context(Direction::Upload, 1), message, start.clone(), &mut Memory::default()).unwrap_err();
         assert!(matches!(error, PolicyError::Rejected { .. }), "{error}");
     }
 }
@@ -113,7 +122,8 @@ fn typed_errors_leave_the_instance_usable() {
 fn a_policy_can_bring_its_own_kernel_and_the_callers_vector_is_untouched() {
     let values = Arc::new(vec![1.5; VALUES]);
     let mut own = instance("chunks");
-    let message = own.encode(&context(Direction::Upload, 1), values.clone(), values.clone()).unwrap();
+    let message =
+        own.encode(&context(Direction::Upload, 1), values.clone(), values.clone(), &mut Memory::default()).unwrap();
     assert!(
         matches!(&message.parts[0], crate::adapter::Part::Values { values, .. } if values.iter().all(|v| *v == 3.0))
     );
@@ -125,13 +135,13 @@ fn a_policy_file_runs_like_a_built_in_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mine.wasm");
     fs::write(&path, BYTES).unwrap();
-    let host = PolicyHost::new(&LimitsConfig::default()).unwrap();
+    let host = super::tests::host(&LimitsConfig::default());
     let policy = host.load(&path.to_string_lossy()).unwrap();
     assert_eq!((policy.name.as_str(), policy.hash), ("hostile", HOSTILE.hash));
 }
 
 #[test]
 fn a_policy_needs_room_for_itself() {
-    let host = PolicyHost::new(&LimitsConfig { memory_mb: 1, ..LimitsConfig::default() }).unwrap();
+    let host = super::tests::host(&LimitsConfig { memory_mb: 1, ..LimitsConfig::default() });
     assert!(matches!(host.load("dense"), Err(PolicyError::Memory { hook: "instantiate", .. })));
 }

@@ -7,17 +7,41 @@ use super::bindings::cellm::policy::types::PolicyError as WitError;
 use super::component::Policy;
 use super::error::Refusal;
 use super::host::EPOCH_MS;
+use super::memory::Memory;
 use super::state::State;
 use super::vector::Vector;
 use super::{LimitsConfig, PolicyError};
 
 /// What wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
+/// What wasmtime says when that is not enough; it has no type that could be told by.
+const LISTS_EXHAUSTED: &str = "fuel allocated for hostcalls";
+/// What is kept of a text that a policy makes up for an error, bytes.
+const TEXT: usize = 400;
+
+/// Why a call that ran to its end failed all the same; the instance can still be used.
+pub(super) enum Fault {
+    Typed(WitError),
+    WrongLength { found: usize, expected: usize },
+    WrongSpace { found: usize, expected: usize },
+    LeftOver { found: usize, taken: usize },
+}
+
+impl From<WitError> for Fault {
+    fn from(error: WitError) -> Self {
+        Self::Typed(error)
+    }
+}
+
+/// What a hook gives: a trap outside, a fault inside.
+pub(super) type Outcome<T> = wasmtime::Result<Result<T, Fault>>;
 
 /// An instance and the store that it lives in.
 pub(super) struct Instance {
     policy: String,
     limits: LimitsConfig,
+    /// What the lists of one call may take, bytes.
+    lists: usize,
     /// None after a breakdown: everything that the policy held is freed at once.
     alive: Option<(Store<State>, component::Instance)>,
 }
@@ -28,9 +52,10 @@ impl Instance {
         let limits = policy.limits.clone();
         let mut store = Store::new(policy.linked.component().engine(), State::new(&limits));
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(LISTS.saturating_add(values.saturating_mul(size_of::<f32>())));
+        let lists = LISTS.saturating_add(values.saturating_mul(size_of::<f32>()));
+        store.set_hostcall_fuel(lists);
         store.set_epoch_deadline(epochs(&limits));
-        let mut fresh = Self { policy: policy.name.clone(), limits, alive: None };
+        let mut fresh = Self { policy: policy.name.clone(), limits, lists, alive: None };
         match policy.linked.instantiate(&mut store) {
             Ok(instance) => fresh.alive = Some((store, instance)),
             Err(error) => return Err(fresh.breakdown("instantiate", &error)),
@@ -52,17 +77,47 @@ impl Instance {
         self.alive.is_none()
     }
 
-    /// Runs one hook under the deadline. A trap finishes the instance, a typed error does not.
+    /// Runs a hook that has no memory under the deadline. A trap finishes the instance, a fault does not.
     pub fn call<T>(
         &mut self,
         hook: &'static str,
-        work: impl FnOnce(&mut Store<State>) -> wasmtime::Result<Result<T, WitError>>,
+        work: impl FnOnce(&mut Store<State>) -> Outcome<T>,
+    ) -> Result<T, PolicyError> {
+        self.run(hook, None, work)
+    }
+
+    /// Runs a hook with the memory of its owner, which keeps what the hook wrote if all went well.
+    pub fn call_with<T>(
+        &mut self,
+        hook: &'static str,
+        memory: &mut Memory,
+        work: impl FnOnce(&mut Store<State>) -> Outcome<T>,
+    ) -> Result<T, PolicyError> {
+        self.run(hook, Some(memory), work)
+    }
+
+    fn run<T>(
+        &mut self,
+        hook: &'static str,
+        mut memory: Option<&mut Memory>,
+        work: impl FnOnce(&mut Store<State>) -> Outcome<T>,
     ) -> Result<T, PolicyError> {
         let Some((store, _)) = self.alive.as_mut() else { return Err(self.poisoned_in(hook)) };
         store.set_epoch_deadline(epochs(&self.limits));
-        match work(store) {
+        store.data_mut().start_call();
+        store.data_mut().memory = memory.as_deref_mut().map(std::mem::take);
+        let outcome = work(store);
+        if let (Some(owners), Some(mut lent)) = (memory, store.data_mut().memory.take()) {
+            if matches!(outcome, Ok(Ok(_))) {
+                lent.commit();
+            } else {
+                lent.roll_back();
+            }
+            *owners = lent;
+        }
+        match outcome {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(refused)) => Err(self.refused(hook, refused)),
+            Ok(Err(fault)) => Err(self.faulted(hook, fault)),
             Err(error) => {
                 self.alive = None;
                 Err(self.breakdown(hook, &error))
@@ -70,33 +125,26 @@ impl Instance {
         }
     }
 
-    /// Takes a vector that a policy returned out of the store.
-    pub fn take_vector(
-        &mut self,
-        hook: &'static str,
-        returned: Resource<Vector>,
-        expected: usize,
-    ) -> Result<Vec<f32>, PolicyError> {
-        let vector = self.call(hook, |store| Ok(Ok(store.data_mut().table.delete(returned)?)))?;
-        let found = vector.0.as_slice().len();
-        if found != expected {
-            return Err(PolicyError::WrongLength { policy: self.policy.clone(), hook, found, expected });
-        }
-        Ok(vector.0.into_vec())
-    }
-
     fn poisoned_in(&self, hook: &'static str) -> PolicyError {
         PolicyError::Poisoned { policy: self.policy.clone(), hook }
     }
 
-    fn refused(&self, hook: &'static str, refused: WitError) -> PolicyError {
+    fn faulted(&self, hook: &'static str, fault: Fault) -> PolicyError {
         let policy = self.policy.clone();
-        match refused {
-            WitError::BadOption(bad) => {
-                PolicyError::Option { policy, option: bad.name, found: bad.found, allowed: bad.allowed }
+        match fault {
+            Fault::Typed(WitError::BadOption(bad)) => PolicyError::Option {
+                policy,
+                option: shortened(bad.name),
+                found: shortened(bad.found),
+                allowed: shortened(bad.allowed),
+            },
+            Fault::Typed(WitError::NoUpdates) => PolicyError::NoUpdates { policy },
+            Fault::Typed(WitError::BadMessage(message) | WitError::Other(message)) => {
+                PolicyError::Rejected { policy, hook, message: shortened(message) }
             }
-            WitError::NoUpdates => PolicyError::NoUpdates { policy },
-            WitError::BadMessage(message) | WitError::Other(message) => PolicyError::Rejected { policy, hook, message },
+            Fault::WrongLength { found, expected } => PolicyError::WrongLength { policy, hook, found, expected },
+            Fault::WrongSpace { found, expected } => PolicyError::WrongSpace { policy, hook, found, expected },
+            Fault::LeftOver { found, taken } => PolicyError::LeftOver { policy, hook, found, taken },
         }
     }
 
@@ -106,7 +154,11 @@ impl Instance {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
             return match refusal {
                 Refusal::Memory { found, limit } => PolicyError::Memory { policy, hook, found: *found, limit: *limit },
+                Refusal::State { found, limit } => PolicyError::State { policy, hook, found: *found, limit: *limit },
                 Refusal::Handles { limit } => PolicyError::Handles { policy, hook, limit: *limit },
+                Refusal::Work { call, found, limit } => {
+                    PolicyError::Work { policy, hook, call, found: *found, limit: *limit }
+                }
                 Refusal::Output { found, limit, unit, key } => {
                     PolicyError::Output { policy, hook, found: *found, limit: *limit, unit, key }
                 }
@@ -115,11 +167,32 @@ impl Instance {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => PolicyError::Deadline { policy, hook, limit_ms: self.limits.deadline_ms },
-            _ => PolicyError::Trapped { policy, hook, reason: error.root_cause().to_string() },
+            _ => match error.root_cause().to_string() {
+                text if text.contains(LISTS_EXHAUSTED) => PolicyError::Lists { policy, hook, limit: self.lists },
+                text => PolicyError::Trapped { policy, hook, reason: shortened(text) },
+            },
         }
     }
 }
 
+/// Takes a vector that a policy returned out of the store.
+pub(super) fn take_vector(store: &mut Store<State>, returned: Resource<Vector>, expected: usize) -> Outcome<Vec<f32>> {
+    let vector = store.data_mut().table.delete(returned)?;
+    let found = vector.0.as_slice().len();
+    if found != expected {
+        return Ok(Err(Fault::WrongLength { found, expected }));
+    }
+    Ok(Ok(vector.0.into_vec()))
+}
+
 fn epochs(limits: &LimitsConfig) -> u64 {
     limits.deadline_ms.div_ceil(EPOCH_MS) + 1
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT {
+        text.truncate(text.floor_char_boundary(TEXT));
+        text.push_str(" ...");
+    }
+    text
 }

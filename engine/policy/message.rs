@@ -8,23 +8,26 @@ use super::bindings::cellm::policy::host::HostMessage;
 use super::bindings::cellm::policy::types::{self as wit, PolicyError as WitError};
 use super::budget::Budget;
 use super::buffer::Buffer;
+use super::codes::{self, Codes};
 use super::error::Refusal;
 use super::index_set::{self, IndexSet};
-use super::state::State;
+use super::state::{State, demand};
 use super::vector::Vector;
 use crate::adapter::{Message, Part, ValueCoding};
 
-/// A message while a policy works on it.
+/// A message while a policy works on it: one that it writes takes parts, one that it reads gives them.
 #[derive(Debug, Default)]
 pub struct MessageParts {
     parts: VecDeque<HeldPart>,
     bytes: u64,
+    received: bool,
 }
 
 #[derive(Debug)]
 enum HeldPart {
     Indices(IndexSet),
     Values(wit::ValueCoding, Buffer<f32>),
+    Codes(Codes),
     Bytes(Buffer<u8>),
 }
 
@@ -33,6 +36,7 @@ impl HeldPart {
         match self {
             Self::Indices(set) => format!("{} indices below {}", set.indices.as_slice().len(), set.space),
             Self::Values(coding, values) => format!("{} values in {}", values.as_slice().len(), name(*coding)),
+            Self::Codes(held) => format!("{} codes of {} bits", held.codes.as_slice().len(), held.bits),
             Self::Bytes(bytes) => format!("{} bytes", bytes.as_slice().len()),
         }
     }
@@ -62,9 +66,13 @@ impl MessageParts {
                 };
                 Ok(HeldPart::Values(coding, Buffer::make(values.len(), budget, || values)?))
             }
+            Part::Codes { bits, codes } => {
+                Ok(HeldPart::Codes(Codes { bits, codes: Buffer::make(codes.len(), budget, || codes)? }))
+            }
             Part::Bytes(bytes) => Ok(HeldPart::Bytes(Buffer::make(bytes.len(), budget, || bytes)?)),
         };
-        Ok(Self { parts: message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?, bytes: 0 })
+        let parts = message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?;
+        Ok(Self { parts, bytes: 0, received: true })
     }
 
     /// Parts not taken yet.
@@ -84,6 +92,7 @@ impl MessageParts {
                 };
                 Part::Values { coding, values: values.into_vec() }
             }
+            HeldPart::Codes(held) => Part::Codes { bits: held.bits, codes: held.codes.into_vec() },
             HeldPart::Bytes(bytes) => Part::Bytes(bytes.into_vec()),
         };
         Message { parts: self.parts.into_iter().map(part).collect() }
@@ -94,6 +103,7 @@ impl State {
     fn put(&mut self, message: &Resource<MessageParts>, part: HeldPart, bytes: usize) -> wasmtime::Result<()> {
         let (limit, parts_limit) = (self.output_limit, self.parts_limit);
         let message = self.table.get_mut(message)?;
+        demand(!message.received, || "message.put: this message was received, it takes no more parts".into())?;
         let found = message.bytes.saturating_add(bytes as u64);
         if found > limit {
             return Err(Refusal::Output { found, limit, unit: "bytes", key: "limits.output_mb" }.into());
@@ -108,7 +118,9 @@ impl State {
     }
 
     fn take(&mut self, message: &Resource<MessageParts>) -> wasmtime::Result<Option<HeldPart>> {
-        Ok(self.table.get_mut(message)?.parts.pop_front())
+        let message = self.table.get_mut(message)?;
+        demand(message.received, || "message.take: this message is being written, it gives no parts".into())?;
+        Ok(message.parts.pop_front())
     }
 }
 
@@ -134,6 +146,12 @@ impl HostMessage for State {
         let values = self.table.get(&values)?.0.clone();
         let bytes = size_of_val(values.as_slice());
         self.put(&this, HeldPart::Values(coding, values), bytes)
+    }
+
+    fn put_codes(&mut self, this: Resource<MessageParts>, codes: Resource<Codes>) -> wasmtime::Result<()> {
+        let held = self.table.get(&codes)?.clone();
+        let bytes = held.codes.as_slice().len();
+        self.put(&this, HeldPart::Codes(held), bytes)
     }
 
     fn put_bytes(&mut self, this: Resource<MessageParts>, bytes: Vec<u8>) -> wasmtime::Result<()> {
@@ -169,6 +187,23 @@ impl HostMessage for State {
                 Ok(Ok(self.push(Vector(values))?))
             }
             found => unexpected(&format!("{count} values in {}", name(coding)), found),
+        }
+    }
+
+    fn take_codes(
+        &mut self,
+        this: Resource<MessageParts>,
+        bits: u8,
+        count: u32,
+    ) -> wasmtime::Result<Result<Resource<Codes>, WitError>> {
+        match self.take(&this)? {
+            Some(HeldPart::Codes(held)) if held.bits == bits && held.codes.as_slice().len() == count as usize => {
+                match codes::check(bits, held.codes.as_slice()) {
+                    Ok(()) => Ok(Ok(self.push(held)?)),
+                    Err(reason) => Ok(Err(WitError::BadMessage(reason))),
+                }
+            }
+            found => unexpected(&format!("{count} codes of {bits} bits"), found),
         }
     }
 

@@ -66,6 +66,29 @@ fn read(kind: &OptionKind, found: &Value) -> Option<OptionValue> {
     }
 }
 
+/// Whether a policy's own value is one that its kind accepts.
+pub(super) fn fits(kind: &OptionKind, value: &OptionValue) -> bool {
+    match (kind, value) {
+        (OptionKind::Share, OptionValue::Number(share)) => *share > 0.0 && *share <= 1.0,
+        (OptionKind::Number, OptionValue::Number(number)) => number.is_finite(),
+        (OptionKind::Count, OptionValue::Integer(count)) => *count >= 0,
+        (OptionKind::Choice(words), OptionValue::Text(word)) => words.contains(word),
+        (OptionKind::Flag, OptionValue::Flag(_)) => true,
+        _ => false,
+    }
+}
+
+/// Values at the edges of what a kind accepts, as a user would write them.
+pub(super) fn edges(kind: &OptionKind) -> Vec<Value> {
+    match kind {
+        OptionKind::Share => [1e-6, 0.5, 1.0].map(Value::from).into(),
+        OptionKind::Number => [-1e9, -1.0, 0.0, 1.0, 1e9].map(Value::from).into(),
+        OptionKind::Count => [0, 1, 2, i64::from(u32::MAX), i64::MAX].map(Value::from).into(),
+        OptionKind::Flag => [false, true].map(Value::from).into(),
+        OptionKind::Choice(words) => words.iter().map(|word| Value::from(word.as_str())).collect(),
+    }
+}
+
 /// What a kind accepts, in words.
 pub(super) fn allowed(kind: &OptionKind) -> String {
     match kind {

@@ -1,12 +1,16 @@
-//! What the host keeps for one policy instance while it runs: its handles, its memory account and its limits.
+//! What the host keeps for one policy instance while it runs: its handles, its memory account, the memory that was lent
+//! to the call under way, and its limits.
 
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use super::LimitsConfig;
 use super::budget::{Budget, MemoryLimiter};
 use super::error::Refusal;
+use super::memory::Memory;
 
 const MIB: u64 = 1 << 20;
+/// Operations of a host kernel that a millisecond of the deadline buys; about what one core does.
+const OPERATIONS_PER_MS: u64 = 1_000_000;
 
 /// The data of a wasmtime store.
 pub(super) struct State {
@@ -15,7 +19,11 @@ pub(super) struct State {
     pub limiter: MemoryLimiter,
     pub output_limit: u64,
     pub parts_limit: u32,
+    pub memory: Option<Memory>,
+    pub memory_limit: u64,
     handles_limit: u32,
+    operations: u64,
+    operations_limit: u64,
 }
 
 impl State {
@@ -29,8 +37,28 @@ impl State {
             budget,
             output_limit: u64::from(limits.output_mb) * MIB,
             parts_limit: limits.parts,
+            memory: None,
+            memory_limit: u64::from(limits.state_mb) * MIB,
             handles_limit: limits.handles,
+            operations: 0,
+            operations_limit: limits.deadline_ms.saturating_mul(OPERATIONS_PER_MS),
         }
+    }
+
+    /// A new call has its operations before it.
+    pub fn start_call(&mut self) {
+        self.operations = 0;
+    }
+
+    /// Counts the operations of a kernel whose work grows faster than its memory, before it starts: nothing can stop it
+    /// once it runs. What one call of the policy may have done is what the deadline buys, the same on every machine.
+    pub fn spend(&mut self, call: &'static str, operations: u128) -> Result<(), Refusal> {
+        let found = u64::try_from(operations).unwrap_or(u64::MAX).saturating_add(self.operations);
+        if found > self.operations_limit {
+            return Err(Refusal::Work { call, found, limit: self.operations_limit });
+        }
+        self.operations = found;
+        Ok(())
     }
 
     /// Puts something into the table, if there is room.
@@ -49,4 +77,15 @@ pub(super) fn range<'a, T>(call: &str, held: &'a [T], offset: u32, count: u32) -
         let len = held.len();
         Refusal::Misuse(format!("{call}: offset {offset} and count {count} reach beyond the length {len}"))
     })
+}
+
+/// A trap unless both are the same.
+pub(super) fn same(call: &str, one: usize, other: usize) -> Result<(), Refusal> {
+    let misfit = || Refusal::Misuse(format!("{call}: {one} values on one side, {other} on the other"));
+    if one == other { Ok(()) } else { Err(misfit()) }
+}
+
+/// A trap unless it holds; `what` names the values.
+pub(super) fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal::Misuse(what())) }
 }

@@ -9,7 +9,11 @@ use crate::adapter::{AdapterLayout, Message, Part, Role, TensorSpec, ValueCoding
 use crate::random::{self, Purpose};
 
 /// One for all tests: starting one takes a while.
-static HOST: LazyLock<PolicyHost> = LazyLock::new(|| PolicyHost::new(&LimitsConfig::default()).unwrap());
+static HOST: LazyLock<PolicyHost> = LazyLock::new(|| host(&LimitsConfig::default()));
+
+pub(super) fn host(limits: &LimitsConfig) -> PolicyHost {
+    PolicyHost::new(limits, &PolicyConfig::default()).unwrap()
+}
 
 pub(super) fn layout(values: usize) -> Arc<AdapterLayout> {
     let tensor = |name: &str, role, len| TensorSpec {
@@ -25,7 +29,28 @@ pub(super) fn layout(values: usize) -> Arc<AdapterLayout> {
 }
 
 pub(super) fn context(direction: Direction, round: u32) -> Context {
-    Context { direction, round, rounds: 40, seed: 1, client: None, examples: 0 }
+    Context {
+        direction,
+        content: match direction {
+            Direction::Download => Content::Weights,
+            Direction::Upload => Content::Delta,
+        },
+        round,
+        rounds: 40,
+        seed: 1,
+        client: None,
+        tier: 0,
+        density: 1.0,
+        rank: 0,
+        byte_budget: None,
+        examples: 0,
+        loss: None,
+        last_seen: None,
+    }
+}
+
+fn kept(share: f64, direction: Direction, round: u32) -> Context {
+    Context { density: share, ..context(direction, round) }
 }
 
 fn values(len: usize) -> Vec<f32> {
@@ -40,9 +65,9 @@ fn compressor(policy: &str, len: usize, options: &str) -> Result<CompressorInsta
 fn round_trip(policy: &str, options: &str, ctx: &Context, of: &[f32]) -> (Message, Vec<f32>) {
     let start = Arc::new(layout(of.len()).start().0);
     let mut instance = compressor(policy, of.len(), options).unwrap();
-    let message = instance.encode(ctx, Arc::new(of.to_vec()), start.clone()).unwrap();
+    let message = instance.encode(ctx, Arc::new(of.to_vec()), start.clone(), &mut Memory::default()).unwrap();
     let mut receiver = compressor(policy, of.len(), options).unwrap();
-    let decoded = receiver.decode(ctx, message.clone(), start).unwrap();
+    let decoded = receiver.decode(ctx, message.clone(), start, &mut Memory::default()).unwrap();
     (message, decoded)
 }
 
@@ -52,8 +77,8 @@ fn built_in_policies_describe_themselves() {
         let policy = HOST.load(name).unwrap();
         assert_eq!(policy.name, name);
         assert_eq!(policy.version, env!("CARGO_PKG_VERSION"));
-        assert_eq!(policy.is_aggregator(), name == "fedavg");
-        assert!(!policy.about.is_empty() && !policy.options.is_empty());
+        assert!(policy.is_compressor() || policy.is_aggregator());
+        assert!(!policy.about.is_empty(), "{name}");
     }
     assert_ne!(HOST.load("dense").unwrap().hash, HOST.load("flasc").unwrap().hash);
 }
@@ -71,7 +96,7 @@ fn instances_move_between_threads_and_policies_are_shared() {
 #[test]
 fn dense_sends_everything_and_gives_it_back() {
     let of = values(1000);
-    let (message, decoded) = round_trip("dense", r#"{"density":0.1,"bits":32}"#, &context(Direction::Upload, 1), &of);
+    let (message, decoded) = round_trip("dense", r#"{"bits":32}"#, &kept(0.1, Direction::Upload, 1), &of);
     assert_eq!(message.parts, [Part::Values { coding: ValueCoding::F32, values: of.clone() }]);
     assert_eq!(decoded, of);
 }
@@ -93,12 +118,8 @@ fn dense_takes_its_coding_from_bits_and_the_option_wins() {
 #[test]
 fn flasc_uploads_the_largest_values_and_the_rest_is_zero() {
     let of = values(1000);
-    let (message, decoded) = round_trip(
-        "flasc",
-        r#"{"direction":"upload","density":0.0625,"bits":32}"#,
-        &context(Direction::Upload, 1),
-        &of,
-    );
+    let (message, decoded) =
+        round_trip("flasc", r#"{"direction":"upload","bits":32}"#, &kept(0.0625, Direction::Upload, 1), &of);
     let [Part::Indices { space: 1000, indices }, Part::Values { coding: ValueCoding::F32, values: sent }] =
         message.parts.as_slice()
     else {
@@ -120,17 +141,17 @@ fn flasc_with_the_seeded_reference_falls_back_to_the_start_on_downloads_only() {
     for moved in [3, 400, 999] {
         of[moved] += 1.0;
     }
-    let options = r#"{"density":0.003,"bits":32,"reference":"seeded"}"#;
-    let (_, decoded) = round_trip("flasc", options, &context(Direction::Download, 1), &of);
+    let options = |direction: &str| format!(r#"{{"direction":"{direction}","bits":32,"reference":"seeded"}}"#);
+    let (_, decoded) = round_trip("flasc", &options("download"), &kept(0.003, Direction::Download, 1), &of);
     assert_eq!(decoded, of, "three coordinates moved and three were sent");
-    let (_, upload) = round_trip("flasc", options, &context(Direction::Upload, 1), &of);
+    let (_, upload) = round_trip("flasc", &options("upload"), &kept(0.003, Direction::Upload, 1), &of);
     assert_eq!(upload.iter().filter(|value| **value != 0.0).count(), 3);
 }
 
 #[test]
 fn flasc_at_density_one_sends_no_indices_and_decays_afterwards() {
     let of = values(1000);
-    let options = r#"{"density":1,"decay":0.5,"decay_every":10}"#;
+    let options = r#"{"decay":0.5,"decay_every":10}"#;
     let (message, decoded) = round_trip("flasc", options, &context(Direction::Upload, 10), &of);
     assert_eq!((message.parts.len(), decoded), (1, of.clone()));
     let (message, _) = round_trip("flasc", options, &context(Direction::Upload, 11), &of);
@@ -139,7 +160,7 @@ fn flasc_at_density_one_sends_no_indices_and_decays_afterwards() {
 
 #[test]
 fn zeros_are_sent_too_and_one_value_at_least() {
-    let (message, decoded) = round_trip("flasc", r#"{"density":1e-6}"#, &context(Direction::Upload, 1), &[0.0; 64]);
+    let (message, decoded) = round_trip("flasc", "{}", &kept(1e-6, Direction::Upload, 1), &[0.0; 64]);
     assert!(matches!(&message.parts[0], Part::Indices { indices, .. } if indices == &[0]));
     assert_eq!(decoded, [0.0; 64]);
 }
@@ -153,61 +174,102 @@ fn refused_option(options: &str) -> (String, String, String) {
 
 #[test]
 fn bad_options_are_named_with_what_was_found_and_what_is_allowed() {
-    for density in ["0", "-0.5", "1.5", "\"much\"", "null"] {
-        let (option, found, allowed) = refused_option(&format!(r#"{{"density":{density}}}"#));
-        assert_eq!((option.as_str(), found.as_str()), ("density", density));
+    for decay in ["0", "-0.5", "1.5", "\"much\"", "null"] {
+        let (option, found, allowed) = refused_option(&format!(r#"{{"decay":{decay}}}"#));
+        assert_eq!((option.as_str(), found.as_str()), ("decay", decay));
         assert_eq!(allowed, "a number above 0 and at most 1");
     }
     assert_eq!(refused_option(r#"{"decay_every":-1}"#).0, "decay_every");
     assert_eq!(refused_option(r#"{"bits":8}"#).2, "16 or 32");
     assert_eq!(refused_option(r#"{"reference":"none"}"#).2, "one of seeded, zero");
-    let (option, _, allowed) = refused_option(r#"{"densty":0.5}"#);
-    assert_eq!(option, "densty");
-    assert!(allowed.contains("density, bits, decay, decay_every, reference, values"), "{allowed}");
+    let (option, _, allowed) = refused_option(r#"{"dekay":0.5}"#);
+    assert_eq!(option, "dekay");
+    assert!(allowed.contains("direction, bits, decay, decay_every, reference, values"), "{allowed}");
+    assert_eq!(refused_option(r#"{"density":0.5}"#).0, "density", "the context has it");
     assert_eq!(refused_option("[]").2, "an object");
     assert_eq!(refused_option("{").2, "an object");
 }
 
 fn meta(client: u32, examples: u64) -> UpdateMeta {
-    UpdateMeta { client, examples, loss: 1.0, norm: 1.0 }
+    UpdateMeta { client, examples, loss: 1.0, norm: 1.0, tier: 0, rank: 0 }
+}
+
+fn round(number: u32) -> RoundMeta {
+    RoundMeta { round: number, rounds: 40, seed: 1, cohort: 2 }
+}
+
+/// A mean over `len` values and the memory that all its hooks share.
+struct Mean(AggregatorInstance, Memory, Arc<Vec<f32>>);
+
+impl Mean {
+    fn new(len: usize, options: &str) -> Self {
+        let instance = HOST.load("fedavg").unwrap().aggregator(&layout(len), options).unwrap();
+        Self(instance, Memory::default(), Arc::new(vec![0.0; len]))
+    }
+
+    fn begin(&mut self, number: u32) {
+        self.0.begin(&round(number), self.2.clone(), &mut self.1).unwrap();
+    }
+
+    fn accept(&mut self, update: Vec<f32>, meta: &UpdateMeta) -> Vec<f32> {
+        self.0.accept(update, meta, &mut self.1).unwrap()
+    }
+
+    fn finish(&mut self) -> Result<Vec<f32>, PolicyError> {
+        self.0.finish(&mut self.1)
+    }
 }
 
 #[test]
 fn fedavg_is_the_mean_and_gives_buffers_back() {
-    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(4), "{}").unwrap();
-    for round in 1..3 {
-        mean.begin(round).unwrap();
-        assert_eq!(mean.accept(vec![1.0, 2.0, 3.0, 4.0], &meta(0, 1)).unwrap(), [1.0, 2.0, 3.0, 4.0]);
-        mean.accept(vec![3.0, 2.0, 1.0, 0.0], &meta(1, 3)).unwrap();
+    let mut mean = Mean::new(4, "{}");
+    for number in 1..3 {
+        mean.begin(number);
+        assert_eq!(mean.accept(vec![1.0, 2.0, 3.0, 4.0], &meta(0, 1)), [1.0, 2.0, 3.0, 4.0]);
+        mean.accept(vec![3.0, 2.0, 1.0, 0.0], &meta(1, 3));
         assert_eq!(mean.finish().unwrap(), [2.0; 4]);
     }
 }
 
 #[test]
 fn fedavg_weighs_by_examples_if_asked() {
-    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(2), r#"{"weighting":"examples"}"#).unwrap();
-    mean.begin(1).unwrap();
-    mean.accept(vec![1.0, 0.0], &meta(0, 1)).unwrap();
-    mean.accept(vec![5.0, 4.0], &meta(1, 3)).unwrap();
+    let mut mean = Mean::new(2, r#"{"weighting":"examples"}"#);
+    mean.begin(1);
+    mean.accept(vec![1.0, 0.0], &meta(0, 1));
+    mean.accept(vec![5.0, 4.0], &meta(1, 3));
     assert_eq!(mean.finish().unwrap(), [4.0, 3.0]);
 }
 
 #[test]
 fn fedavg_without_updates_is_a_typed_error_and_stays_usable() {
-    let mut mean = HOST.load("fedavg").unwrap().aggregator(&layout(2), "{}").unwrap();
-    mean.begin(1).unwrap();
+    let mut mean = Mean::new(2, "{}");
+    mean.begin(1);
     assert!(matches!(mean.finish(), Err(PolicyError::NoUpdates { .. })));
-    assert!(!mean.poisoned());
-    mean.begin(2).unwrap();
-    mean.accept(vec![1.0, 2.0], &meta(0, 1)).unwrap();
+    assert!(!mean.0.poisoned());
+    mean.begin(2);
+    mean.accept(vec![1.0, 2.0], &meta(0, 1));
     assert_eq!(mean.finish().unwrap(), [1.0, 2.0]);
 }
 
 #[test]
+fn optional_hooks_that_a_policy_does_not_have_do_nothing() {
+    let mut dense = compressor("dense", 8, "{}").unwrap();
+    let policy = dense.policy().clone();
+    assert!(!policy.plans() && !policy.acknowledges() && !policy.catches_up() && !policy.steps());
+    let (values, ctx) = (Arc::new(vec![0.0; 8]), context(Direction::Upload, 1));
+    let memory = &mut Memory::default();
+    assert_eq!(dense.plan(&ctx, values.clone(), values, memory).unwrap(), None);
+    dense.on_ack(&ctx, true, memory).unwrap();
+    assert_eq!(dense.encode_catch_up(&ctx, memory).unwrap(), None);
+    dense.decode_catch_up(&ctx, Message::default(), memory).unwrap();
+    assert!(memory.written().is_empty());
+}
+
+#[test]
 fn hostile_messages_are_refused_and_the_instance_stays_usable() {
-    let mut flasc = compressor("flasc", 100, r#"{"density":0.02}"#).unwrap();
+    let mut flasc = compressor("flasc", 100, "{}").unwrap();
     let start = Arc::new(layout(100).start().0);
-    let ctx = context(Direction::Upload, 1);
+    let ctx = kept(0.02, Direction::Upload, 1);
     let indices = |space, indices: &[u32]| Part::Indices { space, indices: indices.into() };
     let sent = |values: &[f32]| Part::Values { coding: ValueCoding::F32, values: values.into() };
     let bad: [Vec<Part>; 9] = [
@@ -222,12 +284,12 @@ fn hostile_messages_are_refused_and_the_instance_stays_usable() {
         vec![indices(100, &[1, 2]), sent(&[1.0, 2.0]), sent(&[3.0])],
     ];
     for parts in bad {
-        let refused = flasc.decode(&ctx, Message { parts: parts.clone() }, start.clone());
+        let refused = flasc.decode(&ctx, Message { parts: parts.clone() }, start.clone(), &mut Memory::default());
         assert!(matches!(refused, Err(PolicyError::Rejected { .. } | PolicyError::LeftOver { .. })), "{parts:?}");
         assert!(!flasc.poisoned());
     }
     let good = Message { parts: vec![indices(100, &[1, 99]), sent(&[1.0, 2.0])] };
-    assert_eq!(flasc.decode(&ctx, good, start).unwrap()[99], 2.0);
+    assert_eq!(flasc.decode(&ctx, good, start, &mut Memory::default()).unwrap()[99], 2.0);
 }
 
 #[test]
@@ -279,6 +341,36 @@ fn the_wrong_world_is_named() {
 fn a_vector_of_another_length_is_refused_before_the_policy_sees_it() {
     let mut dense = compressor("dense", 8, "{}").unwrap();
     let start = Arc::new(layout(8).start().0);
-    let refused = dense.encode(&context(Direction::Upload, 1), Arc::new(vec![0.0; 9]), start);
+    let refused = dense.encode(&context(Direction::Upload, 1), Arc::new(vec![0.0; 9]), start, &mut Memory::default());
     assert!(matches!(refused, Err(PolicyError::GivenLength { found: 9, expected: 8, .. })));
+}
+
+#[test]
+fn a_pinned_built_in_policy_is_checked_too() {
+    let hash = HOST.load("dense").unwrap().hash;
+    assert_eq!(HOST.load(&format!("dense@blake3:{hash}")).unwrap().name, "dense");
+    let error = HOST.load(&format!("flasc@blake3:{hash}")).unwrap_err();
+    assert!(matches!(error, PolicyError::Pinned { expected, .. } if expected == hash), "{error}");
+}
+
+#[test]
+fn the_list_of_allowed_policies_holds_for_built_in_ones() {
+    let allow = vec![format!("dense@blake3:{}", HOST.load("dense").unwrap().hash)];
+    let strict = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig { allow, ..PolicyConfig::default() }).unwrap();
+    strict.load("dense").unwrap();
+    let error = strict.load("flasc").unwrap_err().to_string();
+    assert!(error.contains("policy flasc may not run here") && error.contains("dense@blake3:"), "{error}");
+}
+
+#[test]
+fn a_file_without_a_signature_is_refused_where_keys_are_set_and_built_in_policies_are_not() {
+    let keys = vec!["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".into()];
+    let strict = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig { keys, ..PolicyConfig::default() }).unwrap();
+    strict.load("dense").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.wasm");
+    std::fs::write(&path, include_bytes!("../../plugins/prebuilt/dense.wasm")).unwrap();
+    let error = strict.load(&path.to_string_lossy()).unwrap_err();
+    assert!(matches!(error, PolicyError::Unsigned { .. }), "{error}");
+    assert!(error.to_string().contains("mine.wasm.minisig"), "{error}");
 }

@@ -24,6 +24,8 @@ pub struct Kinds {
     pub other: u64,
     /// Headers and checksums.
     pub framing: u64,
+    /// Frames that bring clients up to date that missed rounds.
+    pub catch_up: u64,
 }
 
 /// One closed round; a line of `metrics.jsonl`.

@@ -29,16 +29,27 @@ pub enum ServerEvent {
     /// A round is closed durably.
     Round {
         /// Its line of `metrics.jsonl`.
-        row: RoundRow,
+        row: Box<RoundRow>,
         /// Its lines of `clients.jsonl`.
         client_rows: String,
     },
     /// Something that an operator wants to know.
     Warning(String),
+    /// The policies of the next round are others. This server does nothing more: it is to be started anew.
+    Refreshed,
     /// The run is over.
     Finished(Finished),
     /// The run cannot go on.
     Failed(ServerError),
+}
+
+/// What a look at the policies found.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// Whether the next round has other policies.
+    pub changed: bool,
+    /// What an operator wants to know.
+    pub notes: Vec<String>,
 }
 
 /// How a run ended.
@@ -86,6 +97,12 @@ pub enum ServerError {
         round: u32,
         /// Why.
         source: Arc<JournalError>,
+    },
+    /// A reader of the journal crashed.
+    #[error("round {round}: reading the journal crashed")]
+    Reader {
+        /// The round.
+        round: u32,
     },
     /// The workers are gone.
     #[error("round {round}: {source}")]

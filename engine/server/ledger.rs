@@ -30,6 +30,17 @@ impl Ledger {
         self.dense_total += self.dense_frame;
     }
 
+    /// Counts a frame that only brought a client up to date. A dense run would not have sent it.
+    pub fn count_catch_up(&mut self, bytes: u64) {
+        self.down.frames += 1;
+        self.down.catch_up += bytes;
+    }
+
+    /// Counts a frame that told a client how its upload ended. A dense run would not have sent it.
+    pub fn count_verdict(&mut self, split: ByteSplit) {
+        add(&mut self.down, split);
+    }
+
     /// Counts a frame that went up.
     pub fn count_up(&mut self, split: ByteSplit) {
         add(&mut self.up, split);
@@ -54,7 +65,10 @@ mod tests {
         let mut ledger = Ledger::new(100);
         ledger.count_down(ByteSplit { indices: 1, values: 2, other: 3, framing: 4 });
         ledger.count_up(ByteSplit { indices: 5, values: 0, other: 0, framing: 1 });
-        assert_eq!((ledger.down.total(), ledger.up.total()), (10, 6));
-        assert_eq!(ledger.dense_total, 200);
+        ledger.count_catch_up(70);
+        ledger.count_verdict(ByteSplit { indices: 0, values: 0, other: 1, framing: 9 });
+        assert_eq!((ledger.down.total(), ledger.up.total()), (90, 6));
+        assert_eq!((ledger.down.frames, ledger.down.catch_up, ledger.down.other), (3, 70, 4));
+        assert_eq!(ledger.dense_total, 200, "a dense run has neither catch-up nor verdicts");
     }
 }

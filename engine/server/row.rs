@@ -15,13 +15,27 @@ pub struct DirectionBytes {
     pub other: u64,
     /// Headers, section heads, checksums.
     pub framing: u64,
+    /// Whole frames that bring clients up to date that missed rounds.
+    #[serde(default)]
+    pub catch_up: u64,
 }
 
 impl DirectionBytes {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.indices + self.values + self.other + self.framing
+        self.indices + self.values + self.other + self.framing + self.catch_up
     }
+}
+
+/// Which policies served a round, each as its name, `@` and the first 16 digits of its component's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RowPolicies {
+    /// Server to client.
+    pub download: String,
+    /// Client to server.
+    pub upload: String,
+    /// Many updates to one.
+    pub aggregate: String,
 }
 
 /// One line of `metrics.jsonl`: a closed round. Round 0 is the state before any training.
@@ -57,6 +71,9 @@ pub struct RoundRow {
     pub down: DirectionBytes,
     /// Up by kind, so far.
     pub up: DirectionBytes,
+    /// The policies.
+    #[serde(default)]
+    pub policies: RowPolicies,
     /// Seconds of this round.
     pub seconds: f64,
 }

@@ -1,18 +1,26 @@
 //! What the server is made of, and what it keeps between messages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::closing::{Model, View};
+use super::closing::Model;
 use super::optimizer::ServerOptimizer;
 use super::round::Round;
-use super::{Config, Ledger, RoundRow, ServerEvent};
+use super::view::View;
+use super::{Config, Finished, Ledger, Refresh, RoundRow, RowPolicies, ServerError, ServerEvent};
+use crate::adapter::Tiers;
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
-use crate::journal::{ClosedRound, JournalRef};
+use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
+use crate::journal::{ClosedRound, JournalRef, StoredReference};
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::policy::Changes;
+use crate::wire;
+
+use super::actor::ServerRef;
 
 /// Where the run stands when the server starts.
 pub struct Resume {
@@ -36,12 +44,18 @@ pub struct ServerArgs {
     pub dense_frame: u64,
     /// `W` before the first round, `P` values.
     pub initial: Arc<Vec<f32>>,
+    /// Which client belongs to which tier.
+    pub tiers: Arc<Tiers>,
     /// Where the run stands.
     pub resume: Resume,
     /// What the clients share.
     pub participants: Participants,
     /// How frames travel.
     pub link: Link,
+    /// The policies of all its rounds.
+    pub policies: RowPolicies,
+    /// Asked between two rounds, where policies may change in a run.
+    pub refresh: Option<Refresh>,
     /// The aggregator.
     pub aggregator: AggregatorRef,
     /// The journal.
@@ -56,6 +70,12 @@ pub struct ServerArgs {
 pub struct ServerState {
     pub(super) args: ServerArgs,
     pub(super) model: Model,
+    /// What the server remembers after the last closed round.
+    pub(super) memories: Memories,
+    /// The references of a tracked download after the last closed round, by tier; empty otherwise.
+    pub(super) trackers: BTreeMap<u32, Tracker>,
+    /// The tiers that have clients.
+    pub(super) tiers_in_use: Arc<Vec<u32>>,
     pub(super) ledger: Ledger,
     /// Set once the server is to stop; an evaluation under way sees it too.
     pub(super) stop: Arc<AtomicBool>,
@@ -89,22 +109,39 @@ pub(super) struct Open {
     pub started: Instant,
     /// Position and mean training loss of each accepted update, in order of arrival.
     pub losses: Vec<(u32, f64)>,
-    /// What each answered candidate said, until the aggregator has it.
-    pub answers: Vec<Option<Said>>,
+    /// How far each candidate is that was sent its assignment, by position.
+    pub turns: Vec<Option<Turn>>,
     pub client_rows: Vec<(u32, String)>,
     pub last_drop: Option<(u32, String)>,
-    pub down_split: crate::wire::ByteSplit,
     /// One a candidate: set when its answer is no longer wanted.
     pub cancels: Vec<Arc<AtomicBool>>,
 }
 
-/// What a client said beside its frame.
+/// One candidate's turn.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn {
+    pub tier: u32,
+    pub last_seen: Option<u32>,
+    /// Bytes that it was sent: of the broadcast, of what brought it up to date, of the verdict; again where it crashed and
+    /// was asked again.
+    pub bytes_down: u64,
+    /// Those of them that brought it up to date.
+    pub catch_up_bytes: u64,
+    /// What making them wrote to the server's memory, until the aggregator has it.
+    pub changes: Option<Changes>,
+    /// What the client said.
+    pub said: Option<Said>,
+    /// Whether the client will remember something of the round if its update is accepted.
+    pub remembers: bool,
+    /// Whether the update is in the aggregate, once that is known.
+    pub accepted: Option<bool>,
+}
+
+/// What a client said, in its frame and beside it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said {
-    pub loss: f64,
-    pub examples: u64,
+    pub in_frame: wire::Said,
     pub steps: u32,
-    pub tokens: u64,
     pub bytes_up: u64,
     pub seconds: f64,
 }
@@ -114,6 +151,12 @@ pub(super) struct Ending {
     pub row: RoundRow,
     pub client_rows: String,
     pub model: Model,
+    /// What the server remembers after it.
+    pub memories: Memories,
+    /// The references after it, by tier.
+    pub trackers: BTreeMap<u32, Tracker>,
+    /// How the turns ended in which an upload came, by position.
+    pub verdicts: Vec<(u32, u32, Turn)>,
     pub view: Option<View>,
 }
 
@@ -123,6 +166,9 @@ pub enum ResumeError {
     /// The optimizer's state has another length.
     #[error(transparent)]
     Optimizer(#[from] super::optimizer::StateError),
+    /// The stored memory of the server is damaged.
+    #[error("the server's memory cannot be read: {0}")]
+    Memories(#[from] DamagedMemories),
     /// The stored ledger is not one.
     #[error("the stored byte ledger cannot be read: {0}")]
     Ledger(#[from] serde_json::Error),
@@ -134,15 +180,25 @@ impl ServerState {
         let mut ledger = Ledger::new(args.dense_frame);
         let mut weights = args.initial.clone();
         let mut closed = 0;
+        let mut memories = Memories::default();
+        let roster = args.participants.shards.clients() as u32;
+        let tiers_in_use = Arc::new(args.tiers.in_use(roster));
+        let download = &args.participants.compressors.plans().download;
+        let fresh = |tier: &u32| (*tier, Tracker::new(download.start().clone()));
+        let mut trackers: BTreeMap<u32, Tracker> =
+            if download.tracked() { tiers_in_use.iter().map(fresh).collect() } else { BTreeMap::new() };
         if let Some(latest) = &args.resume.latest {
             optimizer.restore(&latest.optimizer)?;
             weights = Arc::new(latest.weights.clone());
             closed = latest.round;
             ledger = serde_json::from_str(&latest.ledger)?;
+            memories = Memories::from_bytes(&latest.memory)?;
+            trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
         }
         let stop = Arc::new(AtomicBool::new(false));
         let model = Model { weights, optimizer };
-        Ok(Self { args, model, ledger, stop, phase: Phase::Looking, closed, view: None, missed: 0 })
+        let (phase, view) = (Phase::Looking, None);
+        Ok(Self { args, model, memories, trackers, tiers_in_use, ledger, stop, phase, closed, view, missed: 0 })
     }
 
     /// Whether the state after `round` is to be evaluated.
@@ -162,4 +218,42 @@ impl ServerState {
     pub(super) fn tell(&self, event: ServerEvent) {
         (self.args.events)(event);
     }
+
+    pub(super) fn finish(&mut self, myself: &ServerRef, interrupted: bool) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        self.halt();
+        self.phase = Phase::Over;
+        let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.shown.clone());
+        self.tell(ServerEvent::Finished(Finished { view, rounds: self.closed, interrupted }));
+        myself.stop(None);
+    }
+
+    pub(super) fn fail(&mut self, myself: &ServerRef, error: ServerError) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        self.halt();
+        self.phase = Phase::Over;
+        self.tell(ServerEvent::Failed(error));
+        myself.stop(None);
+    }
+
+    /// The client at a place of the round under way; none for an answer to another round.
+    pub(super) fn client(&self, round: u32, position: u32) -> Option<u32> {
+        match &self.phase {
+            Phase::Round(open) if open.number == round => open.candidates.get(position as usize).copied(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn name(&self, client: u32) -> String {
+        self.args.participants.shards.name(client).to_owned()
+    }
+}
+
+fn tracker(stored: &StoredReference) -> Tracker {
+    let kept = stored.kept.iter().map(|(sequence, frame)| Sent { sequence: *sequence, frame: frame.clone() });
+    Tracker::restored(Reference::restored(stored.sequence, stored.values.clone()), kept.collect())
 }

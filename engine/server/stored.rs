@@ -12,8 +12,6 @@ use crate::journal::StoredUpdate;
 struct Meta {
     /// Why the client was dropped; none when the frame is its update.
     dropped: Option<String>,
-    examples: u64,
-    loss: f64,
     steps: u32,
     tokens: u64,
     seconds: f64,
@@ -25,27 +23,29 @@ pub(super) enum StoredAnswer {
     Dropped(String),
 }
 
-pub(super) fn update(position: u32, client: u32, update: &ClientUpdate) -> StoredUpdate {
-    let ClientUpdate { frame, examples, loss, steps, tokens, seconds } = update;
-    let meta =
-        Meta { dropped: None, examples: *examples, loss: *loss, steps: *steps, tokens: *tokens, seconds: *seconds };
-    StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string() }
+/// The answer for the journal. What the client remembers goes with it and does not stay behind.
+pub(super) fn update(position: u32, client: u32, update: &mut ClientUpdate) -> StoredUpdate {
+    let ClientUpdate { frame, state, steps, tokens, seconds } = update;
+    let meta = Meta { dropped: None, steps: *steps, tokens: *tokens, seconds: *seconds };
+    let state = state.take().unwrap_or_default();
+    StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string(), state }
 }
 
 pub(super) fn dropped(position: u32, client: u32, reason: &str) -> StoredUpdate {
-    let meta = Meta { dropped: Some(reason.into()), examples: 0, loss: 0.0, steps: 0, tokens: 0, seconds: 0.0 };
-    StoredUpdate { position, client, frame: Vec::new(), meta: serde_json::json!(meta).to_string() }
+    let meta = Meta { dropped: Some(reason.into()), steps: 0, tokens: 0, seconds: 0.0 };
+    let (frame, state) = (Vec::new(), Vec::new());
+    StoredUpdate { position, client, frame, meta: serde_json::json!(meta).to_string(), state }
 }
 
 /// # Errors
 /// Beside text that another version wrote.
 pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Error> {
-    let Meta { dropped, examples, loss, steps, tokens, seconds } = serde_json::from_str(&stored.meta)?;
+    let Meta { dropped, steps, tokens, seconds } = serde_json::from_str(&stored.meta)?;
     Ok(match dropped {
         Some(reason) => StoredAnswer::Dropped(reason),
         None => {
-            let frame = Arc::new(stored.frame);
-            StoredAnswer::Update(ClientUpdate { frame, examples, loss, steps, tokens, seconds })
+            let (frame, state) = (Arc::new(stored.frame), (!stored.state.is_empty()).then_some(stored.state));
+            StoredAnswer::Update(ClientUpdate { frame, state, steps, tokens, seconds })
         }
     })
 }
@@ -56,10 +56,12 @@ mod tests {
 
     #[test]
     fn an_answer_comes_back_as_it_was_stored() {
-        let answer =
-            ClientUpdate { frame: Arc::new(vec![1, 2]), examples: 3, loss: 0.1, steps: 4, tokens: 5, seconds: 0.7 };
-        let StoredAnswer::Update(read_back) = read(update(6, 7, &answer)).unwrap() else { panic!("an update") };
-        assert_eq!(format!("{answer:?}"), format!("{read_back:?}"));
+        for state in [None, Some(vec![8, 9])] {
+            let answer = ClientUpdate { frame: Arc::new(vec![1, 2]), state, steps: 4, tokens: 5, seconds: 0.7 };
+            let stored = update(6, 7, &mut answer.clone());
+            let StoredAnswer::Update(read_back) = read(stored).unwrap() else { panic!("an update") };
+            assert_eq!(format!("{answer:?}"), format!("{read_back:?}"));
+        }
         let StoredAnswer::Dropped(reason) = read(dropped(6, 7, "late")).unwrap() else { panic!("a drop") };
         assert_eq!(reason, "late");
     }

@@ -1,39 +1,46 @@
-//! What happens to one answer, and to a round whose answers are all in.
+//! What happens to one answer.
 
 use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
 use super::actor::{Internal, ServerRef, Source, send};
-use super::closing;
+use super::dispatch::Dispatch;
 use super::exchange::Answer;
 use super::round::{Effect, Input};
-use super::state::{Ending, Open, Phase, Said, ServerState};
+use super::state::{Phase, Said, ServerState, Turn};
 use super::stored::{self, StoredAnswer};
-use super::{Finished, RoundRow, ServerError, ServerEvent};
-use crate::aggregator::{Accepted, Aggregate, AggregateError, AggregatorMsg, Offer};
+use super::{ServerError, ServerEvent};
+use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
 use crate::client::ClientUpdate;
-use crate::journal::{ClosedRound, JournalError, JournalMsg, StoredUpdate};
+use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 use crate::metrics::Actor;
+use crate::wire;
 
 /// A client whose work took less than this is cheaper to ask again than to store.
 const WORTH_STORING_S: f64 = 0.05;
 
-/// Rounds in a row that may miss their quorum.
-const MISSES: u32 = 3;
-
 impl ServerState {
-    pub(super) fn answered(&mut self, myself: &ServerRef, round: u32, position: u32, source: Source) {
+    pub(super) fn answered(
+        &mut self,
+        myself: &ServerRef,
+        (round, position): (u32, u32),
+        dispatch: Dispatch,
+        source: Source,
+    ) {
         self.args.metrics.clients_in_flight.dec();
         let Some(client) = self.client(round, position) else { return };
+        self.sent(position, dispatch);
         match source {
-            Source::Live(Answer::Update(update)) => {
-                if update.seconds < WORTH_STORING_S {
+            Source::Unsent(error) => self.fail(myself, error),
+            Source::Live(Answer::Update(mut update)) => {
+                self.remembers(position, &update);
+                if update.seconds < WORTH_STORING_S && update.state.is_none() {
                     return self.offer(myself, position, update);
                 }
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
-                // down instead of filling the memory.
-                let stored = stored::update(position, client, &update);
+                // down instead of filling the memory. What a client remembers waits there for the end of the round.
+                let stored = stored::update(position, client, &mut update);
                 self.store(myself, (round, position), stored, Some(update));
             }
             Source::Live(Answer::Cancelled) => self.finish(myself, true),
@@ -53,7 +60,10 @@ impl ServerState {
             }
             Source::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
             Source::Replayed(Ok(stored)) => match stored.map(stored::read) {
-                Some(Ok(StoredAnswer::Update(update))) => self.offer(myself, position, update),
+                Some(Ok(StoredAnswer::Update(update))) => {
+                    self.remembers(position, &update);
+                    self.offer(myself, position, update);
+                }
                 Some(Ok(StoredAnswer::Dropped(reason))) => {
                     self.lost(myself, position, Input::Lost(position), "failed", &reason);
                 }
@@ -61,6 +71,35 @@ impl ServerState {
                 None | Some(Err(_)) => self.ask(myself, position),
             },
         }
+    }
+
+    /// Counts what a client was sent to catch up, and notes what is known of it.
+    fn sent(&mut self, position: u32, dispatch: Dispatch) {
+        let Phase::Round(open) = &mut self.phase else { return };
+        let Dispatch { tier, last_seen, catch_up, changes } = dispatch;
+        let before = open.turns[position as usize].take().unwrap_or_default();
+        let broadcast = self.view.as_ref().and_then(|view| view.tiers.get(&tier));
+        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |view| view.split.total());
+        let mut catch_up_bytes = before.catch_up_bytes;
+        for bytes in catch_up.iter().map(|frame| frame.len() as u64) {
+            self.args.link.catch_up(bytes);
+            self.ledger.count_catch_up(bytes);
+            catch_up_bytes += bytes;
+            bytes_down += bytes;
+        }
+        let turn = Turn { tier, last_seen, bytes_down, catch_up_bytes, changes, ..Turn::default() };
+        open.turns[position as usize] = Some(turn);
+    }
+
+    fn remembers(&mut self, position: u32, update: &ClientUpdate) {
+        if let Some(turn) = self.turn(position) {
+            turn.remembers = update.state.is_some();
+        }
+    }
+
+    fn turn(&mut self, position: u32) -> Option<&mut Turn> {
+        let Phase::Round(open) = &mut self.phase else { return None };
+        open.turns.get_mut(position as usize)?.as_mut()
     }
 
     fn store(
@@ -97,16 +136,18 @@ impl ServerState {
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
         let (round, client) = (open.number, open.candidates[position as usize]);
-        let split = match self.args.link.weigh(&update.frame) {
-            Ok(split) => split,
+        let weighed = self.args.link.weigh(&update.frame);
+        let (split, in_frame) = match weighed.and_then(|split| Ok((split, wire::header(&update.frame)?.said))) {
+            Ok(weighed) => weighed,
             Err(error) => return self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string()),
         };
         self.args.link.up(&split);
         self.ledger.count_up(split);
-        let ClientUpdate { frame, examples, loss, steps, tokens, seconds } = update;
-        open.answers[position as usize] =
-            Some(Said { loss, examples, steps, tokens, bytes_up: frame.len() as u64, seconds });
-        let offer = Offer { client, examples, loss, frame };
+        let ClientUpdate { frame, steps, seconds, .. } = update;
+        let Some(turn) = open.turns[position as usize].as_mut() else { return };
+        turn.said = Some(Said { in_frame, steps, bytes_up: frame.len() as u64, seconds });
+        let (tier, last_seen, catch_up) = (turn.tier, turn.last_seen, turn.changes.take());
+        let offer = Offer { client, tier, last_seen, catch_up, frame };
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
         tokio::spawn(async move {
             let taken = aggregator.call(|reply| AggregatorMsg::Offer { round, position, offer, reply }, None).await;
@@ -130,6 +171,7 @@ impl ServerState {
         }
         match taken {
             Ok(_) => {
+                self.judge(position, true);
                 self.note(position, None);
                 self.handle_input(myself, Input::Accepted(position));
             }
@@ -137,6 +179,7 @@ impl ServerState {
                 self.fail(myself, ServerError::Aggregate { round, source });
             }
             Err(refusal) => {
+                self.judge(position, false);
                 self.note(position, Some(("rejected", refusal.to_string())));
                 self.handle_input(myself, Input::Refused(position));
             }
@@ -160,26 +203,48 @@ impl ServerState {
         self.apply(myself, effects);
     }
 
+    /// Whether an upload is in the aggregate. A client that keeps something of the round, or not, has to be told.
+    fn judge(&mut self, position: u32, accepted: bool) {
+        let plan = self.args.participants.compressors.plans().upload.clone();
+        let Phase::Round(open) = &mut self.phase else { return };
+        let (round, client) = (open.number, open.candidates[position as usize]);
+        let Some(turn) = open.turns[position as usize].as_mut() else { return };
+        turn.accepted = Some(accepted);
+        if !turn.remembers && !plan.policy().acknowledges() {
+            return;
+        }
+        // The length is the same for both verdicts, and for a round that misses its quorum in the end.
+        let verdict = plan.verdict(round, client, accepted).and_then(|frame| wire::split(&frame));
+        if let Ok(split) = verdict {
+            self.args.link.verdict(&split);
+            self.ledger.count_verdict(split);
+            turn.bytes_down += split.total();
+        }
+    }
+
     /// Writes down how a client's turn ended: its row, the counters, the event.
     fn note(&mut self, position: u32, dropped: Option<(&'static str, String)>) {
         let Phase::Round(open) = &mut self.phase else { return };
         let client = open.candidates[position as usize];
         let name = self.args.participants.shards.name(client);
-        let said = open.answers[position as usize];
+        let turn = open.turns[position as usize].clone().unwrap_or_default();
+        let said = turn.said;
         let (outcome, reason) = match &dropped {
             None => ("completed", None),
             Some((outcome, reason)) => (*outcome, Some(reason.clone())),
         };
         // A no-op trainer predicts nothing, so it has no loss.
-        if let (None, Some(said)) = (&dropped, said.filter(|said| said.tokens > 0)) {
-            open.losses.push((position, said.loss));
+        let loss = said.and_then(|said| said.in_frame.loss).map(f64::from);
+        if let (None, Some(loss)) = (&dropped, loss) {
+            open.losses.push((position, loss));
         }
         let row = serde_json::json!({
-            "round": open.number, "client": client, "name": name,
+            "round": open.number, "client": client, "name": name, "tier": turn.tier,
             "outcome": if reason.is_none() { "completed" } else { "dropped" }, "reason": reason,
-            "loss": said.map(|said| said.loss), "examples": said.map(|said| said.examples),
+            "loss": loss, "examples": said.map(|said| said.in_frame.examples),
             "steps": said.map(|said| said.steps),
-            "bytes_down": open.down_split.total(), "bytes_up": said.map_or(0, |said| said.bytes_up),
+            "bytes_down": turn.bytes_down, "bytes_catch_up": turn.catch_up_bytes,
+            "bytes_up": said.map_or(0, |said| said.bytes_up),
             "seconds": said.map(|said| said.seconds),
         });
         open.client_rows.push((position, row.to_string()));
@@ -196,188 +261,4 @@ impl ServerState {
         let (round, done, asked) = (open.number, open.client_rows.len() as u32, open.machine.asked());
         self.tell(ServerEvent::Client { round, client, dropped: reason, done, asked });
     }
-
-    pub(super) fn finish_round(&mut self, myself: &ServerRef) {
-        let Phase::Round(open) = &self.phase else { return };
-        let round = open.number;
-        let (aggregator, myself) = (self.args.aggregator.clone(), myself.clone());
-        tokio::spawn(async move {
-            let aggregate = aggregator.call(|reply| AggregatorMsg::Finish { round, reply }, None).await;
-            if let Ok(CallResult::Success(aggregate)) = aggregate {
-                send(&myself, Internal::Aggregated(round, aggregate));
-            }
-        });
-    }
-
-    pub(super) fn aggregated(&mut self, myself: &ServerRef, round: u32, aggregate: Result<Aggregate, AggregateError>) {
-        if self.client(round, 0).is_none() {
-            return;
-        }
-        let update = match aggregate {
-            Ok(aggregate) => aggregate.update,
-            Err(source) => return self.fail(myself, ServerError::Aggregate { round, source }),
-        };
-        let mut model = self.model.clone();
-        match closing::step(&mut model, &update, round) {
-            Ok(norm) => {
-                self.missed = 0;
-                self.end_round(myself, model, norm);
-            }
-            Err(error) => self.fail(myself, error),
-        }
-    }
-
-    /// Too few clients: the round is closed with the weights as they were.
-    pub(super) fn miss(&mut self, myself: &ServerRef) {
-        let Phase::Round(open) = &self.phase else { return };
-        self.missed += 1;
-        let (completed, quorum) = (open.machine.accepted(), open.machine.quorum());
-        let (client, reason) = match &open.last_drop {
-            Some((client, reason)) => (self.name(*client), reason.clone()),
-            None => ("none".into(), "none".into()),
-        };
-        if self.missed >= MISSES {
-            let rounds = self.missed;
-            return self.fail(myself, ServerError::Quorum { rounds, completed, quorum, client, reason });
-        }
-        let round = open.number;
-        self.tell(ServerEvent::Warning(format!(
-            "round {round} missed its quorum: {completed} of {quorum} needed clients completed; {client} dropped: {reason}"
-        )));
-        let model = self.model.clone();
-        self.end_round(myself, model, 0.0);
-    }
-
-    fn end_round(&mut self, myself: &ServerRef, model: super::closing::Model, norm: f64) {
-        let Phase::Round(mut open) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
-        // Turns end in any order; what is stored is in the cohort's.
-        open.client_rows.sort_by_key(|(position, _)| *position);
-        open.losses.sort_by_key(|(position, _)| *position);
-        let row = self.row(open.number, Some(&open), norm);
-        let client_rows = open.client_rows.into_iter().map(|(_, row)| row + "\n").collect();
-        self.look(myself, Some(Box::new(Ending { row, client_rows, model, view: None })));
-    }
-
-    /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in later.
-    pub(super) fn row(&self, round: u32, open: Option<&Open>, norm: f64) -> RoundRow {
-        let (down, up) = (self.ledger.down, self.ledger.up);
-        let accepted = open.map_or(0, |open| open.machine.accepted());
-        RoundRow {
-            round,
-            cohort: open.map_or(0, |open| open.machine.asked()),
-            completed: accepted,
-            dropped: open.map_or(0, |open| open.machine.dropped()),
-            train_loss: open.and_then(mean_loss),
-            eval_loss: None,
-            eval_metric: None,
-            eval_loss_dense_copy: None,
-            update_norm: open.map(|_| norm),
-            bytes_down: down.total(),
-            bytes_up: up.total(),
-            bytes_total: down.total() + up.total(),
-            dense_bytes_total: self.ledger.dense_total,
-            down,
-            up,
-            seconds: open.map_or(0.0, |open| open.started.elapsed().as_secs_f64()),
-        }
-    }
-
-    pub(super) fn store_end(&mut self, myself: &ServerRef, ending: Box<Ending>) {
-        let closed = ClosedRound {
-            round: ending.row.round,
-            weights: ending.model.weights.to_vec(),
-            optimizer: ending.model.optimizer.to_bytes(),
-            row: serde_json::json!(ending.row).to_string(),
-            client_rows: ending.client_rows.clone(),
-            ledger: serde_json::json!(self.ledger).to_string(),
-        };
-        self.phase = Phase::Closing(ending);
-        let (journal, myself) = (self.args.journal.clone(), myself.clone());
-        tokio::spawn(async move {
-            let closed = journal.call(|reply| JournalMsg::Close { closed, reply }, None).await;
-            if let Ok(CallResult::Success(closed)) = closed {
-                send(&myself, Internal::Closed(closed));
-            }
-        });
-    }
-
-    pub(super) fn closed(&mut self, myself: &ServerRef, closed: Result<(), Arc<JournalError>>) {
-        let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
-        let round = ending.row.round;
-        if let Err(source) = closed {
-            return self.fail(myself, ServerError::Journal { round, source });
-        }
-        let Ending { row, client_rows, model, view } = *ending;
-        self.model = model;
-        self.view = view;
-        self.closed = round;
-        self.measure(&row);
-        self.tell(ServerEvent::Round { row, client_rows });
-        self.next(myself);
-    }
-
-    fn measure(&self, row: &RoundRow) {
-        let metrics = &self.args.metrics;
-        metrics.round_closed(row.round, row.seconds);
-        let gauges = [
-            (&metrics.train_loss, row.train_loss),
-            (&metrics.eval_loss, row.eval_loss),
-            (&metrics.eval_loss_dense_copy, row.eval_loss_dense_copy),
-            (&metrics.update_norm, row.update_norm),
-        ];
-        for (gauge, value) in gauges {
-            if let Some(value) = value {
-                gauge.set(value);
-            }
-        }
-    }
-
-    pub(super) fn stop(&mut self, myself: &ServerRef) {
-        self.halt();
-        match self.phase {
-            // What the clients have answered is in the journal; the rest is asked again on resume.
-            Phase::Round(_) => self.finish(myself, true),
-            // The task or the journal answers soon; the run ends there.
-            Phase::Looking | Phase::Closing(_) | Phase::Over => {}
-        }
-    }
-
-    pub(super) fn finish(&mut self, myself: &ServerRef, interrupted: bool) {
-        if matches!(self.phase, Phase::Over) {
-            return;
-        }
-        self.halt();
-        self.phase = Phase::Over;
-        let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.values.clone());
-        self.tell(ServerEvent::Finished(Finished { view, rounds: self.closed, interrupted }));
-        myself.stop(None);
-    }
-
-    pub(super) fn fail(&mut self, myself: &ServerRef, error: ServerError) {
-        if matches!(self.phase, Phase::Over) {
-            return;
-        }
-        self.halt();
-        self.phase = Phase::Over;
-        self.tell(ServerEvent::Failed(error));
-        myself.stop(None);
-    }
-
-    /// The client at a place of the round under way; none for an answer to another round.
-    fn client(&self, round: u32, position: u32) -> Option<u32> {
-        match &self.phase {
-            Phase::Round(open) if open.number == round => open.candidates.get(position as usize).copied(),
-            _ => None,
-        }
-    }
-
-    fn name(&self, client: u32) -> String {
-        self.args.participants.shards.name(client).to_owned()
-    }
-}
-
-/// Mean training loss of the accepted updates that have one, summed in cohort order.
-fn mean_loss(open: &Open) -> Option<f64> {
-    let sum: f64 = open.losses.iter().map(|(_, loss)| loss).sum();
-    (!open.losses.is_empty()).then(|| sum / open.losses.len() as f64)
 }

@@ -47,6 +47,8 @@ pub(super) struct Block {
 pub(super) type BlockPairs = [Option<Pairs>; 4];
 /// Where the pairs of a block lie, in the order of [`PROJECTIONS`].
 pub(super) type BlockPlan = [PairPlan; 4];
+/// Weights with residuals added, in the order of [`PROJECTIONS`]; `None` where the frozen ones stand.
+pub(super) type BlockWeights = [Option<Tensor<2>>; 4];
 
 /// What all blocks share in one pass over a batch.
 pub(super) struct Pass<'a> {
@@ -93,6 +95,11 @@ impl Block {
     pub fn parameters(&self) -> usize {
         let norms: usize = self.norms.iter().map(RmsNorm::parameters).sum();
         norms + self.projections.iter().map(Projection::parameters).sum::<usize>()
+    }
+
+    /// The weights that have residuals in a flat vector, with these added.
+    pub fn with_residuals(&self, plan: &BlockPlan, flat: &[f32], place: &Place) -> BlockWeights {
+        std::array::from_fn(|number| self.projections[number].with_residuals(&plan[number], flat, place))
     }
 
     /// `x`: `[rows, hidden]` to the same shape.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::Tier;
 use crate::adapter::peft::PeftConfig;
 
 /// Section `model`: the frozen base model.
@@ -45,6 +46,9 @@ pub struct LoraConfig {
     pub dropout: f32,
     /// Linear layers that get a pair, in every block: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
     pub targets: Vec<String>,
+    /// Give every target a residual beside its pair, which only the server changes and which the layer adds to its frozen
+    /// weight: what the exact aggregations fedex-lora and flora need. Costs a value for every weight of the targets.
+    pub residual: bool,
     /// PEFT folder to start from in place of the seeded start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
@@ -53,7 +57,14 @@ pub struct LoraConfig {
 impl Default for LoraConfig {
     fn default() -> Self {
         let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: targets.map(String::from).into(), init: None }
+        Self {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.0,
+            targets: targets.map(String::from).into(),
+            residual: false,
+            init: None,
+        }
     }
 }
 
@@ -66,6 +77,7 @@ impl LoraConfig {
             alpha: self.alpha,
             dropout: self.dropout,
             targets: self.targets.clone(),
+            residual: self.residual,
         }
     }
 }
@@ -114,6 +126,10 @@ pub struct LocalConfig {
     pub batch: usize,
     /// Scale the gradient down to this L2 norm where it is above it; 0 never does.
     pub max_grad_norm: f32,
+    /// Classes of clients, each with the share of the clients that it has (all add up to 1), the density of both directions
+    /// (unset keeps theirs) and the rank that it trains (0 is the whole), as `[[client.tiers]]` with share, density and
+    /// rank. Without any, all clients are alike.
+    pub tiers: Vec<Tier>,
 }
 
 impl Default for LocalConfig {
@@ -128,6 +144,7 @@ impl Default for LocalConfig {
             steps: 8,
             batch: 4,
             max_grad_norm: 1.0,
+            tiers: Vec::new(),
         }
     }
 }

@@ -120,6 +120,24 @@ pub enum TrainerError {
         /// What came.
         found: usize,
     },
+    /// Trainable coordinates that do not increase.
+    #[error("trainable coordinate number {number} is {found}, but must be above {before}, the one before it")]
+    TrainableOrder {
+        /// Its place in the list, from 0.
+        number: usize,
+        /// The one before it.
+        before: u32,
+        /// The coordinate.
+        found: u32,
+    },
+    /// A trainable coordinate that the adapter does not have.
+    #[error("trainable coordinate {found} is not below the adapter's {expected} values")]
+    TrainableRange {
+        /// What the layout says.
+        expected: usize,
+        /// The coordinate.
+        found: u32,
+    },
     /// A sequence longer than the model's positions.
     #[error("a sequence has {tokens} tokens, but the model has {positions} positions")]
     TooLong {

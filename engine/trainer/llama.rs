@@ -7,7 +7,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::TrainerError;
 use super::batch::Batch;
-use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, Pass};
+use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
 use super::checkpoint::{Checkpoint, LlamaConfig};
 use super::dropout::Dropout;
 use super::kernel::{Place, RmsNorm, Rotary, cross_entropy};
@@ -56,9 +56,17 @@ impl Llama {
         of(&self.embedding) + head + blocks + self.config.hidden_size
     }
 
-    /// The matrices of an adapter; `plan` as many blocks as the model has.
-    pub fn pairs(&self, plan: &[BlockPlan], flat: &[f32]) -> Vec<BlockPairs> {
-        plan.iter().map(|block| block.each_ref().map(|plan| plan.pairs(flat, &self.place))).collect()
+    /// The weights that an adapter's residuals change. They hold until the residuals do; a local run makes them once.
+    pub fn with_residuals(&self, plan: &[BlockPlan], flat: &[f32]) -> Vec<BlockWeights> {
+        self.blocks.iter().zip(plan).map(|(block, plan)| block.with_residuals(plan, flat, &self.place)).collect()
+    }
+
+    /// The matrices of an adapter; `plan` and `weights` of as many blocks as the model has.
+    pub fn pairs(&self, plan: &[BlockPlan], weights: &[BlockWeights], flat: &[f32]) -> Vec<BlockPairs> {
+        let of_block = |(plan, weights): (&BlockPlan, &BlockWeights)| {
+            std::array::from_fn(|number| plan[number].pairs(flat, weights[number].as_ref(), &self.place))
+        };
+        plan.iter().zip(weights).map(of_block).collect()
     }
 
     /// The sum of the losses of a batch in nats.

@@ -7,6 +7,7 @@ use super::batch::{Batch, readable, shuffled, usable};
 use super::block::{BlockPairs, BlockPlan};
 use super::dropout::Dropout;
 use super::optimizer::Optimizer;
+use super::trainable::Trainable;
 use super::{LocalConfig, LoraConfig, Model, TrainerError, llama, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
@@ -93,7 +94,9 @@ impl Trainer {
         &self.start
     }
 
-    /// Trains from `start` on a client's shard. The same arguments give the same bits, whatever else runs.
+    /// Trains from `start` on a client's shard. The same arguments give the same bits, whatever else runs. Where
+    /// `trainable` lists coordinates, strictly increasing, only these change: the delta of the others is exactly zero,
+    /// and the gradient's norm is taken without them. Residuals never change.
     ///
     /// # Errors
     /// [`TrainerError::NotFinite`] where the loss or gradient is no number, [`TrainerError::Cancelled`] where `cancel`
@@ -105,6 +108,7 @@ impl Trainer {
         local: &LocalConfig,
         key: TrainKey,
         cancel: &AtomicBool,
+        trainable: Option<&[u32]>,
     ) -> Result<Trained, TrainerError> {
         check(local)?;
         let shard = self.usable(shard)?;
@@ -116,9 +120,12 @@ impl Trainer {
             steps => steps,
         };
         let mut weights = self.check_values(start)?.to_vec();
-        let mut gradient = vec![0.0; weights.len()];
-        let mut optimizer = Optimizer::new(local, weights.len());
+        let trained = self.layout.trained();
+        let mut gradient = vec![0.0; trained];
+        let mut trainable = trainable.map(|at| Trainable::new(at, &self.layout)).transpose()?;
+        let mut optimizer = Optimizer::new(local, trainable.as_ref().map_or(trained, Trainable::count));
         let llama = &self.model.llama;
+        let with_residuals = llama.with_residuals(&self.plan, &weights);
         let (mut loss_sum, mut tokens) = (0.0, 0);
         let mut left: Vec<usize> = Vec::new();
         for step in 0..steps {
@@ -130,12 +137,15 @@ impl Trainer {
             }
             let chosen = left.drain(..local.batch.min(left.len()));
             let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>(), !llama.place.host);
-            let pairs = llama.pairs(&self.plan, &weights);
+            let pairs = llama.pairs(&self.plan, &with_residuals, &weights);
             let loss = llama.loss_and_gradient(&batch, &self.plan, &pairs, dropout.as_mut(), &mut gradient)?;
             if !loss.is_finite() {
                 return Err(TrainerError::NotFinite { what: "the loss", step, value: loss });
             }
-            optimizer.step(&mut weights, &mut gradient)?;
+            match &mut trainable {
+                Some(trainable) => trainable.step(&mut optimizer, &mut weights, &gradient)?,
+                None => optimizer.step(&mut weights[..trained], &mut gradient)?,
+            }
             loss_sum += loss;
             tokens += batch.targets.len() as u64;
         }
@@ -159,7 +169,7 @@ impl Trainer {
     ) -> Result<Evaluated, TrainerError> {
         let mut sequences = self.usable(sequences)?;
         sequences.sort_by_key(|sequence| sequence.tokens.len());
-        let pairs = self.model.llama.pairs(&self.plan, self.check_values(weights)?);
+        let pairs = self.pairs(weights)?;
         let mut evaluated = Evaluated { loss_sum: 0.0, tokens: 0 };
         for (step, sequences) in sequences.chunks(batch.max(1)).enumerate() {
             if cancel.load(Ordering::Relaxed) {
@@ -183,7 +193,7 @@ impl Trainer {
     pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
         let tokens = self.readable(tokens)?;
         let pairs = match weights {
-            Some(weights) => self.model.llama.pairs(&self.plan, self.check_values(weights)?),
+            Some(weights) => self.pairs(weights)?,
             None => self.plan.iter().map(|_| BlockPairs::default()).collect(),
         };
         llama::values(self.model.llama.logits(&tokens, &pairs))
@@ -207,6 +217,11 @@ impl Trainer {
             tokens.push(largest as u32);
         }
         Ok(tokens)
+    }
+
+    fn pairs(&self, weights: &[f32]) -> Result<Vec<BlockPairs>, TrainerError> {
+        let (llama, weights) = (&self.model.llama, self.check_values(weights)?);
+        Ok(llama.pairs(&self.plan, &llama.with_residuals(&self.plan, weights), weights))
     }
 
     fn usable<'a>(&self, sequences: &'a [Sequence]) -> Result<Vec<&'a Sequence>, TrainerError> {

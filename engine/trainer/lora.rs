@@ -1,4 +1,5 @@
-//! LoRA (Hu et al. 2022): which linear layers get a pair, and where each pair lies in the flat adapter vector.
+//! LoRA (Hu et al. 2022): which linear layers get a pair, and where each pair lies in the flat adapter vector; where the
+//! config asks for it, a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025; FLoRA, Wang et al. 2024).
 
 use rand_core::Rng;
 
@@ -10,7 +11,7 @@ use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::random::{Purpose, stream};
 
 /// The layout of the adapter that a config asks for, in PEFT's names, and the plan of every block. Tensors lie block by
-/// block, in the order in which data flows, `A` before `B`.
+/// block, in the order in which data flows, `A` before `B`; residuals, in the same order, behind all pairs.
 pub(super) fn plan(
     config: &LlamaConfig,
     lora: &LoraConfig,
@@ -20,11 +21,15 @@ pub(super) fn plan(
     let scale = lora.alpha / lora.rank as f32;
     let (mut specs, mut offset) = (Vec::new(), 0);
     let mut place = |layer: usize, linear: &str, role: Role, shape: [usize; 2]| {
-        let part = if role == Role::LoraA { "lora_A" } else { "lora_B" };
-        let name = format!("base_model.model.{}.{part}.weight", path(layer, linear));
+        let path = path(layer, linear);
+        let (name, rank, scale) = match role {
+            Role::LoraA => (format!("base_model.model.{path}.lora_A.weight"), lora.rank, scale),
+            Role::LoraB => (format!("base_model.model.{path}.lora_B.weight"), lora.rank, scale),
+            _ => (TensorSpec::residual_name(&path), 0, 1.0),
+        };
         let number = specs.len() as u32;
         let seed = stream(seed, Purpose::LoraStart, number, 0).next_u64();
-        specs.push(TensorSpec { name, role, shape: shape.into(), rank: lora.rank, scale, seed });
+        specs.push(TensorSpec { name, role, shape: shape.into(), rank, scale, seed });
         let from = offset;
         offset += shape[0] * shape[1];
         from..offset
@@ -40,6 +45,7 @@ pub(super) fn plan(
                         a: place(layer, linear, Role::LoraA, [lora.rank, inputs]),
                         b: place(layer, linear, Role::LoraB, [outputs, lora.rank]),
                         outputs: plan.outputs..plan.outputs + outputs,
+                        residual: None,
                     });
                 }
                 plan.inputs = inputs;
@@ -47,6 +53,14 @@ pub(super) fn plan(
             }
             plan
         }));
+    }
+    for (layer, block) in blocks.iter_mut().enumerate().filter(|_| lora.residual) {
+        for (plan, linears) in block.iter_mut().zip(PROJECTIONS) {
+            let targets = linears.iter().filter(|linear| lora.targets.iter().any(|target| target == *linear));
+            for (pair, linear) in plan.pairs.iter_mut().zip(targets) {
+                pair.residual = Some(place(layer, linear, Role::Base, shape(config, linear)));
+            }
+        }
     }
     Ok((AdapterLayout::new(specs), blocks))
 }
@@ -92,6 +106,24 @@ mod tests {
     #[test]
     fn all_seven_targets_of_the_bundled_model_make_46240_values() {
         assert_eq!(layout(&PROJECTIONS.concat(), 1).unwrap().values(), 46_240);
+    }
+
+    #[test]
+    fn residuals_lie_behind_all_pairs_and_leave_them_as_they_are() {
+        let config = LlamaConfig::read(include_bytes!("bundled/stories260k/config.json"), "config.json").unwrap();
+        let lora = LoraConfig { targets: vec!["v_proj".into(), "down_proj".into()], ..LoraConfig::default() };
+        let (without, _) = plan(&config, &lora, 1).unwrap();
+        let (with, _) = plan(&config, &LoraConfig { residual: true, ..lora }, 1).unwrap();
+        let (pairs, residuals) = with.tensors().split_at(20);
+        assert_eq!(pairs, without.tensors());
+        let names: Vec<_> = residuals.iter().map(|tensor| (tensor.spec.name.as_str(), &*tensor.spec.shape)).collect();
+        assert_eq!(names.len(), 10);
+        assert_eq!(names[0], ("base_model.model.model.layers.0.self_attn.v_proj.residual.weight", &[32, 64][..]));
+        assert_eq!(names[9], ("base_model.model.model.layers.4.mlp.down_proj.residual.weight", &[64, 172][..]));
+        assert!(residuals.iter().all(|tensor| tensor.spec.is_residual() && tensor.spec.rank == 0));
+        assert_eq!((with.trained(), with.has_residual()), (without.values(), true));
+        assert_eq!((without.trained(), without.has_residual()), (without.values(), false));
+        assert!(with.start().0[with.trained()..].iter().all(|value| *value == 0.0));
     }
 
     #[test]

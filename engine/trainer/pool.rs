@@ -82,6 +82,7 @@ enum Job {
         key: TrainKey,
         start: Arc<Vec<f32>>,
         cancel: Arc<AtomicBool>,
+        trainable: Option<Arc<Vec<u32>>>,
         reply: RpcReplyPort<Result<Trained, TrainerError>>,
     },
     Evaluate {
@@ -131,12 +132,22 @@ impl Trainers {
         Ok(Self { pool: Pool::spawn("trainer", place, size, make, on_restart).await?, shards })
     }
 
-    /// Trains a client from `start` (`P` values).
+    /// Trains a client from `start` (`P` values); only the coordinates of `trainable` change, or all without it.
     ///
     /// # Errors
     /// What the trainer says, and [`PoolError`].
-    pub async fn train(&self, key: TrainKey, start: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> Answer<Trained> {
-        self.pool.call(|reply| Job::Train { key, start: start.clone(), cancel: cancel.clone(), reply }).await
+    pub async fn train(
+        &self,
+        key: TrainKey,
+        start: Arc<Vec<f32>>,
+        cancel: Arc<AtomicBool>,
+        trainable: Option<Arc<Vec<u32>>>,
+    ) -> Answer<Trained> {
+        let job = |reply| {
+            let (start, cancel, trainable) = (start.clone(), cancel.clone(), trainable.clone());
+            Job::Train { key, start, cancel, trainable, reply }
+        };
+        self.pool.call(job).await
     }
 
     /// Mean loss of `weights` (`P` values) on the validation data of all clients.
@@ -205,7 +216,10 @@ impl Work for Slot {
     fn run(&mut self, job: Job) {
         // A caller that has gone does not need the reply.
         match job {
-            Job::Train { key, start, cancel, reply } => drop(reply.send(self.train(key, &start, &cancel))),
+            Job::Train { key, start, cancel, trainable, reply } => {
+                let trainable = trainable.as_ref().map(|at| at.as_slice());
+                drop(reply.send(self.train(key, &start, &cancel, trainable)));
+            }
             Job::Evaluate { weights, sequences, range, cancel, reply } => {
                 let batch = EVALUATION_BATCH;
                 drop(reply.send(self.trainer.evaluate(&weights, &sequences[range], batch, &cancel)));
@@ -215,10 +229,19 @@ impl Work for Slot {
 }
 
 impl Slot {
-    fn train(&self, key: TrainKey, start: &[f32], cancel: &AtomicBool) -> Result<Trained, TrainerError> {
+    fn train(
+        &self,
+        key: TrainKey,
+        start: &[f32],
+        cancel: &AtomicBool,
+        trainable: Option<&[u32]>,
+    ) -> Result<Trained, TrainerError> {
         match self.local.trainer {
-            TrainerKind::Noop => Ok(noop_train(&self.layout, key)),
-            TrainerKind::Burn => self.trainer.train(start, &self.shards.train(key.client)?, &self.local, key, cancel),
+            TrainerKind::Noop => noop_train(&self.layout, key, trainable),
+            TrainerKind::Burn => {
+                let shard = self.shards.train(key.client)?;
+                self.trainer.train(start, &shard, &self.local, key, cancel, trainable)
+            }
         }
     }
 }

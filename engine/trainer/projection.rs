@@ -1,5 +1,5 @@
 //! Linear layers that read the same input, as one matrix product over their frozen weights, with the LoRA pairs of those
-//! among them that are trained.
+//! among them that are trained and, where the adapter has them, residuals added to the weights.
 
 use std::ops::Range;
 
@@ -23,6 +23,8 @@ pub(super) struct PairPlace {
     pub b: Range<usize>,
     /// The projection's columns that the pair adds to.
     pub outputs: Range<usize>,
+    /// The layer's residual, `[outputs, inputs]`, in the flat vector.
+    pub residual: Option<Range<usize>>,
 }
 
 /// Which layers of a projection are trained.
@@ -43,6 +45,8 @@ pub(super) struct Pairs {
     a: Tensor<2>,
     /// `[outputs, pairs * rank]`, times the scale.
     b: Tensor<2>,
+    /// The weight to compute with in place of the frozen one: that plus the residuals.
+    weight: Option<Tensor<2>>,
 }
 
 /// What a projection keeps for its backward pass.
@@ -67,9 +71,23 @@ impl Projection {
         self.weight.dims().iter().product()
     }
 
+    /// The weight plus the residuals of a flat vector; `None` where there are none, or all are zero. Costs a pass over the
+    /// weight.
+    pub fn with_residuals(&self, plan: &PairPlan, flat: &[f32], place: &Place) -> Option<Tensor<2>> {
+        let residuals = || plan.pairs.iter().filter_map(|pair| Some((&pair.outputs, &flat[pair.residual.clone()?])));
+        if residuals().all(|(_, values)| values.iter().all(|value| *value == 0.0)) {
+            return None;
+        }
+        let mut sum = vec![0.0; plan.outputs * plan.inputs];
+        for (outputs, values) in residuals() {
+            sum[outputs.start * plan.inputs..outputs.end * plan.inputs].copy_from_slice(values);
+        }
+        Some(self.weight.clone() + place.tensor(sum, [plan.outputs, plan.inputs]))
+    }
+
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, input: Tensor<2>, pairs: Option<&Pairs>, mask: Option<Tensor<2>>) -> (Tensor<2>, Kept) {
-        let output = input.clone().matmul(self.weight.clone().transpose());
+        let output = input.clone().matmul(self.weight(pairs).transpose());
         let Some(pairs) = pairs else { return (output, Kept { input, low: None, mask: None }) };
         let input = match &mask {
             Some(mask) => input * mask.clone(),
@@ -82,13 +100,17 @@ impl Projection {
 
     /// The gradient of the input, given that of the output.
     pub fn backward_input(&self, kept: &Kept, pairs: Option<&Pairs>, gradient: &Tensor<2>) -> Tensor<2> {
-        let through_base = gradient.clone().matmul(self.weight.clone());
+        let through_base = gradient.clone().matmul(self.weight(pairs));
         let Some(pairs) = pairs else { return through_base };
         let through_pairs = gradient.clone().matmul(pairs.b.clone()).matmul(pairs.a.clone());
         match &kept.mask {
             Some(mask) => through_base + through_pairs * mask.clone(),
             None => through_base + through_pairs,
         }
+    }
+
+    fn weight(&self, pairs: Option<&Pairs>) -> Tensor<2> {
+        pairs.and_then(|pairs| pairs.weight.as_ref()).unwrap_or(&self.weight).clone()
     }
 }
 
@@ -104,8 +126,9 @@ impl Pairs {
 }
 
 impl PairPlan {
-    /// The pairs' matrices from the flat vector; `None` where nothing here is trained.
-    pub fn pairs(&self, flat: &[f32], place: &Place) -> Option<Pairs> {
+    /// The pairs' matrices from the flat vector; `None` where nothing here is trained. `weight` is what
+    /// [`Projection::with_residuals`] made of the same vector.
+    pub fn pairs(&self, flat: &[f32], weight: Option<&Tensor<2>>, place: &Place) -> Option<Pairs> {
         let width = self.pairs.len() * self.rank;
         if width == 0 {
             return None;
@@ -121,7 +144,8 @@ impl PairPlan {
                 }
             }
         }
-        Some(Pairs { a: place.tensor(a, [width, self.inputs]), b: place.tensor(b, [self.outputs, width]) })
+        let (a, b) = (place.tensor(a, [width, self.inputs]), place.tensor(b, [self.outputs, width]));
+        Some(Pairs { a, b, weight: weight.cloned() })
     }
 
     /// Puts the gradients of [`Pairs`] in their places of a flat gradient.

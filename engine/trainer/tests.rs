@@ -1,5 +1,7 @@
 //! What the whole trainer promises, on the bundled model: golden logits, exact gradients, determinism, clear errors.
 
+mod residual;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
@@ -27,14 +29,14 @@ fn trainer(lora: &LoraConfig) -> Trainer {
 
 /// Adapter values away from the start, so that no gradient is zero.
 fn anywhere(trainer: &Trainer) -> Vec<f32> {
-    let noise = noop_train(trainer.layout(), TrainKey { seed: 5, round: 0, client: 0 }).delta.0;
+    let noise = noop_train(trainer.layout(), TrainKey { seed: 5, round: 0, client: 0 }, None).unwrap().delta.0;
     trainer.start().0.iter().zip(noise).map(|(start, noise)| start + 30.0 * noise).collect()
 }
 
 const KEY: TrainKey = TrainKey { seed: 3, round: 4, client: 5 };
 
 fn train(trainer: &Trainer, local: &LocalConfig) -> Result<Trained, TrainerError> {
-    trainer.train(&trainer.start().0, &sequences(), local, KEY, &AtomicBool::new(false))
+    trainer.train(&trainer.start().0, &sequences(), local, KEY, &AtomicBool::new(false), None)
 }
 
 fn loss(trainer: &Trainer, weights: &[f32], sequences: &[Sequence], batch: usize) -> Evaluated {
@@ -115,28 +117,33 @@ fn gradient(trainer: &Trainer, weights: &[f32], sequences: &[Sequence]) -> Vec<f
         batch: sequences.len(),
         ..LocalConfig::default()
     };
-    let trained = trainer.train(weights, sequences, &local, KEY, &AtomicBool::new(false)).unwrap();
+    let trained = trainer.train(weights, sequences, &local, KEY, &AtomicBool::new(false), None).unwrap();
     trained.delta.0.iter().map(|change| -change).collect()
 }
 
-#[test]
-fn the_gradient_agrees_with_finite_differences_in_every_tensor() {
-    let (trainer, sequences) = (trainer(&LoraConfig { rank: 2, ..LoraConfig::default() }), sequences());
-    let weights = anywhere(&trainer);
-    let gradient = gradient(&trainer, &weights, &sequences);
-    for tensor in trainer.layout().tensors() {
-        // The steepest value of each tensor, where rounding disturbs the difference least.
+/// Compares the gradient with finite differences in the steepest value of each trained tensor, where rounding disturbs
+/// them least.
+fn check_gradient(trainer: &Trainer, weights: &[f32]) {
+    let sequences = sequences();
+    let gradient = gradient(trainer, weights, &sequences);
+    for tensor in trainer.layout().tensors().iter().filter(|tensor| !tensor.spec.is_residual()) {
         let places = tensor.offset..tensor.offset + tensor.len;
         let at = places.max_by(|left, right| gradient[*left].abs().total_cmp(&gradient[*right].abs())).unwrap();
         let moved = |step: f32| {
-            let mut weights = weights.clone();
+            let mut weights = weights.to_vec();
             weights[at] += step;
-            loss(&trainer, &weights, &sequences, 5).loss()
+            loss(trainer, &weights, &sequences, 5).loss()
         };
         let slope = (moved(0.001) - moved(-0.001)) / 0.002;
         let found = f64::from(gradient[at]);
         assert!((found - slope).abs() < 0.005 * slope.abs() + 2e-3, "{}: {found} is not {slope}", tensor.spec.name);
     }
+}
+
+#[test]
+fn the_gradient_agrees_with_finite_differences_in_every_tensor() {
+    let trainer = trainer(&LoraConfig { rank: 2, ..LoraConfig::default() });
+    check_gradient(&trainer, &anywhere(&trainer));
 }
 
 #[test]
@@ -153,7 +160,7 @@ fn tensor_operations_give_what_slices_give() {
     let run = |llama: &llama::Llama| {
         let batch = batch::Batch::new(&sequences, !llama.place.host);
         let mut gradient = vec![0.0; weights.len()];
-        let pairs = llama.pairs(&plan, &weights);
+        let pairs = llama.pairs(&plan, &llama.with_residuals(&plan, &weights), &weights);
         let loss = llama.loss_and_gradient(&batch, &plan, &pairs, None, &mut gradient).unwrap();
         (loss, gradient)
     };
@@ -174,6 +181,36 @@ fn only_the_chosen_targets_move_and_the_base_never_does() {
         assert!(trained.delta.0.iter().any(|change| *change != 0.0), "{target} does not move");
     }
     assert_eq!(MODEL.llama.embedding_values(), before);
+}
+
+const OPTIMIZERS: [OptimizerKind; 3] = [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::Adamw];
+
+#[test]
+fn what_is_not_trainable_keeps_its_bits_under_every_optimizer() {
+    let trainer = trainer(&LoraConfig::default());
+    let start = anywhere(&trainer);
+    let at: Vec<u32> = (0..start.len() as u32).filter(|place| place % 7 == 3).collect();
+    for optimizer in OPTIMIZERS {
+        let local = LocalConfig { optimizer, steps: 3, weight_decay: 0.1, ..LocalConfig::default() };
+        let never = AtomicBool::new(false);
+        let trained = trainer.train(&start, &sequences(), &local, KEY, &never, Some(&at)).unwrap().delta.0;
+        let (inside, outside): (Vec<u32>, Vec<u32>) = (0..start.len() as u32).partition(|place| place % 7 == 3);
+        assert!(outside.iter().all(|place| trained[*place as usize] == 0.0), "{optimizer:?}");
+        let moved = inside.iter().filter(|place| trained[**place as usize] != 0.0).count();
+        assert!(moved > inside.len() * 9 / 10, "{optimizer:?} moves {moved} of {}", inside.len());
+    }
+}
+
+#[test]
+fn a_trainable_set_of_everything_is_no_set_at_all_and_an_empty_one_trains_nothing() {
+    let trainer = trainer(&LoraConfig::default());
+    let (local, start, never) = (LocalConfig::default(), &trainer.start().0, AtomicBool::new(false));
+    let all: Vec<u32> = (0..start.len() as u32).collect();
+    let trained = |at: Option<&[u32]>| trainer.train(start, &sequences(), &local, KEY, &never, at);
+    assert_eq!(trained(Some(&all)).unwrap(), trained(None).unwrap());
+    assert!(trained(Some(&[])).unwrap().delta.0.iter().all(|change| *change == 0.0));
+    let error = trained(Some(&[3, 46_240])).unwrap_err();
+    assert_eq!(error.to_string(), "trainable coordinate 46240 is not below the adapter's 46240 values");
 }
 
 #[test]
@@ -217,6 +254,7 @@ fn the_same_key_gives_the_same_bits_alone_or_beside_others() {
             &local,
             TrainKey { client: 6, ..KEY },
             &AtomicBool::new(false),
+            None,
         );
         assert_ne!(other.unwrap().delta, alone.delta);
     }
@@ -227,7 +265,7 @@ fn a_loss_that_is_no_number_is_an_error() {
     let trainer = trainer(&LoraConfig::default());
     let weights = vec![f32::NAN; trainer.layout().values()];
     let cancel = AtomicBool::new(false);
-    let error = trainer.train(&weights, &sequences(), &LocalConfig::default(), KEY, &cancel).unwrap_err();
+    let error = trainer.train(&weights, &sequences(), &LocalConfig::default(), KEY, &cancel, None).unwrap_err();
     assert_eq!(error.to_string(), "the loss is NaN in step 0 of the local training");
     assert!(trainer.evaluate(&weights, &sequences(), 4, &cancel).is_err());
     let runaway = LocalConfig { optimizer: OptimizerKind::Sgd, lr: 1e30, max_grad_norm: 0.0, ..LocalConfig::default() };
@@ -238,7 +276,7 @@ fn a_loss_that_is_no_number_is_an_error() {
 fn a_cancelled_run_stops_before_its_next_step() {
     let trainer = trainer(&LoraConfig::default());
     let cancel = AtomicBool::new(true);
-    let trained = trainer.train(&trainer.start().0, &sequences(), &LocalConfig::default(), KEY, &cancel);
+    let trained = trainer.train(&trainer.start().0, &sequences(), &LocalConfig::default(), KEY, &cancel, None);
     assert_eq!(trained.unwrap_err().to_string(), "cancelled in step 0");
     assert!(trainer.evaluate(&trainer.start().0, &sequences(), 4, &cancel).is_err());
 }

@@ -39,11 +39,17 @@ pub enum WireError {
         /// The version of this build.
         expected: u8,
     },
-    /// Neither download nor upload.
-    #[error("frame kind is {found}, expected 1 (download) or 2 (upload)")]
+    /// None of the kinds.
+    #[error("frame kind is {found}, expected 1 (download), 2 (upload), 3 (catch-up) or 4 (verdict)")]
     Kind {
         /// The kind byte.
         found: u8,
+    },
+    /// A training loss without end.
+    #[error("the client's loss is {found}, expected a finite number or none")]
+    Loss {
+        /// What it said.
+        found: f32,
     },
     /// Damaged on its way.
     #[error("frame is damaged: its checksum is {found:016x}, its bytes give {computed:016x}")]
@@ -74,7 +80,7 @@ pub enum WireError {
         limit: usize,
     },
     /// A coding byte that no coder has.
-    #[error("part {part} has coding {found}, expected 0 to 4 or 32 to 95")]
+    #[error("part {part} has coding {found}, expected 0 to 4, 9 to 16 or 32 to 95")]
     Coding {
         /// The part.
         part: usize,
@@ -162,6 +168,40 @@ pub enum WireError {
         bytes: usize,
         /// Bits that its indices take.
         end: usize,
+    },
+    /// Codes of a width that no coder has.
+    #[error("part {part} has codes of {found} bits, expected 1 to 8")]
+    CodeBits {
+        /// The part.
+        part: usize,
+        /// Bits of each code.
+        found: u8,
+    },
+    /// A code that its bits do not hold.
+    #[error("code {position} of part {part} is {code}, its {bits} bits hold up to {}", (1_u16 << bits) - 1)]
+    CodeRange {
+        /// The part.
+        part: usize,
+        /// Which of its codes.
+        position: usize,
+        /// The code.
+        code: u8,
+        /// Bits of each code.
+        bits: u8,
+    },
+    /// Bits after a part's last code.
+    #[error(
+        "part {part} has {count} codes of {bits} bits, behind the last one its bytes have {found:#04x}, expected 0"
+    )]
+    CodePadding {
+        /// The part.
+        part: usize,
+        /// Codes announced.
+        count: usize,
+        /// Bits of each.
+        bits: u8,
+        /// What is there instead of zeros.
+        found: u8,
     },
     /// NaN or an infinity.
     #[error("value {position} of part {part} is {value}, expected a finite number")]

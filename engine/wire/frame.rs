@@ -3,7 +3,6 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cursor::{Cursor, varint_bytes, write_varint};
-use super::header::HEADER_BYTES;
 use super::part::{self, Head, Spent};
 use super::{Header, Limits, WireError};
 use crate::adapter::Message;
@@ -15,7 +14,7 @@ const CHECKSUM_BYTES: usize = 8;
 pub struct ByteSplit {
     /// Payloads of index parts.
     pub indices: u64,
-    /// Payloads of value parts.
+    /// Payloads of value parts and of codes.
     pub values: u64,
     /// Payloads of parts that the policy coded by itself.
     pub other: u64,
@@ -43,7 +42,7 @@ pub fn encode(header: &Header, message: &Message) -> Result<Vec<u8>, WireError> 
     let limit = u32::MAX as usize;
     let count = u32::try_from(parts.len()).map_err(|_| WireError::TooManyParts { found: parts.len(), limit })?;
     let parts_bytes: usize = heads.iter().map(|head| head.head_bytes() + head.payload_bytes()).sum();
-    let total = HEADER_BYTES + varint_bytes(count) + parts_bytes + CHECKSUM_BYTES;
+    let total = header.bytes() + varint_bytes(count) + parts_bytes + CHECKSUM_BYTES;
     let mut out = Vec::with_capacity(total);
     header.write(&mut out);
     write_varint(&mut out, count);
@@ -98,7 +97,7 @@ pub fn split(bytes: &[u8]) -> Result<ByteSplit, WireError> {
         let payload = cursor.take(head.payload_bytes())?.len() as u64;
         match head {
             Head::Bytes { .. } => split.other += payload,
-            Head::Values { .. } => split.values += payload,
+            Head::Values { .. } | Head::Codes { .. } => split.values += payload,
             Head::Indices { .. } => split.indices += payload,
         }
     }
@@ -107,13 +106,21 @@ pub fn split(bytes: &[u8]) -> Result<ByteSplit, WireError> {
     Ok(split)
 }
 
+/// What a frame says about itself. Does not look further than its front.
+///
+/// # Errors
+/// When the bytes do not begin like a frame of this version.
+pub fn header(bytes: &[u8]) -> Result<Header, WireError> {
+    Header::read(&mut Cursor::new(bytes))
+}
+
 /// The header, and a cursor over what lies between it and the checksum.
 fn open(bytes: &[u8]) -> Result<(Header, Cursor<'_>), WireError> {
     // The magic and the version are read first: a frame of another version may end in another way.
     let header = Header::read(&mut Cursor::new(bytes))?;
     let body = bytes.len().saturating_sub(CHECKSUM_BYTES);
     let mut cursor = Cursor::new(&bytes[..body]);
-    cursor.take(HEADER_BYTES)?;
+    cursor.take(header.bytes())?;
     Ok((header, cursor))
 }
 

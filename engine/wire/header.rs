@@ -1,10 +1,10 @@
-//! The fixed front of a frame: fields in, 34 bytes out, and back.
+//! The front of a frame: fields in, 34 bytes out, 42 for an upload, and back.
 
 use super::WireError;
 use super::cursor::Cursor;
 
 /// The format that this build writes and reads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The client number of a frame that goes to the whole cohort.
 pub const BROADCAST: u32 = u32::MAX;
@@ -12,7 +12,10 @@ pub const BROADCAST: u32 = u32::MAX;
 pub(super) const MAGIC: [u8; 4] = *b"CELM";
 
 /// Bytes from the magic to the sequence number.
-pub(super) const HEADER_BYTES: usize = 34;
+const HEADER_BYTES: usize = 34;
+
+/// Bytes of what a client says about its update.
+const SAID_BYTES: usize = 8;
 
 /// Which way a frame travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,10 +25,23 @@ pub enum FrameKind {
     Download = 1,
     /// Client to server.
     Upload = 2,
+    /// Server to client, before a download: what a client needs that has missed rounds.
+    CatchUp = 3,
+    /// Server to client, after an upload: whether the client keeps what it remembers of the round.
+    Verdict = 4,
+}
+
+/// What a client says about its update; travels with every upload.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Said {
+    /// Training examples that it has.
+    pub examples: u32,
+    /// Mean loss of its local training, nats a token; none where it predicted nothing. Finite.
+    pub loss: Option<f32>,
 }
 
 /// What a frame says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Header {
     /// Which way it travels.
     pub kind: FrameKind,
@@ -37,11 +53,18 @@ pub struct Header {
     pub round: u32,
     /// The client's number in the roster, or [`BROADCAST`].
     pub client: u32,
-    /// Distinguishes frames of the same round, client and kind.
+    /// Number of the broadcast of a tracked download, or the last one that a snapshot has in it; else 0.
     pub sequence: u32,
+    /// What the client says, in an upload; in every other frame it is empty and takes no bytes.
+    pub said: Said,
 }
 
 impl Header {
+    /// How many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        HEADER_BYTES + if self.kind == FrameKind::Upload { SAID_BYTES } else { 0 }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[VERSION, self.kind as u8]);
@@ -50,6 +73,10 @@ impl Header {
         out.extend_from_slice(&self.round.to_le_bytes());
         out.extend_from_slice(&self.client.to_le_bytes());
         out.extend_from_slice(&self.sequence.to_le_bytes());
+        if self.kind == FrameKind::Upload {
+            out.extend_from_slice(&self.said.examples.to_le_bytes());
+            out.extend_from_slice(&self.said.loss.unwrap_or(f32::NAN).to_le_bytes());
+        }
     }
 
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, WireError> {
@@ -64,15 +91,26 @@ impl Header {
         let kind = match cursor.array()? {
             [1] => FrameKind::Download,
             [2] => FrameKind::Upload,
+            [3] => FrameKind::CatchUp,
+            [4] => FrameKind::Verdict,
             [found] => return Err(WireError::Kind { found }),
         };
-        Ok(Self {
+        let mut header = Self {
             kind,
             layout: u64::from_le_bytes(cursor.array()?),
             policy: u64::from_le_bytes(cursor.array()?),
             round: u32::from_le_bytes(cursor.array()?),
             client: u32::from_le_bytes(cursor.array()?),
             sequence: u32::from_le_bytes(cursor.array()?),
-        })
+            said: Said::default(),
+        };
+        if kind == FrameKind::Upload {
+            header.said.examples = u32::from_le_bytes(cursor.array()?);
+            header.said.loss = match f32::from_le_bytes(cursor.array()?) {
+                found if found.is_infinite() => return Err(WireError::Loss { found }),
+                found => (!found.is_nan()).then_some(found),
+            };
+        }
+        Ok(header)
     }
 }

@@ -4,11 +4,13 @@
 //! |---|---|---|
 //! | 0 | bytes | length |
 //! | 1, 2, 3 | values as f32, f16, bf16 | count |
+//! | 8 + b | codes of b bits (1 to 8), packed from the low bits on; the last byte is filled with zeros | count |
 //! | 4 | indices, bitmap | space, count, payload length |
 //! | 32 + k | indices, Rice with parameter k (0 to 31) | space, count, payload length |
 //! | 64 + k | absent indices, Rice with parameter k | space, count, payload length |
 
 use super::WireError;
+use super::codes;
 use super::cursor::{Cursor, varint_bytes, write_varint};
 use super::indices::{self, IndexCoding, IndexPlan};
 use super::values;
@@ -17,7 +19,8 @@ use crate::adapter::{Part, ValueCoding};
 /// What a receiver takes. Decoding allocates at most `12 * values + bytes` bytes, and less for short input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest vector that indices may point into; also the most indices and the most values of all parts together.
+    /// The longest vector that indices may point into; also the most indices, and the most values and codes, of all
+    /// parts together.
     pub values: usize,
     /// The most parts.
     pub parts: usize,
@@ -28,9 +31,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For an adapter of that many values: a dense f32 frame with every index fits, and 64 KiB of other bytes.
+    /// For an adapter of that many values: a dense f32 frame with every index fits, and 64 KiB of other bytes. Quantizers
+    /// send scales beside as many codes and fill their last block, so an eighth more values are taken, and 1024.
     pub fn for_values(values: usize) -> Self {
-        Self { values, parts: 1024, bytes: values.saturating_mul(5).saturating_add(64 << 10), finite: true }
+        let bytes = values.saturating_mul(5).saturating_add(64 << 10);
+        Self { values: values.saturating_add(values / 8 + 1024), parts: 1024, bytes, finite: true }
     }
 }
 
@@ -46,6 +51,7 @@ pub(super) struct Spent {
 pub(super) enum Head {
     Bytes { bytes: u32 },
     Values { coding: ValueCoding, count: u32 },
+    Codes { bits: u8, count: u32 },
     Indices { coding: IndexCoding, space: u32, count: u32, bytes: u32 },
 }
 
@@ -59,6 +65,10 @@ impl Head {
         Ok(match part {
             Part::Bytes(bytes) => Self::Bytes { bytes: fits(bytes.len())? },
             Part::Values { coding, values } => Self::Values { coding: *coding, count: fits(values.len())? },
+            Part::Codes { bits, codes } => {
+                codes::check(codes, *bits, number)?;
+                Self::Codes { bits: *bits, count: fits(codes.len())? }
+            }
             Part::Indices { space, indices } => {
                 let IndexPlan { coding, bytes } = indices::plan(indices, *space, number)?;
                 let bytes = fits(usize::try_from(bytes).unwrap_or(usize::MAX))?;
@@ -71,7 +81,7 @@ impl Head {
     pub(super) fn head_bytes(&self) -> usize {
         1 + match self {
             Self::Bytes { bytes } => varint_bytes(*bytes),
-            Self::Values { count, .. } => varint_bytes(*count),
+            Self::Values { count, .. } | Self::Codes { count, .. } => varint_bytes(*count),
             Self::Indices { space, count, bytes, .. } => {
                 varint_bytes(*space) + varint_bytes(*count) + varint_bytes(*bytes)
             }
@@ -83,6 +93,7 @@ impl Head {
         match self {
             Self::Bytes { bytes } | Self::Indices { bytes, .. } => *bytes as usize,
             Self::Values { coding, count } => values::value_bytes(*coding).saturating_mul(*count as usize),
+            Self::Codes { bits, count } => codes::packed_bytes(*count as usize, *bits),
         }
     }
 
@@ -98,6 +109,10 @@ impl Head {
                     ValueCoding::F16 => 2,
                     ValueCoding::Bf16 => 3,
                 });
+                write_varint(out, count);
+            }
+            Self::Codes { bits, count } => {
+                out.push(8 + bits);
                 write_varint(out, count);
             }
             Self::Indices { coding, space, count, bytes } => {
@@ -119,6 +134,7 @@ impl Head {
             2 => return Ok(Self::Values { coding: ValueCoding::F16, count: cursor.varint()? }),
             3 => return Ok(Self::Values { coding: ValueCoding::Bf16, count: cursor.varint()? }),
             4 => IndexCoding::Bitmap,
+            9..17 => return Ok(Self::Codes { bits: byte - 8, count: cursor.varint()? }),
             32..64 => IndexCoding::Rice(u32::from(byte - 32)),
             64..96 => IndexCoding::RiceAbsent(u32::from(byte - 64)),
             found => return Err(WireError::Coding { part, found }),
@@ -135,6 +151,7 @@ pub(super) fn write(part: &Part, head: &Head, number: usize, out: &mut Vec<u8>) 
         (Part::Indices { space, indices }, Head::Indices { coding, .. }) => {
             indices::encode(indices, *space, *coding, out);
         }
+        (Part::Codes { bits, codes }, _) => codes::encode(codes, *bits, out),
         (Part::Bytes(bytes), _) => out.extend_from_slice(bytes),
         (Part::Indices { .. }, _) => debug_assert!(false, "the head was planned for another part"),
     }
@@ -160,6 +177,15 @@ pub(super) fn read(
             spent.values = found;
             let payload = cursor.take(head.payload_bytes())?;
             Ok(Part::Values { coding, values: values::decode(payload, coding, limits.finite, part)? })
+        }
+        Head::Codes { bits, count } => {
+            let found = spent.values.saturating_add(count as usize);
+            if found > limit {
+                return Err(WireError::TooManyValues { part, found, limit });
+            }
+            spent.values = found;
+            let payload = cursor.take(head.payload_bytes())?;
+            Ok(Part::Codes { bits, codes: codes::decode(payload, bits, count as usize, part)? })
         }
         Head::Indices { coding, space, count, .. } => {
             if space as usize > limit {

@@ -1,14 +1,24 @@
-//! What WebAssembly costs: flasc at ten million values against the same algorithm as plain Rust, and the price of small
-//! calls. `cargo bench --bench policy` prints one line a measurement: median of several runs.
+//! What WebAssembly costs: policies at ten million values against native twins, the price of small calls, and the bytes of
+//! index sets against their entropy. `cargo bench --bench policy` prints one line a measurement: median of several runs.
+
+mod twins;
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cellm::adapter::{AdapterLayout, Message, Part, Role, TensorSpec, ValueCoding};
-use cellm::policy::{Context, Direction, LimitsConfig, PolicyHost, UpdateMeta};
+use cellm::adapter::{AdapterLayout, Message, Part, Role, TensorSpec};
+use cellm::policy::{
+    Content, Context, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost, RoundMeta, UpdateMeta,
+};
+use cellm::random::{self, Purpose};
+use cellm::wire;
+use rand_core::Rng;
 
 const VALUES: usize = 10_000_000;
+/// The largest multiple of eden's blocks below.
+const BLOCKS: usize = VALUES / EDEN_BLOCK * EDEN_BLOCK;
+const EDEN_BLOCK: usize = 65_536;
 const DENSITY: f64 = 1.0 / 16.0;
 const RUNS: usize = 15;
 
@@ -31,65 +41,6 @@ fn compare(what: &str, mut policy: impl FnMut() -> f64, mut twin: impl FnMut() -
     println!("{what}: {:.1} ms, native twin {:.1} ms, ratio {:.2}", policy * 1e3, twin * 1e3, policy / twin);
 }
 
-/// The twin: the same select and gather, plain and native, nothing shared with the engine. Exact top-k by a histogram of
-/// the leading bits of the absolute value, a quick select inside the digit that holds the k-th, one branch-free pass.
-fn twin_encode(values: &[f32], k: usize) -> (Vec<u32>, Vec<f32>) {
-    let key = |value: f32| value.to_bits() & 0x7fff_ffff;
-    let mut counts = vec![[0_u32; 1 << 12]; 4];
-    for quad in values.chunks_exact(4) {
-        for (histogram, value) in counts.iter_mut().zip(quad) {
-            histogram[(key(*value) >> 19) as usize] += 1;
-        }
-    }
-    for value in values.chunks_exact(4).remainder() {
-        counts[0][(key(*value) >> 19) as usize] += 1;
-    }
-    let count = |digit: usize| counts.iter().map(|histogram| histogram[digit] as usize).sum::<usize>();
-    let (mut digit, mut left) = ((1 << 12) - 1, k);
-    while count(digit) < left {
-        left -= count(digit);
-        digit -= 1;
-    }
-    let mut keys = Vec::new();
-    compact(values, |_, value| (key(value), (key(value) >> 19) as usize == digit), &mut keys);
-    let (_, threshold, _) = keys.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
-    let threshold = *threshold;
-    let mut indices = Vec::with_capacity(k);
-    compact(values, |index, value| (index, key(value) >= threshold), &mut indices);
-    let mut surplus = indices.len() - k;
-    while surplus > 0 {
-        let last = indices.iter().rposition(|index| key(values[*index as usize]) == threshold);
-        indices.remove(last.expect("a surplus is of ties"));
-        surplus -= 1;
-    }
-    let sent = indices.iter().map(|index| values[*index as usize]).collect();
-    (indices, sent)
-}
-
-/// Appends the first of what `each` gives wherever the second says so.
-fn compact(values: &[f32], each: impl Fn(u32, f32) -> (u32, bool), into: &mut Vec<u32>) {
-    let mut buffer = [0; 1024];
-    let mut index = 0;
-    for chunk in values.chunks(buffer.len()) {
-        let mut found = 0;
-        for value in chunk {
-            let (item, taken) = each(index, *value);
-            buffer[found % 1024] = item;
-            found += usize::from(taken);
-            index += 1;
-        }
-        into.extend_from_slice(&buffer[..found]);
-    }
-}
-
-fn twin_decode(values: usize, indices: &[u32], sent: &[f32]) -> Vec<f32> {
-    let mut whole = vec![0.0; values];
-    for (index, value) in indices.iter().zip(sent) {
-        whole[*index as usize] = *value;
-    }
-    whole
-}
-
 fn layout(values: usize) -> Arc<AdapterLayout> {
     let (name, role) = ("bench".into(), Role::LoraB);
     Arc::new(AdapterLayout::new(vec![TensorSpec { name, role, shape: vec![values], rank: 1, scale: 1.0, seed: 1 }]))
@@ -105,61 +56,140 @@ fn delta(len: usize) -> Vec<f32> {
     (0..len).map(|_| (draw() + draw() + draw() + draw()) * 1e-3).collect()
 }
 
+/// What every measurement uses.
+struct Bench {
+    host: PolicyHost,
+    context: Context,
+    values: Arc<Vec<f32>>,
+    start: Arc<Vec<f32>>,
+}
+
+impl Bench {
+    /// Encodes and decodes with a policy and with a twin, which must make the same message.
+    fn both_ways(
+        &self,
+        (policy, options): (&str, &str),
+        len: usize,
+        twin_encode: impl Fn(&[f32]) -> Vec<Part>,
+        twin_decode: impl Fn(&[Part]) -> Vec<f32>,
+    ) {
+        let (values, start) = (Arc::new(self.values[..len].to_vec()), Arc::new(self.start[..len].to_vec()));
+        let loaded = self.host.load(policy).expect("the policy is built in");
+        let mut instance = loaded.compressor(&layout(len), options).expect("options are right");
+        let memory = &mut Memory::default();
+        let message = instance.encode(&self.context, values.clone(), start.clone(), memory).expect("encodes");
+        assert_eq!(message.parts, twin_encode(&values), "{policy} and its twin do the same");
+        compare(
+            &format!("{policy} encode {len} {options}"),
+            || timed(|| instance.encode(&self.context, values.clone(), start.clone(), memory)),
+            || timed(|| twin_encode(&values)),
+        );
+        let decoded = instance.decode(&self.context, message.clone(), start.clone(), memory).expect("decodes");
+        assert_eq!(decoded, twin_decode(&message.parts), "{policy} and its twin do the same");
+        compare(
+            &format!("{policy} decode {len} {options}"),
+            || {
+                let message = message.clone();
+                timed(|| instance.decode(&self.context, message, start.clone(), memory))
+            },
+            || timed(|| twin_decode(&message.parts)),
+        );
+    }
+
+    /// The seed that the policy sees in its context.
+    fn message_seed(&self) -> u64 {
+        let Context { seed, round, client, .. } = self.context;
+        random::stream(seed, Purpose::PolicyUpload, round, client.unwrap_or(u32::MAX)).next_u64()
+    }
+
+    fn fedavg(&self) {
+        let fedavg = self.host.load("fedavg").expect("fedavg is built in");
+        let mut mean = fedavg.aggregator(&layout(VALUES), "{}").expect("options are right");
+        let (round, memory) = (RoundMeta { round: 1, rounds: 1, seed: 1, cohort: 1 }, &mut Memory::default());
+        mean.begin(&round, self.start.clone(), memory).expect("begins");
+        let meta = UpdateMeta { client: 0, examples: 1, loss: 0.0, norm: 0.0, tier: 0, rank: 0 };
+        let mut update = self.values.to_vec();
+        let mut sum = vec![0.0_f32; VALUES];
+        compare(
+            "fedavg accept 10M",
+            || timed(|| update = mean.accept(std::mem::take(&mut update), &meta, memory).expect("accepts")),
+            || timed(|| sum.iter_mut().zip(self.values.iter()).for_each(|(sum, value)| *sum += value)),
+        );
+    }
+
+    fn small_calls(&self) {
+        let (tiny, memory) = (layout(1), &mut Memory::default());
+        let dense = self.host.load("dense").expect("dense is built in");
+        let mut instance = dense.compressor(&tiny, "{}").expect("options are right");
+        let (one, none) = (Arc::new(vec![1.0]), Arc::new(vec![0.0]));
+        let mut call = || timed(|| instance.encode(&self.context, one.clone(), none.clone(), memory));
+        println!("dense encode of 1 value: {:.2} us", median((0..10_001).map(|_| call()).collect()) * 1e6);
+        let fresh = (0..1001).map(|_| timed(|| dense.compressor(&tiny, "{}"))).collect();
+        println!("dense instantiate and init: {:.1} us", median(fresh) * 1e6);
+        let load = (0..RUNS).map(|_| timed(|| self.host.load("flasc"))).collect();
+        println!("flasc load, compiled before: {:.1} ms", median(load) * 1e3);
+    }
+}
+
+/// Bits that a coordinate of a random set costs in a frame, and that no coder can beat.
+fn index_coding() {
+    const SPACE: u32 = 1 << 20;
+    for share in [4, 16, 64, 256] {
+        let mut stream = random::stream(7, Purpose::NoopDelta, 0, 0);
+        let indices: Vec<u32> = (0..SPACE).filter(|_| stream.next_u32() < u32::MAX / share).collect();
+        let p = indices.len() as f64 / f64::from(SPACE);
+        let entropy = (-p * p.log2() - (1.0 - p) * (1.0 - p).log2()) / p;
+        let count = indices.len() as f64;
+        let message = Message { parts: vec![Part::Indices { space: SPACE, indices }] };
+        let (kind, said) = (wire::FrameKind::Upload, wire::Said::default());
+        let header = wire::Header { kind, layout: 0, policy: 0, round: 1, client: 0, sequence: 0, said };
+        let frame = wire::encode(&header, &message).expect("travels");
+        let bits = wire::split(&frame).expect("is a frame").indices as f64 * 8.0 / count;
+        println!("indices at 1/{share}: {bits:.3} bits each, entropy {entropy:.3}, ratio {:.3}", bits / entropy);
+    }
+}
+
 fn main() {
-    let host = PolicyHost::new(&LimitsConfig::default()).expect("the engine starts");
-    let context = Context { direction: Direction::Upload, round: 1, rounds: 1, seed: 1, client: Some(0), examples: 1 };
-    let large = layout(VALUES);
-    let (values, start) = (Arc::new(delta(VALUES)), Arc::new(vec![0.0; VALUES]));
-    let k = (VALUES as f64 * DENSITY) as usize;
-
-    let flasc = host.load("flasc").expect("flasc is built in");
-    let mut instance =
-        flasc.compressor(&large, &format!(r#"{{"density":{DENSITY},"reference":"zero"}}"#)).expect("options are right");
-    compare(
-        "flasc encode 10M, 1/16",
-        || timed(|| instance.encode(&context, values.clone(), start.clone())),
-        || timed(|| twin_encode(&values, k)),
-    );
-
-    let message: Message = instance.encode(&context, values.clone(), start.clone()).expect("encodes");
-    let (indices, sent) = twin_encode(&values, k);
-    assert_eq!(
-        message.parts,
-        [
-            Part::Indices { space: VALUES as u32, indices: indices.clone() },
-            Part::Values { coding: ValueCoding::F32, values: sent.clone() }
-        ],
-        "policy and twin do the same"
-    );
-    compare(
-        "flasc decode 10M, 1/16",
-        || {
-            let message = message.clone();
-            timed(|| instance.decode(&context, message, start.clone()))
+    let bench = Bench {
+        host: PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).expect("the engine starts"),
+        context: Context {
+            direction: Direction::Upload,
+            content: Content::Delta,
+            round: 1,
+            rounds: 1,
+            seed: 1,
+            client: Some(0),
+            tier: 0,
+            density: DENSITY,
+            rank: 0,
+            byte_budget: None,
+            examples: 1,
+            loss: None,
+            last_seen: None,
         },
-        || timed(|| twin_decode(VALUES, &indices, &sent)),
+        values: Arc::new(delta(VALUES)),
+        start: Arc::new(vec![0.0; VALUES]),
+    };
+    bench.both_ways(
+        ("flasc", r#"{"reference":"zero"}"#),
+        VALUES,
+        |values| twins::flasc_encode(values, (VALUES as f64 * DENSITY) as usize),
+        |parts| twins::flasc_decode(VALUES, parts),
     );
-
-    let fedavg = host.load("fedavg").expect("fedavg is built in");
-    let mut mean = fedavg.aggregator(&large, "{}").expect("options are right");
-    mean.begin(1).expect("begins");
-    let meta = UpdateMeta { client: 0, examples: 1, loss: 0.0, norm: 0.0 };
-    let mut update = values.to_vec();
-    let mut sum = vec![0.0_f32; VALUES];
-    compare(
-        "fedavg accept 10M",
-        || timed(|| update = mean.accept(std::mem::take(&mut update), &meta).expect("accepts")),
-        || timed(|| sum.iter_mut().zip(values.iter()).for_each(|(sum, value)| *sum += value)),
+    bench.both_ways(
+        ("topk-ef", r#"{"bits":2}"#),
+        VALUES,
+        |values| twins::topk_ef_encode(values, DENSITY),
+        |parts| twins::topk_ef_decode(VALUES, parts),
     );
-
-    let tiny = layout(1);
-    let dense = host.load("dense").expect("dense is built in");
-    let mut instance = dense.compressor(&tiny, "{}").expect("options are right");
-    let (one, none) = (Arc::new(vec![1.0]), Arc::new(vec![0.0]));
-    let call = (0..10_001).map(|_| timed(|| instance.encode(&context, one.clone(), none.clone()))).collect();
-    println!("dense encode of 1 value: {:.2} us", median(call) * 1e6);
-    let fresh = (0..1001).map(|_| timed(|| dense.compressor(&tiny, "{}"))).collect();
-    println!("dense instantiate and init: {:.1} us", median(fresh) * 1e6);
-    let load = (0..RUNS).map(|_| timed(|| host.load("flasc"))).collect();
-    println!("flasc load, compiled before: {:.1} ms", median(load) * 1e3);
+    let seed = bench.message_seed();
+    bench.both_ways(
+        ("eden", r#"{"bits":2}"#),
+        BLOCKS,
+        |values| twins::eden_encode(values, EDEN_BLOCK, seed),
+        |parts| twins::eden_decode(EDEN_BLOCK, parts, seed),
+    );
+    bench.fedavg();
+    bench.small_calls();
+    index_coding();
 }

@@ -58,18 +58,21 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_adapter() {
 #[test]
 fn finished_client_work_of_an_interrupted_round_is_not_done_again() {
     let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("run");
-    // One client at a time, so that a round has a middle.
+    // One client at a time, so that a round has a middle; on a loaded machine it is later.
     let slow = ["--set", "run.threads=1", "--set", "client.steps=12"];
-    let mut child = small_run(&out, &slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_for_round(&out, 1, &mut child);
-    sleep(Duration::from_millis(1200));
-    signal(&child, "-KILL");
-    child.wait().unwrap();
-    let (journal, _) = Journal::open(&out.join("journal")).unwrap();
-    let round = journal.latest().unwrap().unwrap().round + 1;
-    let positions = journal.update_positions(round).unwrap();
-    assert!(!positions.is_empty(), "round {round} had finished work when it was killed");
+    let middle = [1200, 3000, 9000].into_iter().find_map(|delay_ms| {
+        let out = dir.path().join(delay_ms.to_string());
+        let mut child = small_run(&out, &slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for_round(&out, 1, &mut child);
+        sleep(Duration::from_millis(delay_ms));
+        signal(&child, "-KILL");
+        child.wait().unwrap();
+        let (journal, _) = Journal::open(&out.join("journal")).unwrap();
+        let round = journal.latest().unwrap().unwrap().round + 1;
+        let positions = journal.update_positions(round).unwrap();
+        (!positions.is_empty()).then_some((out, journal, round, positions))
+    });
+    let (out, journal, round, positions) = middle.expect("a round had finished work when it was killed");
     let seconds = positions.iter().map(|position| {
         let meta = journal.update(round, *position).unwrap().unwrap().meta;
         serde_json::from_str::<Value>(&meta).unwrap()["seconds"].clone()

@@ -1,8 +1,13 @@
-//! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input.
+//! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
+//! what is remembered from round to round, catching up, tiers.
 
 mod bad_input;
 mod crashes;
 mod determinism;
 mod durability;
+mod flows;
 mod hostile;
+mod masked;
+mod memory;
+mod reload;
 mod support;

@@ -31,9 +31,18 @@ pub const SMALL: [&str; 5] =
 pub async fn run_watched(
     config: Config,
     run_dir: &Path,
-    mut watch: impl FnMut(&Progress),
+    watch: impl FnMut(&Progress),
 ) -> Result<Summary, FederationError> {
     let start = Start { config, effective_toml: String::new(), run_dir: run_dir.into(), resume: false };
+    follow(start, watch).await
+}
+
+/// Goes on with the run that is there.
+pub async fn run_again(config: Config, run_dir: &Path) -> Result<Summary, FederationError> {
+    follow(Start { config, effective_toml: String::new(), run_dir: run_dir.into(), resume: true }, |_| {}).await
+}
+
+async fn follow(start: Start, mut watch: impl FnMut(&Progress)) -> Result<Summary, FederationError> {
     let (progress, mut events) = mpsc::unbounded_channel();
     let (_keep, stop) = watch::channel(false);
     let run = tokio::spawn(federation::run(start, progress, stop));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::journal::StoredReference;
 
 fn record() -> RunRecord {
     RunRecord { config_hash: "c0ffee".into(), layout_hash: "beef".into(), seed: 7, json: "{}".into() }
@@ -11,7 +12,8 @@ fn record() -> RunRecord {
 
 fn update(position: u32, bytes: usize) -> StoredUpdate {
     let client = position + 100;
-    StoredUpdate { position, client, frame: vec![position as u8; bytes], meta: format!(r#"{{"loss":{position}}}"#) }
+    let (frame, meta) = (vec![position as u8; bytes], format!(r#"{{"loss":{position}}}"#));
+    StoredUpdate { position, client, frame, meta, state: vec![position as u8; bytes % 7] }
 }
 
 fn closed(round: u32, values: usize) -> ClosedRound {
@@ -22,7 +24,17 @@ fn closed(round: u32, values: usize) -> ClosedRound {
         row: format!(r#"{{"round":{round}}}"#),
         client_rows: format!("a {round}\nb {round}\n"),
         ledger: format!(r#"{{"bytes":{round}}}"#),
+        memory: vec![round as u8; round as usize],
+        references: vec![],
     }
+}
+
+fn accepted(position: u32) -> Verdict {
+    Verdict { position, client: position + 100, accepted: true }
+}
+
+fn with_state(position: u32, state: &[u8]) -> StoredUpdate {
+    StoredUpdate { state: state.into(), ..update(position, 10) }
 }
 
 fn updates(journal: &Journal, round: u32) -> Vec<StoredUpdate> {
@@ -38,9 +50,9 @@ fn a_journal_opened_again_has_everything_that_was_committed() {
         let journal = Journal::create(&path, &record()).unwrap();
         assert_eq!(journal.latest().unwrap(), None);
         journal.put_updates(1, &[update(0, 10)]).unwrap();
-        journal.close_round(&closed(1, 40), &[(3, vec![3]), (4, vec![4])]).unwrap();
+        journal.close_round(&closed(1, 40), &[accepted(0)]).unwrap();
         journal.put_updates(2, &[update(5, 0), update(1, 300_000)]).unwrap();
-        journal.close_round(&closed(2, 50), &[(4, vec![5; 9])]).unwrap();
+        journal.close_round(&closed(2, 50), &[accepted(1)]).unwrap();
         journal.put_updates(3, &[update(2, 7)]).unwrap();
         journal.put_updates(3, &[update(0, 9), update(2, 8)]).unwrap();
         assert!(journal.last_commit_seconds() > 0.0);
@@ -50,11 +62,62 @@ fn a_journal_opened_again_has_everything_that_was_committed() {
     assert_eq!(journal.latest().unwrap(), Some(closed(2, 50)));
     assert_eq!(journal.rows().unwrap(), [closed(1, 0).row, closed(2, 0).row]);
     assert_eq!(journal.client_rows().unwrap(), closed(1, 0).client_rows + &closed(2, 0).client_rows);
-    assert_eq!(journal.client_state(3).unwrap(), Some(vec![3]));
-    assert_eq!(journal.client_state(4).unwrap(), Some(vec![5; 9]));
-    assert_eq!(journal.client_state(5).unwrap(), None);
+    let seen = [100, 101, 105].map(|client| journal.last_seen(client).unwrap());
+    assert_eq!(seen, [Some(1), Some(2), None]);
+    let states = [100, 101, 105].map(|client| journal.client_state(client).unwrap());
+    assert_eq!(states, [Some(update(0, 10).state), Some(update(1, 300_000).state), None]);
     assert_eq!(updates(&journal, 2), []);
     assert_eq!(updates(&journal, 3), [update(0, 9), update(2, 8)]);
+}
+
+#[test]
+fn only_clients_of_the_aggregate_remember_the_round() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path(), &record()).unwrap();
+    let states = |journal: &Journal| [100, 101, 102].map(|client| journal.client_state(client).unwrap());
+    journal.put_updates(1, &[with_state(0, b"zero"), with_state(1, b"one"), with_state(2, b"two")]).unwrap();
+    assert_eq!(journal.staged_state(1, 1).unwrap(), Some(b"one".to_vec()));
+    assert_eq!(states(&journal), [None, None, None], "nothing is kept before the round is closed");
+    let refused = Verdict { accepted: false, ..accepted(2) };
+    journal.close_round(&closed(1, 1), &[accepted(0), accepted(1), refused]).unwrap();
+    assert_eq!(states(&journal), [Some(b"zero".to_vec()), Some(b"one".to_vec()), None]);
+
+    // Another place in the next cohort; hearing of the end changes what is kept, of a refused update too.
+    journal.put_updates(2, &[with_state(0, b"0"), with_state(1, b"1"), with_state(2, b"2")]).unwrap();
+    journal.put_heard(2, &[(1, b"1, heard".to_vec()), (2, b"two, heard".to_vec())]).unwrap();
+    journal.close_round(&closed(2, 1), &[accepted(1), refused]).unwrap();
+    assert_eq!(states(&journal), [Some(b"zero".to_vec()), Some(b"1, heard".to_vec()), Some(b"two, heard".to_vec())]);
+    assert_eq!([100, 101, 102].map(|client| journal.last_seen(client).unwrap()), [Some(1), Some(2), None]);
+
+    // An update without a change keeps what was there.
+    journal.put_updates(3, &[with_state(1, b"gone"), with_state(1, b"")]).unwrap();
+    journal.close_round(&closed(3, 1), &[accepted(1)]).unwrap();
+    assert_eq!(journal.client_state(101).unwrap(), Some(b"1, heard".to_vec()));
+    assert_eq!(journal.last_seen(101).unwrap(), Some(3));
+    assert_eq!(journal.staged_state(3, 1).unwrap(), None);
+}
+
+#[test]
+fn references_come_back_with_the_broadcasts_that_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path(), &record()).unwrap();
+    let frame = |number: u32| (number, std::sync::Arc::new(vec![number as u8; 70_000]));
+    let reference = |tier, sequence: u32, oldest| StoredReference {
+        tier,
+        sequence,
+        values: std::sync::Arc::new(vec![sequence as f32; 9]),
+        kept: (oldest..=sequence).map(frame).collect(),
+    };
+    for (round, oldest) in [(1, 1), (2, 1), (3, 2), (4, 4)] {
+        let references = vec![reference(0, round, oldest), reference(2, round, 1)];
+        let end = ClosedRound { references, ..closed(round, 1) };
+        journal.close_round(&end, &[]).unwrap();
+        assert_eq!(journal.latest().unwrap(), Some(end));
+    }
+    let end = ClosedRound { references: vec![StoredReference { kept: vec![], ..reference(0, 5, 9) }], ..closed(5, 1) };
+    journal.close_round(&end, &[]).unwrap();
+    let references = journal.latest().unwrap().unwrap().references;
+    assert_eq!(references, [end.references[0].clone(), reference(2, 4, 1)]);
 }
 
 #[test]
@@ -84,7 +147,7 @@ fn a_journal_that_is_missing_there_already_or_in_use_says_so() {
         })
         .unwrap();
     drop(journal);
-    assert!(text(open()).ends_with("has journal format 9, this build reads format 1"));
+    assert!(text(open()).ends_with("has journal format 9, this build reads format 2"));
 }
 
 #[test]
@@ -160,7 +223,7 @@ fn kill_nine_leaves_the_last_acknowledged_commit() {
                 journal.put_updates(round, &[update(position, 60_000)]).unwrap();
                 println!("\nput {round} {position}");
             }
-            journal.close_round(&closed(round, 20_000), &[(0, vec![round as u8])]).unwrap();
+            journal.close_round(&closed(round, 20_000), &[accepted(3)]).unwrap();
             println!("\nclosed {round}");
         }
     }
@@ -185,7 +248,8 @@ fn kill_nine_leaves_the_last_acknowledged_commit() {
         assert_eq!(stored, (0..stored.len() as u32).map(|at| update(at, 60_000)).collect::<Vec<_>>());
         if round > 0 {
             assert_eq!(journal.latest().unwrap(), Some(closed(round, 20_000)));
-            assert_eq!(journal.client_state(0).unwrap(), Some(vec![round as u8]));
+            assert_eq!(journal.last_seen(103).unwrap(), Some(round));
+            assert_eq!(journal.client_state(103).unwrap(), Some(update(3, 60_000).state));
         }
         journal.close_round(&closed(round + 1, 20_000), &[]).unwrap();
     }

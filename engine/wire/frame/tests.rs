@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::adapter::{Part, ValueCoding};
-use crate::wire::{BROADCAST, FrameKind};
+use crate::wire::{BROADCAST, FrameKind, Said};
 
 fn header() -> Header {
     Header {
@@ -14,6 +14,7 @@ fn header() -> Header {
         round: 3,
         client: BROADCAST,
         sequence: 9,
+        said: Said { examples: 5, loss: Some(1.5) },
     }
 }
 
@@ -31,6 +32,10 @@ fn hex(bytes: &[u8]) -> String {
 
 fn indices(space: u32, indices: &[u32]) -> Part {
     Part::Indices { space, indices: indices.into() }
+}
+
+fn codes(bits: u8, codes: &[u8]) -> Part {
+    Part::Codes { bits, codes: codes.into() }
 }
 
 fn values(coding: ValueCoding, values: &[f32]) -> Part {
@@ -56,7 +61,11 @@ fn any_part() -> impl Strategy<Value = Part> {
     let small = (-120..=120_i32).prop_map(|eighths| eighths as f32 / 8.0);
     let any_values =
         (coding, prop::collection::vec(small, 0..2000)).prop_map(|(coding, values)| Part::Values { coding, values });
-    prop_oneof![any_indices, any_values, prop::collection::vec(any::<u8>(), 0..100).prop_map(Part::Bytes)]
+    let any_codes = (1..=8_u8, prop::collection::vec(any::<u8>(), 0..2000)).prop_map(|(bits, codes)| Part::Codes {
+        bits,
+        codes: codes.into_iter().map(|code| code >> (8 - bits)).collect(),
+    });
+    prop_oneof![any_indices, any_values, any_codes, prop::collection::vec(any::<u8>(), 0..100).prop_map(Part::Bytes)]
 }
 
 proptest! {
@@ -76,9 +85,9 @@ proptest! {
 
     #[test]
     fn any_bytes_after_a_good_header_give_a_frame_or_an_error(
-        parts in 0..4_u8, bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..8_u8, 30..100_u8], 0..200),
+        parts in 0..4_u8, bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..17_u8, 30..100_u8], 0..200),
     ) {
-        let mut body = frame_of(vec![])[..HEADER_BYTES].to_vec();
+        let mut body = frame_of(vec![])[..header().bytes()].to_vec();
         body.push(parts);
         body.extend(bytes);
         let bytes = seal(&body);
@@ -119,17 +128,24 @@ fn every_flipped_bit_and_every_cut_is_detected() {
 fn frames_of_every_coder_have_the_golden_bytes() {
     let golden = |part: Part| {
         let frame = frame_of(vec![part]);
-        let (front, rest) = frame.split_at(HEADER_BYTES + 1);
-        assert_eq!(hex(front), "43454c4d01020807060504030201181716151413121103000000ffffffff0900000001");
+        let (front, rest) = frame.split_at(header().bytes() + 1);
+        assert_eq!(
+            hex(front),
+            "43454c4d02020807060504030201181716151413121103000000ffffffff09000000050000000000c03f01"
+        );
         hex(rest)
     };
-    assert_eq!(golden(Part::Bytes(vec![0xab, 0xcd])), "0002abcdf7c9aeb996737e63");
-    assert_eq!(golden(values(ValueCoding::F32, &[1.0, -2.5])), "01020000803f000020c06a9d2841f55119f1");
-    assert_eq!(golden(values(ValueCoding::F16, &[1.0, -2.5])), "0202003c00c1b975d0df3452cfad");
-    assert_eq!(golden(values(ValueCoding::Bf16, &[1.0, -2.5])), "0302803f20c0773e9501a101371a");
-    assert_eq!(golden(indices(16, &[0, 2, 3, 5, 8, 9, 12, 15])), "041008022d9371c88bd0af4c933e");
-    assert_eq!(golden(indices(1000, &[3, 250, 251, 999])), "27e807040507da03c0355d8d94ae62a59e0d");
-    assert_eq!(golden(indices(10, &[0, 1, 2, 3, 5, 6, 7, 8, 9])), "410a090104e3d0a6231d29b7d7");
+    assert_eq!(golden(Part::Bytes(vec![0xab, 0xcd])), "0002abcd151878768787e35e");
+    assert_eq!(golden(values(ValueCoding::F32, &[1.0, -2.5])), "01020000803f000020c0cfd6545fd728c035");
+    assert_eq!(golden(values(ValueCoding::F16, &[1.0, -2.5])), "0202003c00c1bee8b31ca774736b");
+    assert_eq!(golden(values(ValueCoding::Bf16, &[1.0, -2.5])), "0302803f20c0039b72ea0330cf29");
+    assert_eq!(golden(codes(1, &[1, 0, 1, 1, 0, 0, 0, 0, 1])), "09090d0184da3f5c2a22aec6");
+    assert_eq!(golden(codes(2, &[3, 0, 1, 2])), "0a049362c1d5b6f8d83f4d");
+    assert_eq!(golden(codes(3, &[7, 1, 2, 3, 4, 5, 6, 0, 5])), "0b098fc61a05e192d998e39e622f");
+    assert_eq!(golden(codes(8, &[0xab, 0xcd])), "1002abcd435fb6b6658326f9");
+    assert_eq!(golden(indices(16, &[0, 2, 3, 5, 8, 9, 12, 15])), "041008022d9328cdec2c262d60ca");
+    assert_eq!(golden(indices(1000, &[3, 250, 251, 999])), "27e807040507da03c0359c9d54f4d450b507");
+    assert_eq!(golden(indices(10, &[0, 1, 2, 3, 5, 6, 7, 8, 9])), "410a090104f90b6e480e7a67c5");
 }
 
 #[test]
@@ -143,6 +159,8 @@ fn a_frame_beyond_a_limit_names_both_values() {
     let twice = frame_of(vec![values(ValueCoding::F32, &[0.0; 30]), values(ValueCoding::F16, &[0.0; 31])]);
     let small = Limits { values: 60, ..good };
     assert_eq!(decode(&twice, &small).unwrap_err(), WireError::TooManyValues { part: 1, found: 61, limit: 60 });
+    let twice = frame_of(vec![codes(1, &[0; 30]), values(ValueCoding::F16, &[0.0; 31])]);
+    assert_eq!(decode(&twice, &small).unwrap_err(), WireError::TooManyValues { part: 1, found: 61, limit: 60 });
     let full: Vec<u32> = (0..40).collect();
     let twice = frame_of(vec![indices(40, &full), indices(40, &full)]);
     assert_eq!(decode(&twice, &small).unwrap_err(), WireError::TooManyIndices { part: 1, found: 80, limit: 60 });
@@ -155,8 +173,8 @@ fn a_frame_of_another_version_kind_or_protocol_says_so() {
         frame[at] = to;
         decode(&frame, &limits()).unwrap_err().to_string()
     };
-    assert_eq!(change(4, 2), "frame has format version 2, this build reads version 1");
-    assert_eq!(change(5, 7), "frame kind is 7, expected 1 (download) or 2 (upload)");
+    assert_eq!(change(4, 1), "frame has format version 1, this build reads version 2");
+    assert_eq!(change(5, 7), "frame kind is 7, expected 1 (download), 2 (upload), 3 (catch-up) or 4 (verdict)");
     assert_eq!(change(0, 0), "not a frame: starts with [00, 45, 4c, 4d], expected [43, 45, 4c, 4d]");
     let text = decode(&[], &limits()).unwrap_err().to_string();
     assert_eq!(text, "frame is cut off at byte 0: 4 bytes needed, 0 left");
@@ -164,13 +182,35 @@ fn a_frame_of_another_version_kind_or_protocol_says_so() {
 }
 
 #[test]
+fn only_uploads_pay_for_what_the_client_says() {
+    let of_kind = |kind| encode(&Header { kind, ..header() }, &Message::default()).unwrap();
+    let upload = of_kind(FrameKind::Upload);
+    for kind in [FrameKind::Download, FrameKind::CatchUp, FrameKind::Verdict] {
+        let frame = of_kind(kind);
+        assert_eq!(frame.len() + 8, upload.len());
+        let (read, _) = decode(&frame, &limits()).unwrap();
+        assert_eq!(read, Header { kind, said: Said::default(), ..header() });
+    }
+    let quiet = Header { said: Said { examples: 7, loss: None }, ..header() };
+    assert_eq!(decode(&encode(&quiet, &Message::default()).unwrap(), &limits()).unwrap().0, quiet);
+    let endless = Header { said: Said { examples: 7, loss: Some(f32::INFINITY) }, ..header() };
+    let error = decode(&encode(&endless, &Message::default()).unwrap(), &limits()).unwrap_err();
+    assert_eq!(error.to_string(), "the client's loss is inf, expected a finite number or none");
+}
+
+#[test]
 fn heads_that_lie_are_errors_and_allocate_nothing() {
-    let front = frame_of(vec![])[..HEADER_BYTES].to_vec();
+    let front = frame_of(vec![])[..header().bytes()].to_vec();
     let error = |part: &[u8]| decode(&seal(&[&front, &[1][..], part].concat()), &limits()).unwrap_err();
     let truncated = |offset, needed, found| WireError::Truncated { offset, needed, found };
     // 65,535 values of four bytes announced, one byte there.
-    assert_eq!(error(&[1, 0xff, 0xff, 0x03, 0]), truncated(39, 65_535 * 4, 1));
-    assert_eq!(error(&[9]), WireError::Coding { part: 0, found: 9 });
+    assert_eq!(error(&[1, 0xff, 0xff, 0x03, 0]), truncated(47, 65_535 * 4, 1));
+    for found in [5, 8, 17, 31, 96, 255] {
+        assert_eq!(error(&[found]), WireError::Coding { part: 0, found });
+    }
+    // Codes: 65,535 of one bit announced, one byte there; a bit behind the last code.
+    assert_eq!(error(&[9, 0xff, 0xff, 0x03, 0]), truncated(47, 8192, 1));
+    assert_eq!(error(&[11, 2, 0x40]), WireError::CodePadding { part: 0, count: 2, bits: 3, found: 1 });
     assert_eq!(error(&[0, 1, 7, 7, 7]), WireError::Trailing { found: 2 });
     // Rice: 200 indices below 255 in one byte; an index beyond the space; something after the last index.
     let count = |expected, found| WireError::IndexCount { part: 0, expected, bytes: 1, found };
@@ -202,4 +242,15 @@ fn sparse_frames_reach_the_reductions_of_an_ideal_coder() {
         let reached = f64::from(space) * 4.0 / frame.len() as f64 * kept_share;
         assert!(reached > reduction, "density 1/{density} {coding:?}: {reached:.2}");
     }
+}
+
+#[test]
+fn codes_count_as_values_in_the_split_and_what_does_not_fit_its_bits_is_not_sent() {
+    let frame = frame_of(vec![codes(2, &[3; 100]), values(ValueCoding::F16, &[1.0; 10]), Part::Bytes(vec![0; 7])]);
+    let found = split(&frame).unwrap();
+    assert_eq!((found.values, found.indices, found.other), (25 + 20, 0, 7));
+    assert_eq!(found.total(), frame.len() as u64);
+    let refused = |part: Part| encode(&header(), &Message { parts: vec![part] }).unwrap_err();
+    assert_eq!(refused(codes(2, &[0, 4])), WireError::CodeRange { part: 0, position: 1, code: 4, bits: 2 });
+    assert_eq!(refused(codes(9, &[0])), WireError::CodeBits { part: 0, found: 9 });
 }

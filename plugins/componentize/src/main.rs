@@ -1,20 +1,27 @@
-//! Turns a core wasm module that carries its WIT (what a guest crate compiles to) into a component.
-//!
-//! In: the path of the module and the path to write to. Out: the component, validated.
+//! `cellm-componentize MODULE.wasm COMPONENT.wasm`, for `plugins/build.sh`.
 
 use std::env;
 use std::fs;
+use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use wit_component::ComponentEncoder;
-
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let paths: Vec<String> = env::args().skip(1).collect();
     let [module, component] = paths.as_slice() else {
-        bail!("usage: cellm-componentize MODULE.wasm COMPONENT.wasm");
+        eprintln!("usage: cellm-componentize MODULE.wasm COMPONENT.wasm");
+        return ExitCode::from(2);
     };
-    let bytes = fs::read(module).with_context(|| format!("cannot read {module}"))?;
-    let encoded = ComponentEncoder::default().module(&bytes)?.validate(true).encode();
-    let encoded = encoded.with_context(|| format!("{module} does not make a component"))?;
-    fs::write(component, encoded).with_context(|| format!("cannot write {component}"))
+    match convert(module, component) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn convert(module: &str, component: &str) -> Result<(), String> {
+    let bytes = fs::read(module).map_err(|error| format!("cannot read {module}: {error}"))?;
+    let made = cellm_componentize::componentize(&bytes);
+    let made = made.map_err(|error| format!("{module} does not make a component: {error}"))?;
+    fs::write(component, made).map_err(|error| format!("cannot write {component}: {error}"))
 }

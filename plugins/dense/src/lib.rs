@@ -1,71 +1,84 @@
 //! `dense`: sends every value, both ways. The do-nothing twin of every other policy, the baseline of every table.
+//!
+//! Options: `values`, the coding (`int8`: 256 levels a tensor, symmetric about zero), and `stochastic`, its rounding.
 
-mod bindings {
-    wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
-}
+mod int8;
 
-use std::cell::Cell;
-
-use bindings::cellm::policy::host::{Message, Vector};
-use bindings::cellm::policy::types::{
-    BadOption, Context, Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
+use cellm_plugin::{
+    Capabilities, Compressor, Context, Description, Layout, Message, Options, Policy, PolicyError, Settings,
+    ValueCoding, Vector, bad_option, option, value_coding,
 };
-use bindings::exports::cellm::policy::compressing::{Guest as Compressing, Settings};
-use bindings::exports::cellm::policy::describing::Guest as Describing;
+use int8::Int8;
 
-thread_local! {
-    static STATE: Cell<(u32, ValueCoding)> = const { Cell::new((0, ValueCoding::F32)) };
+/// How all values travel.
+enum Coding {
+    Values(ValueCoding),
+    Int8(Int8),
 }
 
-struct Dense;
+struct Dense {
+    values: u32,
+    coding: Coding,
+}
 
-impl Describing for Dense {
+impl Policy for Dense {
     fn describe() -> Description {
         Description {
             name: "dense".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             about: "Sends every value. Density is ignored.".into(),
-            options: vec![OptionInfo {
-                name: "values".into(),
-                kind: OptionKind::Choice(["bits", "f32", "f16", "bf16"].map(String::from).into()),
-                default: OptionValue::Text("bits".into()),
-                about: "Coding of the values; `bits` takes f32 for 32 bits and f16 for 16.".into(),
-            }],
+            // Of the coding that it has by default; rounding to the nearest of 256 levels is neither.
+            capabilities: Capabilities::UNBIASED | Capabilities::LINEAR,
+            options: vec![
+                option::choice(
+                    "values",
+                    &["bits", "f32", "f16", "bf16", "int8"],
+                    "Coding of the values; `bits` takes f32 for 32 bits, f16 for 16 and int8 for 8.",
+                ),
+                option::flag("stochastic", false, "int8 rounds up or down at random, right on average."),
+            ],
         }
     }
 }
 
-impl Compressing for Dense {
-    fn init(layout: Layout, settings: Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
-        let mut coding = match settings.bits {
-            16 => ValueCoding::F16,
-            32 => ValueCoding::F32,
-            bits => {
-                let (name, allowed) = ("bits".into(), "16 or 32".into());
-                return Err(PolicyError::BadOption(BadOption { name, found: bits.to_string(), allowed }));
-            }
+impl Compressor for Dense {
+    fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError> {
+        let values = layout.values;
+        let word = options.text("values")?;
+        let int8 = word == "int8" || word == "bits" && settings.bits == 8;
+        if !int8 && ![16, 32].contains(&settings.bits) {
+            return Err(bad_option("bits", settings.bits, "8, 16 or 32"));
+        }
+        let coding = match word {
+            _ if int8 => Coding::Int8(Int8::new(&layout, options.flag("stochastic")?)),
+            "f32" => Coding::Values(ValueCoding::F32),
+            "f16" => Coding::Values(ValueCoding::F16),
+            "bf16" => Coding::Values(ValueCoding::Bf16),
+            _ => Coding::Values(value_coding(settings.bits)?),
         };
-        for (_, value) in options {
-            match value {
-                OptionValue::Text(word) if word == "f32" => coding = ValueCoding::F32,
-                OptionValue::Text(word) if word == "f16" => coding = ValueCoding::F16,
-                OptionValue::Text(word) if word == "bf16" => coding = ValueCoding::Bf16,
-                _ => {}
+        Ok(Self { values, coding })
+    }
+
+    fn encode(&mut self, context: &Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
+        match &self.coding {
+            Coding::Values(coding) => {
+                into.put_values(*coding, values);
+                Ok(())
             }
+            Coding::Int8(int8) => int8.encode(context.seed, values, into),
         }
-        STATE.set((layout.values, coding));
-        Ok(())
     }
 
-    fn encode(_: Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
-        into.put_values(STATE.get().1, values);
-        Ok(())
-    }
-
-    fn decode(_: Context, message: &Message, _: &Vector) -> Result<Vector, PolicyError> {
-        let (values, coding) = STATE.get();
-        message.take_values(coding, values)
+    fn decode(&mut self, _: &Context, message: &Message, _: &Vector) -> Result<Vector, PolicyError> {
+        match &self.coding {
+            Coding::Values(coding) => message.take_values(*coding, self.values),
+            Coding::Int8(int8) => int8.decode(self.values, message),
+        }
     }
 }
 
-bindings::export!(Dense with_types_in bindings);
+type Component = cellm_plugin::Exported<Dense>;
+cellm_plugin::export_compressor!(Component);
+
+#[cfg(test)]
+mod tests;

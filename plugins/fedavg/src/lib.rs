@@ -1,87 +1,140 @@
 //! `fedavg`: the weighted mean of the cohort's updates (McMahan et al. 2017), summed in the order of acceptance.
+//!
+//! `mean = participants` divides every coordinate by the weight of the whole cohort; `mean = contributors` divides it by the
+//! weight of those clients whose update is not zero there, so that sparse updates are not shrunk by who did not send.
 
-mod bindings {
-    wit_bindgen::generate!({ world: "aggregator", path: "../../wit" });
-}
-
-use std::cell::RefCell;
-
-use bindings::cellm::policy::host::Vector;
-use bindings::cellm::policy::types::{
-    Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError,
+use cellm_plugin::{
+    Aggregator, Capabilities, Description, Layout, Options, Policy, PolicyError, RoundInfo, UpdateInfo, Vector, option,
 };
-use bindings::exports::cellm::policy::aggregating::{Guest as Aggregating, UpdateInfo};
-use bindings::exports::cellm::policy::describing::Guest as Describing;
 
-thread_local! {
-    static STATE: RefCell<State> = const { RefCell::new(State { values: 0, by_examples: false, sum: None, weight: 0.0 }) };
-}
-
-struct State {
+struct FedAvg {
     values: u32,
     by_examples: bool,
     /// The weighted sum so far; none before the first update of a round.
     sum: Option<Vector>,
     /// The sum of the weights so far.
     weight: f64,
+    /// The same of each coordinate's contributors, where the mean is theirs.
+    contributed: Option<Vector>,
 }
 
-struct FedAvg;
-
-impl Describing for FedAvg {
+impl Policy for FedAvg {
     fn describe() -> Description {
         Description {
             name: "fedavg".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             about: "The mean of the updates, summed in cohort order.".into(),
-            options: vec![OptionInfo {
-                name: "weighting".into(),
-                kind: OptionKind::Choice(["uniform", "examples"].map(String::from).into()),
-                default: OptionValue::Text("uniform".into()),
-                about: "`uniform` counts every client once, `examples` by its number of training examples.".into(),
-            }],
+            capabilities: Capabilities::SECURE_AGGREGATION_OK,
+            options: vec![
+                option::choice(
+                    "weighting",
+                    &["uniform", "examples"],
+                    "`uniform` counts every client once, `examples` by its number of training examples.",
+                ),
+                option::choice(
+                    "mean",
+                    &["participants", "contributors"],
+                    "Over the whole cohort, or for each value over the clients whose update is not zero there.",
+                ),
+            ],
         }
     }
 }
 
-impl Aggregating for FedAvg {
-    fn init(layout: Layout, options: Vec<NamedOption>) -> Result<(), PolicyError> {
-        STATE.with_borrow_mut(|state| {
-            state.values = layout.values;
-            state.by_examples =
-                options.iter().any(|(_, value)| matches!(value, OptionValue::Text(word) if word == "examples"));
-        });
-        Ok(())
-    }
-
-    fn begin(_round: u32) -> Result<(), PolicyError> {
-        STATE.with_borrow_mut(|state| {
-            state.sum = None;
-            state.weight = 0.0;
-        });
-        Ok(())
-    }
-
-    fn accept(update: &Vector, info: UpdateInfo) -> Result<(), PolicyError> {
-        STATE.with_borrow_mut(|state| {
-            let weight = if state.by_examples { info.examples as f64 } else { 1.0 };
-            let sum = state.sum.get_or_insert_with(|| Vector::new(state.values));
-            sum.axpy(weight as f32, update);
-            state.weight += weight;
-        });
-        Ok(())
-    }
-
-    fn finish() -> Result<Vector, PolicyError> {
-        STATE.with_borrow_mut(|state| {
-            let sum = state.sum.take().ok_or(PolicyError::NoUpdates)?;
-            if state.weight == 0.0 {
-                return Err(PolicyError::Other("no client has a training example to be weighted by".into()));
-            }
-            sum.scale((1.0 / state.weight) as f32);
-            Ok(sum)
+impl Aggregator for FedAvg {
+    fn new(layout: Layout, options: &Options) -> Result<Self, PolicyError> {
+        let of_contributors = options.text("mean")? == "contributors";
+        Ok(Self {
+            values: layout.values,
+            by_examples: options.text("weighting")? == "examples",
+            sum: None,
+            weight: 0.0,
+            contributed: of_contributors.then(|| Vector::new(layout.values)),
         })
+    }
+
+    fn begin(&mut self, _: &RoundInfo, _: &Vector) -> Result<(), PolicyError> {
+        self.sum = None;
+        self.weight = 0.0;
+        if let Some(contributed) = &mut self.contributed {
+            *contributed = Vector::new(self.values);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError> {
+        let weight = if self.by_examples { info.examples as f64 } else { 1.0 };
+        let sum = self.sum.get_or_insert_with(|| Vector::new(self.values));
+        sum.axpy(weight as f32, update);
+        self.weight += weight;
+        match &self.contributed {
+            Some(contributed) if self.by_examples => {
+                let here = Vector::new(self.values);
+                here.count_nonzero(update);
+                contributed.axpy(weight as f32, &here);
+            }
+            Some(contributed) => contributed.count_nonzero(update),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Vector, PolicyError> {
+        let sum = self.sum.take().ok_or(PolicyError::NoUpdates)?;
+        if self.weight == 0.0 {
+            return Err(PolicyError::Other("no client has a training example to be weighted by".into()));
+        }
+        match &self.contributed {
+            Some(contributed) => sum.divide(contributed),
+            None => sum.scale((1.0 / self.weight) as f32),
+        }
+        Ok(sum)
     }
 }
 
-bindings::export!(FedAvg with_types_in bindings);
+type Component = cellm_plugin::Exported<FedAvg>;
+cellm_plugin::export_aggregator!(Component);
+
+#[cfg(test)]
+mod tests {
+    use cellm_plugin::OptionValue;
+    use cellm_plugin::harness::{Adapter, Aggregation, update_info};
+
+    use super::*;
+
+    /// Aggregates two updates that overlap in one value; the second client has three times the examples.
+    fn mean(options: &[(&str, OptionValue)]) -> Vec<f32> {
+        let adapter = Adapter::lora(1, &[(2, 2)]);
+        let mut aggregation = Aggregation::<FedAvg>::new(&adapter, options).unwrap();
+        let (one, two) = (vec![1.0, 2.0, 0.0, 0.0], vec![3.0, 0.0, 4.0, 0.0]);
+        let (info_one, mut info_two) = (update_info(0, &one), update_info(1, &two));
+        info_two.examples = info_one.examples * 3;
+        let updates = [(one, info_one), (two, info_two)];
+        let first = aggregation.round(1, &adapter.start, &updates).unwrap();
+        assert_eq!(aggregation.round(2, &adapter.start, &updates), Ok(first.clone()), "a round leaves nothing behind");
+        first
+    }
+
+    #[test]
+    fn the_mean_is_over_the_cohort_unless_over_contributors() {
+        assert_eq!(mean(&[]), [2.0, 1.0, 2.0, 0.0]);
+        assert_eq!(mean(&[("mean", "contributors".into())]), [2.0, 2.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn examples_weigh_in_both_means() {
+        let by_examples = ("weighting", "examples".into());
+        assert_eq!(mean(std::slice::from_ref(&by_examples)), [2.5, 0.5, 3.0, 0.0]);
+        assert_eq!(mean(&[by_examples, ("mean", "contributors".into())]), [2.5, 2.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn without_updates_or_examples_there_is_no_mean() {
+        let adapter = Adapter::lora(1, &[(2, 2)]);
+        let mut aggregation = Aggregation::<FedAvg>::new(&adapter, &[("weighting", "examples".into())]).unwrap();
+        assert_eq!(aggregation.round(1, &adapter.start, &[]), Err(PolicyError::NoUpdates));
+        let mut info = update_info(0, &adapter.start);
+        info.examples = 0;
+        assert!(aggregation.round(1, &adapter.start, &[(adapter.start.clone(), info)]).is_err());
+    }
+}

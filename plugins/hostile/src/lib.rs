@@ -1,113 +1,54 @@
-//! A policy for tests only: it misbehaves in the way that its option `act` names, whenever it encodes (or, for `long` and
-//! `refuse`, decodes).
+//! A policy for tests only: it misbehaves in one hook in one way, as [`act`] says, and is a dense compressor and a mean
+//! otherwise.
 
 mod bindings {
-    wit_bindgen::generate!({ world: "compressor", path: "../../wit" });
+    wit_bindgen::generate!({ world: "everything", path: "../../wit" });
 }
+
+mod act;
+mod deeds;
+mod kernels;
+mod lies;
+mod results;
 
 use std::cell::RefCell;
-use std::hint::black_box;
-use std::mem::forget;
 
-use bindings::cellm::policy::host::{IndexSet, Message, Vector, random_bits};
+use act::deed_in;
+use bindings::cellm::policy::host::{Message, Vector};
 use bindings::cellm::policy::types::{
-    Context, Description, Layout, NamedOption, OptionInfo, OptionKind, OptionValue, PolicyError, ValueCoding,
+    Context, Description, Layout, NamedOption, OptionValue, PolicyError, ValueCoding,
 };
+use bindings::exports::cellm::policy::acknowledging::{Guest as Acknowledging, Outcome};
+use bindings::exports::cellm::policy::aggregating::{Guest as Aggregating, RoundInfo, UpdateInfo};
+use bindings::exports::cellm::policy::catching_up::Guest as CatchingUp;
 use bindings::exports::cellm::policy::compressing::{Guest as Compressing, Settings};
 use bindings::exports::cellm::policy::describing::Guest as Describing;
-
-/// Everything it can do; `none` behaves.
-const ACTS: [&str; 17] = [
-    "none",
-    "loop",
-    "host-loop",
-    "memory",
-    "vectors",
-    "handles",
-    "leak",
-    "trap",
-    "recursion",
-    "output",
-    "parts",
-    "list",
-    "range",
-    "indices",
-    "long",
-    "refuse",
-    "chunks",
-];
+use bindings::exports::cellm::policy::planning::{Guest as Planning, TrainingPlan};
+use bindings::exports::cellm::policy::stepping::Guest as Stepping;
 
 thread_local! {
-    static ACT: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The last update that was accepted.
+    static LAST: RefCell<Option<Vector>> = const { RefCell::new(None) };
 }
 
-fn descend(depth: u64) -> u64 {
-    let here = black_box([depth; 64]);
-    if black_box(true) { descend(depth + 1) + here[3] } else { 0 }
-}
-
-fn misbehave(act: &str, values: &Vector, into: &Message) -> Result<(), PolicyError> {
-    match act {
-        "loop" => loop {
-            black_box(());
-        },
-        "host-loop" => loop {
-            black_box(values.norm());
-        },
-        "memory" => loop {
-            forget(black_box(vec![1_u8; 1 << 20]));
-        },
-        "vectors" => loop {
-            forget(Vector::new(1 << 18));
-        },
-        "handles" => loop {
-            forget(Vector::new(0));
-        },
-        "leak" => forget(Vector::new(1 << 16)),
-        "trap" => panic!("as asked"),
-        "recursion" => drop(black_box(descend(0))),
-        "output" => loop {
-            into.put_bytes(&[7; 1 << 16]);
-        },
-        "parts" => loop {
-            into.put_bytes(&[]);
-        },
-        "list" => drop(black_box(random_bits(1, 2, 3, u32::MAX))),
-        "range" => drop(black_box(values.read(values.len() - 1, 2))),
-        "indices" => {
-            let error = IndexSet::from_list(4, &[1, 4]).err().unwrap_or_default();
-            return Err(PolicyError::Other(error));
-        }
-        "chunks" => {
-            // An own kernel: what a policy does that finds no host kernel for its purpose.
-            let own = values.copy();
-            for offset in (0..values.len()).step_by(1 << 16) {
-                let count = (values.len() - offset).min(1 << 16);
-                let doubled: Vec<f32> = values.read(offset, count).iter().map(|value| value * 2.0).collect();
-                own.write(offset, &doubled);
-            }
-            into.put_values(ValueCoding::F32, &own);
-        }
-        _ => {}
-    }
-    into.put_values(ValueCoding::F32, values);
-    Ok(())
+/// Runs when the component is instantiated, before any hook.
+#[unsafe(no_mangle)]
+pub extern "C" fn _initialize() {
+    drop(deeds::commit(&deed_in("start")));
 }
 
 struct Hostile;
 
 impl Describing for Hostile {
     fn describe() -> Description {
-        Description {
-            name: "hostile".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            about: "Misbehaves on request.".into(),
-            options: vec![OptionInfo {
-                name: "act".into(),
-                kind: OptionKind::Choice(ACTS.map(String::from).into()),
-                default: OptionValue::Text("none".into()),
-                about: "What to do.".into(),
-            }],
+        let deed = deed_in("describe");
+        let honest = lies::honest();
+        match deed.strip_prefix("lie-") {
+            Some(lie) => lies::told(lie, honest),
+            None => {
+                drop(deeds::commit(&deed));
+                honest
+            }
         }
     }
 }
@@ -116,22 +57,84 @@ impl Compressing for Hostile {
     fn init(_: Layout, _: Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
         for (_, value) in options {
             if let OptionValue::Text(act) = value {
-                ACT.set(act);
+                act::choose(&act);
             }
         }
-        Ok(())
+        deeds::commit(&deed_in("init"))
     }
 
-    fn encode(_: Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
-        ACT.with_borrow(|act| misbehave(act, values, into))
+    fn encode(_: Context, values: &Vector, start: &Vector, into: &Message) -> Result<(), PolicyError> {
+        results::encode(&deed_in("encode"), values, start, into)
     }
 
     fn decode(_: Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        ACT.with_borrow(|act| match act.as_str() {
-            "long" => Ok(Vector::new(start.len() + 1)),
-            "refuse" => Err(PolicyError::Other("not today".into())),
-            _ => message.take_values(ValueCoding::F32, start.len()),
-        })
+        let deed = deed_in("decode");
+        if deed == "left-over" {
+            return Ok(start.copy());
+        }
+        if deed == "put" {
+            message.put_bytes(b"more");
+        }
+        let decoded = message.take_values(ValueCoding::F32, start.len())?;
+        results::vector(&deed, decoded, start)
+    }
+}
+
+impl Planning for Hostile {
+    fn plan(_: Context, received: &Vector, _: &Vector) -> Result<TrainingPlan, PolicyError> {
+        results::plan(&deed_in("plan"), received.len())
+    }
+}
+
+impl Acknowledging for Hostile {
+    fn on_ack(_: Context, _: Outcome) {
+        drop(deeds::commit(&deed_in("on-ack")));
+    }
+}
+
+impl CatchingUp for Hostile {
+    fn encode_catch_up(_: Context, into: &Message) -> Result<bool, PolicyError> {
+        results::flood(&deed_in("encode-catch-up"), into)?;
+        into.put_bytes(b"caught up");
+        Ok(true)
+    }
+
+    fn decode_catch_up(_: Context, message: &Message) -> Result<(), PolicyError> {
+        let deed = deed_in("decode-catch-up");
+        if deed == "left-over" {
+            return Ok(());
+        }
+        message.take_bytes()?;
+        deeds::commit(&deed)
+    }
+}
+
+impl Aggregating for Hostile {
+    fn init(_: Layout, _: Vec<NamedOption>) -> Result<(), PolicyError> {
+        deeds::commit(&deed_in("init"))
+    }
+
+    fn begin(_: RoundInfo, _: &Vector) -> Result<(), PolicyError> {
+        LAST.take();
+        deeds::commit(&deed_in("begin"))
+    }
+
+    fn accept(update: &Vector, _: UpdateInfo) -> Result<(), PolicyError> {
+        LAST.set(Some(update.copy()));
+        deeds::commit(&deed_in("accept"))
+    }
+
+    fn finish() -> Result<Vector, PolicyError> {
+        let last = LAST.take().ok_or(PolicyError::NoUpdates)?;
+        results::vector(&deed_in("finish"), last.copy(), &last)
+    }
+}
+
+impl Stepping for Hostile {
+    fn step(_: u32, weights: &Vector, aggregate: &Vector) -> Result<Vector, PolicyError> {
+        let stepped = weights.copy();
+        stepped.axpy(1.0, aggregate);
+        results::vector(&deed_in("step"), stepped, weights)
     }
 }
 

@@ -7,6 +7,8 @@ const REST: u32 = 31 - FIRST_DIGIT;
 const NAN: u32 = 0x7f80_0001;
 /// Values looked at before the chosen ones are handed on.
 const CHUNK: usize = 1024;
+/// Values below which counting digits costs more than it saves.
+const SMALL: usize = 4096;
 
 /// Bits of the absolute value: ordered as the value is, for finite ones and infinity.
 fn key(value: f32) -> u32 {
@@ -15,7 +17,7 @@ fn key(value: f32) -> u32 {
 
 /// Indices of the `k` largest absolute values, increasing, each plus `offset`; of equal ones the lower index is taken.
 /// NaN counts as larger than everything. `k` above the length takes all.
-pub(super) fn top_k(values: &[f32], offset: u32, k: usize) -> Vec<u32> {
+pub fn top_k(values: &[f32], offset: u32, k: usize) -> Vec<u32> {
     let k = k.min(values.len());
     let mut chosen = Vec::with_capacity(k);
     if k == 0 {
@@ -35,8 +37,40 @@ pub(super) fn top_k(values: &[f32], offset: u32, k: usize) -> Vec<u32> {
     chosen
 }
 
+/// The `k` largest of each chunk of `chunk` values, as [`top_k`] chooses them; a shorter last chunk gives its share of `k`,
+/// rounded up.
+pub fn top_k_chunked(values: &[f32], offset: u32, chunk: usize, k: usize) -> Vec<u32> {
+    assert!(chunk > 0, "top_k_chunked: chunks of 0 values");
+    let mut chosen = Vec::new();
+    for (number, values) in values.chunks(chunk).enumerate() {
+        let share = (k as u64 * values.len() as u64).div_ceil(chunk as u64) as usize;
+        chosen.append(&mut top_k(values, offset + (number * chunk) as u32, share));
+    }
+    chosen
+}
+
 /// The key of the `k`-th largest value, how many values have it, and how many of those are among the `k`.
 fn threshold(values: &[f32], k: usize) -> (u32, usize, usize) {
+    let mut keys = Vec::new();
+    let left = if values.len() < SMALL {
+        keys.extend(values.iter().map(|value| key(*value)));
+        k
+    } else {
+        let (digit, left) = first_digit(values, k);
+        collect_digit(values, digit, &mut keys);
+        left
+    };
+    let (_, found, above) = keys.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
+    let found = *found;
+    // What select left before the found key is not below it, what is behind is not above it.
+    let ties_behind = above.iter().filter(|key| **key == found).count();
+    let larger = keys[..left].iter().filter(|key| **key > found).count();
+    let ties_taken = left - larger;
+    (found, ties_taken + ties_behind, ties_taken)
+}
+
+/// The first digit of the `k`-th largest key, and its rank among the keys with this digit.
+fn first_digit(values: &[f32], k: usize) -> (u32, usize) {
     // Four histograms in turn: equal neighbours do not wait for each other's store.
     let mut counts = vec![[0_u32; 1 << FIRST_DIGIT]; 4];
     let mut quads = values.chunks_exact(4);
@@ -56,20 +90,11 @@ fn threshold(values: &[f32], k: usize) -> (u32, usize, usize) {
     loop {
         let count: usize = counts.iter().map(|histogram| histogram[digit] as usize).sum();
         if left <= count || digit == 0 {
-            break;
+            return (digit as u32, left);
         }
         left -= count;
         digit -= 1;
     }
-    let mut keys = Vec::new();
-    collect_digit(values, digit as u32, &mut keys);
-    let (_, found, above) = keys.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
-    let found = *found;
-    // What select left before the found key is not below it, what is behind is not above it.
-    let ties_behind = above.iter().filter(|key| **key == found).count();
-    let larger = keys[..left].iter().filter(|key| **key > found).count();
-    let ties_taken = left - larger;
-    (found, ties_taken + ties_behind, ties_taken)
 }
 
 /// The keys of all values with this first digit.
@@ -86,15 +111,20 @@ fn collect_digit(values: &[f32], digit: u32, keys: &mut Vec<u32>) {
     }
 }
 
-/// Hands on the indices of all values whose key is `least` or more. Branch-free: what is chosen is as good as random.
+/// Hands on the indices of all values whose key is `least` or more.
 fn pick(values: &[f32], offset: u32, least: u32, chosen: &mut Vec<u32>) {
+    pick_where(values, offset, chosen, |value| key(value) >= least);
+}
+
+/// Hands on the indices, each plus `offset`, of all values that are wanted. Branch-free: what is wanted is as good as random.
+pub(crate) fn pick_where<T: Copy>(values: &[T], offset: u32, chosen: &mut Vec<u32>, wanted: impl Fn(T) -> bool) {
     let mut buffer = [0; CHUNK];
     let mut index = offset;
     for chunk in values.chunks(CHUNK) {
         let mut found = 0;
         for value in chunk {
             buffer[found % CHUNK] = index;
-            found += usize::from(key(*value) >= least);
+            found += usize::from(wanted(*value));
             index = index.wrapping_add(1);
         }
         chosen.extend_from_slice(&buffer[..found]);
@@ -115,13 +145,21 @@ mod tests {
         order
     }
 
+    /// Values of all kinds, NaN and infinities among them, every other one of a few that repeat.
+    fn values(seed: u64, len: usize) -> Vec<f32> {
+        let repeated = [0.0, -1.0, 1.0, f32::NAN, 1.0, -0.0];
+        let value = |word: &u32| match word % 2 {
+            0 => f32::from_bits(*word),
+            _ => repeated[(word >> 1) as usize % repeated.len()],
+        };
+        crate::random_bits(seed, 0, 0, len).iter().map(value).collect()
+    }
+
     proptest! {
         #[test]
-        fn it_chooses_what_sorting_chooses(
-            values in proptest::collection::vec(prop_oneof![any::<f32>(), Just(0.0), Just(-1.0), Just(1.0), Just(f32::NAN)], 1..3000),
-            share in 0.0..1.0_f64,
-        ) {
-            let k = ((values.len() as f64 * share) as usize).max(1);
+        fn it_chooses_what_sorting_chooses(seed in any::<u64>(), len in 1..9000_usize, share in 0.0..1.0_f64) {
+            let values = values(seed, len);
+            let k = ((len as f64 * share) as usize).max(1);
             prop_assert_eq!(top_k(&values, 0, k), by_sorting(&values, k));
         }
     }
@@ -135,5 +173,14 @@ mod tests {
     #[test]
     fn nan_is_seen_first_and_breaks_nothing() {
         assert_eq!(top_k(&[1.0, f32::INFINITY, -f32::NAN, f32::NAN], 0, 2), [2, 3]);
+    }
+
+    #[test]
+    fn chunks_give_their_share_each() {
+        let values: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        assert_eq!(top_k_chunked(&values, 100, 4, 2), [102, 103, 106, 107, 109]);
+        assert_eq!(top_k_chunked(&values, 0, 4, 1), [3, 7, 9]);
+        assert_eq!(top_k_chunked(&values, 0, 100, 3), top_k(&values, 0, 1), "3 of 100 are 0.3 of 10, rounded up");
+        assert!(top_k_chunked(&[], 0, 4, 2).is_empty());
     }
 }

@@ -1,0 +1,181 @@
+//! What one compressor does on its blocking thread, at the server's side and at a client's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Codec, CompressorError, Occasion, Plans, Reference, Tracker};
+use crate::metrics::Metrics;
+use crate::policy::Memory;
+
+/// What goes down to a tier, and what a client makes of it.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    /// The frame.
+    pub frame: Arc<Vec<u8>>,
+    /// What a client starts from. Where clients decode with their own memory, one that comes for the first time.
+    pub values: Arc<Vec<f32>>,
+    /// The tracker with this broadcast in it.
+    pub tracker: Option<Tracker>,
+    /// The server's memory after encoding.
+    pub memory: Memory,
+}
+
+/// What goes up from a client.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The frame.
+    pub frame: Arc<Vec<u8>>,
+    /// What the message left out, with error feedback.
+    pub residual: Option<Arc<Vec<f32>>>,
+    /// The client's memory after encoding.
+    pub memory: Memory,
+}
+
+/// A frame for a client that missed rounds, and the server's memory after making it; none where it needs nothing.
+pub(super) type CatchUp = Option<(Arc<Vec<u8>>, Memory)>;
+
+/// Simulated clients of one process get the very same broadcast: it is decoded once, not once a client. By tier.
+pub(super) type Shared = Arc<Mutex<BTreeMap<u32, (Arc<Vec<u8>>, Arc<Vec<f32>>)>>>;
+
+/// One worker.
+pub(super) struct Compressor {
+    download: Codec,
+    upload: Codec,
+    shared: Shared,
+}
+
+impl Compressor {
+    pub fn new(plans: &Plans, metrics: &Arc<Metrics>, shared: Shared) -> Self {
+        Self { download: plans.download.codec(metrics), upload: plans.upload.codec(metrics), shared }
+    }
+
+    pub fn broadcast(
+        &mut self,
+        occasion: &Occasion,
+        weights: Arc<Vec<f32>>,
+        tracker: Option<&Tracker>,
+        mut memory: Memory,
+    ) -> Result<Broadcast, CompressorError> {
+        let values = match tracker {
+            Some(tracker) => Arc::new(tracker.reference().difference(&weights)),
+            None => weights,
+        };
+        let frame = Arc::new(self.download.encode(occasion, values, &mut memory)?);
+        let mut newcomer = self.newcomer(occasion, tracker.is_some(), memory.clone())?;
+        let decoded = self.download.decode(occasion, &frame, &mut newcomer)?.values;
+        let tracker = match tracker {
+            Some(tracker) => Some(tracker.sent(occasion.round, frame.clone(), &decoded)?),
+            None => None,
+        };
+        let values = match &tracker {
+            Some(tracker) => tracker.reference().values().clone(),
+            None => Arc::new(decoded),
+        };
+        if !self.download.plan().decodes_for_each_client() {
+            self.share(occasion.tier, &frame, &values);
+        }
+        Ok(Broadcast { frame, values, tracker, memory })
+    }
+
+    /// The memory of a client that comes for the first time: what it is sent to catch up, nothing else.
+    fn newcomer(&mut self, occasion: &Occasion, tracked: bool, mut server: Memory) -> Result<Memory, CompressorError> {
+        let mut newcomer = Memory::default();
+        if tracked || occasion.round < 2 || !self.download.plan().policy().catches_up() {
+            return Ok(newcomer);
+        }
+        if let Some(frame) = self.download.encode_catch_up(occasion, &mut server)? {
+            self.download.decode_catch_up(occasion, &frame, &mut newcomer)?;
+        }
+        Ok(newcomer)
+    }
+
+    pub fn snapshot(&mut self, occasion: &Occasion, reference: &Reference) -> Result<Arc<Vec<u8>>, CompressorError> {
+        self.download.snapshot(occasion, reference).map(Arc::new)
+    }
+
+    pub fn encode_catch_up(&mut self, occasion: &Occasion, mut memory: Memory) -> Result<CatchUp, CompressorError> {
+        let frame = self.download.encode_catch_up(occasion, &mut memory)?;
+        Ok(frame.map(|frame| (Arc::new(frame), memory)))
+    }
+
+    pub fn decode_catch_up(
+        &mut self,
+        occasion: &Occasion,
+        frame: &[u8],
+        mut memory: Memory,
+    ) -> Result<Memory, CompressorError> {
+        self.download.decode_catch_up(occasion, frame, &mut memory)?;
+        Ok(memory)
+    }
+
+    pub fn receive(
+        &mut self,
+        broadcast: &Occasion,
+        frame: &Arc<Vec<u8>>,
+        mut memory: Memory,
+    ) -> Result<(Arc<Vec<f32>>, Memory), CompressorError> {
+        let plan = self.download.plan();
+        let (own, tracked) = (plan.decodes_for_each_client(), plan.tracked());
+        if let Some(values) = self.shared(broadcast.tier, frame).filter(|_| !own) {
+            return Ok((values, memory));
+        }
+        if tracked {
+            return Err(CompressorError::NoReference { round: broadcast.round });
+        }
+        let values = Arc::new(self.download.decode(broadcast, frame, &mut memory)?.values);
+        if !own {
+            self.share(broadcast.tier, frame, &values);
+        }
+        Ok((values, memory))
+    }
+
+    pub fn plan_training(
+        &mut self,
+        occasion: &Occasion,
+        received: Arc<Vec<f32>>,
+        mut memory: Memory,
+    ) -> Result<(Option<Vec<u32>>, Memory), CompressorError> {
+        let trainable = self.upload.plan_training(occasion, received, &mut memory)?;
+        Ok((trainable, memory))
+    }
+
+    pub fn upload(
+        &mut self,
+        occasion: &Occasion,
+        update: &Arc<Vec<f32>>,
+        residual: Option<&Vec<f32>>,
+        mut memory: Memory,
+    ) -> Result<Upload, CompressorError> {
+        let Some(feedback) = self.upload.plan().feedback() else {
+            let frame = Arc::new(self.upload.encode(occasion, update.clone(), &mut memory)?);
+            return Ok(Upload { frame, residual: None, memory });
+        };
+        let carried = Arc::new(feedback.carry(residual.map(Vec::as_slice), update.to_vec()));
+        let frame = self.upload.encode(occasion, carried.clone(), &mut memory)?;
+        // What the server makes of it, as far as a client can tell: the server's memory is not here.
+        let decoded = self.upload.decode(occasion, &frame, &mut Memory::default())?.values;
+        let residual = Some(Arc::new(feedback.residual(&carried, &decoded)));
+        Ok(Upload { frame: Arc::new(frame), residual, memory })
+    }
+
+    pub fn acknowledge(
+        &mut self,
+        occasion: &Occasion,
+        accepted: bool,
+        mut memory: Memory,
+    ) -> Result<Memory, CompressorError> {
+        self.upload.acknowledge(occasion, accepted, &mut memory)?;
+        Ok(memory)
+    }
+
+    fn shared(&self, tier: u32, frame: &Arc<Vec<u8>>) -> Option<Arc<Vec<f32>>> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, values) = shared.get(&tier)?;
+        Arc::ptr_eq(known, frame).then(|| values.clone())
+    }
+
+    fn share(&self, tier: u32, frame: &Arc<Vec<u8>>, values: &Arc<Vec<f32>>) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.insert(tier, (frame.clone(), values.clone()));
+    }
+}

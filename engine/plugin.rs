@@ -1,0 +1,24 @@
+//! Policies in the making: a project from a template, a component from a project, checks against the production host, and
+//! measurements beside the built-in policies.
+//!
+//! In: folders and components. Out: files, findings and numbers; nothing here knows of runs.
+
+mod bench;
+mod build;
+mod c;
+mod check;
+mod error;
+mod project;
+mod python;
+mod rust;
+mod samples;
+mod templates;
+mod tool;
+mod trial;
+
+pub use bench::{Measured, Settings, large_layout, measure};
+pub use build::{Built, build};
+pub use check::{Finding, Verdict, check};
+pub use error::PluginError;
+pub use project::{Created, create};
+pub use templates::{Kind, Language};

@@ -1,0 +1,158 @@
+//! What compressors cost and give: time, bytes and error of one upload, beside each other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Map;
+
+use super::PluginError;
+use super::samples::{Adapter, distance, norm};
+use super::trial::{Fault, Setup, Trial, instance};
+use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
+use crate::policy::{Content, Direction, Policy, PolicyError};
+
+/// Milliseconds that a measurement may take beside its first call.
+const BUDGET_MS: f64 = 2_000.0;
+const RUNS: usize = 9;
+
+/// How messages are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Share of the values to send.
+    pub density: f64,
+    /// Bits of a value; a policy that does not take them gets the next that it does.
+    pub bits: u32,
+}
+
+/// One policy on one adapter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// What the policy calls itself.
+    pub policy: String,
+    /// Number of adapter values.
+    pub values: usize,
+    /// Bits of a value.
+    pub bits: u32,
+    /// Median milliseconds of `encode`, before wire coding.
+    pub encode_ms: f64,
+    /// Median milliseconds of `decode`.
+    pub decode_ms: f64,
+    /// Length of the frame.
+    pub wire_bytes: u64,
+    /// How many times shorter that is than a dense f32 frame.
+    pub reduction: f64,
+    /// Norm of what was lost, rounding on the wire included, over the norm of the delta.
+    pub relative_error: f64,
+}
+
+/// Sends a bell-shaped delta of the layout through a policy with its defaults, several times, and takes medians. Where the
+/// policy serves downloads too, the client has received the seeded start by it before.
+///
+/// # Errors
+/// What the policy says; a message that cannot travel.
+pub fn measure(policy: &Arc<Policy>, layout: &Arc<AdapterLayout>, settings: Settings) -> Result<Measured, PluginError> {
+    let adapter = Adapter::new(layout.clone());
+    let setup = setup(policy, &adapter, settings)?;
+    let broken = |fault: Fault| PluginError::Broken { policy: policy.name.clone(), reason: fault.reason };
+    let mut trial = Trial::new(policy, &adapter, &setup)?;
+    trial.state.round = 1;
+    let outgoing = trial.outgoing();
+    let received = trial.broadcast(&outgoing).and_then(|message| trial.receive(message)).map_err(broken)?;
+    let delta = trial.train(&received, 1).map_err(broken)?;
+    let context = trial.context(Direction::Upload);
+    let before = trial.state.clone();
+    let (message, encode_ms) = median(|| {
+        trial.state = before.clone();
+        let started = Instant::now();
+        let message = trial.upload(&delta);
+        Ok((message?, milliseconds(started)))
+    })
+    .map_err(broken)?;
+    let (frame, message) = trial.travel(&context, &message.unwrap_or_default()).map_err(broken)?;
+    let before = trial.state.clone();
+    let (arrived, decode_ms) = median(|| {
+        trial.state = before.clone();
+        let message = message.clone();
+        let started = Instant::now();
+        let arrived = trial.collect(Some(message), &delta);
+        Ok((arrived?, milliseconds(started)))
+    })
+    .map_err(broken)?;
+    let dense = Part::Values { coding: ValueCoding::F32, values: delta.to_vec() };
+    let (dense, _) = trial.travel(&context, &Message { parts: vec![dense] }).map_err(broken)?;
+    Ok(Measured {
+        policy: policy.name.clone(),
+        values: delta.len(),
+        bits: setup.up.unwrap_or_default(),
+        encode_ms,
+        decode_ms,
+        wire_bytes: frame.len() as u64,
+        reduction: dense.len() as f64 / frame.len() as f64,
+        relative_error: distance(&arrived, &delta) / norm(&delta),
+    })
+}
+
+/// With the wanted bits, or the first of the usual ones that the policy takes; downloads with the most that it takes.
+fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: Settings) -> Result<Setup, PolicyError> {
+    let takes = |direction: Direction, bits: u32| instance(policy, adapter, (direction, bits), &Map::new()).map(drop);
+    let up = match takes(Direction::Upload, wanted.bits) {
+        Ok(()) => wanted.bits,
+        Err(error) => {
+            let other = [16, 32, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Upload, *bits).is_ok());
+            other.ok_or(error)?
+        }
+    };
+    let down = [32, 16, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Download, *bits).is_ok());
+    let (density, content, options) = (wanted.density, Content::Weights, Map::new());
+    Ok(Setup { down, up: Some(up), density, content, options })
+}
+
+fn milliseconds(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+/// What the last call gave, and the median of all but the first.
+fn median<T>(mut call: impl FnMut() -> Result<(T, f64), Fault>) -> Result<(T, f64), Fault> {
+    let (mut result, mut taken) = call()?;
+    let mut times = Vec::new();
+    while times.is_empty() || (times.len() < RUNS && taken < BUDGET_MS) {
+        let (next, milliseconds) = call()?;
+        (result, taken) = (next, taken + milliseconds);
+        times.push(milliseconds);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok((result, times[times.len() / 2]))
+}
+
+/// The adapter of a mid-sized model: 10,092,544 values in pairs of rank 16.
+pub fn large_layout() -> Arc<AdapterLayout> {
+    Adapter::lora(16, &[(2048, 2048); 154]).layout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
+
+    #[test]
+    fn bytes_and_errors_are_what_the_policy_makes_of_a_delta() {
+        let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).unwrap();
+        let layout = Adapter::lora(4, &[(64, 64), (64, 64)]).layout;
+        let of = |name: &str, density, bits| {
+            measure(&host.load(name).unwrap(), &layout, Settings { density, bits }).unwrap()
+        };
+        let dense = of("dense", 0.25, 32);
+        assert_eq!((dense.relative_error, dense.reduction, dense.bits), (0.0, 1.0, 32));
+        let quarter = of("flasc", 0.25, 16);
+        assert!(quarter.reduction > 6.0 && quarter.reduction < 8.0, "{quarter:?}");
+        assert!(quarter.relative_error > 0.01 && quarter.relative_error < 0.6, "{quarter:?}");
+        assert!(of("flasc", 0.05, 16).relative_error > quarter.relative_error);
+        assert_eq!(of("flasc", 0.25, 5).bits, 16, "bits that it does not take");
+    }
+
+    #[test]
+    fn the_large_layout_has_ten_million_values() {
+        assert_eq!(large_layout().values(), 10_092_544);
+    }
+}

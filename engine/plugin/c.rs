@@ -1,0 +1,79 @@
+//! Policies in C: clang compiles them for wasm32 with the bindings and the small C library of the project, and wasm-ld
+//! links. No WASI, no system headers but clang's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{PluginError, tool};
+
+const ADVICE: &str = "looked for clang with its WebAssembly target, and wasm-ld; on Debian `apt-get install clang-19 lld-19`, \
+                      on macOS `brew install llvm lld`, or name the compiler in CELLM_CLANG";
+/// Debian's names carry the version; the newest is taken.
+const VERSIONS: std::ops::RangeInclusive<u32> = 15..=30;
+/// Every float operation rounds as written, so that all machines agree.
+const FLAGS: [&str; 11] = [
+    "--target=wasm32",
+    "-std=c17",
+    "-O3",
+    "-msimd128",
+    "-mbulk-memory",
+    "-ffp-contract=off",
+    "-nostdlib",
+    "-Wall",
+    "-Wno-unused-function",
+    "-Wl,--no-entry",
+    "-Wl,--strip-debug",
+];
+
+/// Compiles every .c file of the folder, and the bindings, into the module `into`.
+pub(super) fn compile(dir: &Path, into: &Path) -> Result<(), PluginError> {
+    let (clang, linker) = compiler()?;
+    let support = dir.join("cellm/c");
+    let mut sources = sources(dir)?;
+    sources.extend(["policy.c", "policy_component_type.o", "libc/libc.c"].map(|file| support.join(file)));
+    let mut command = Command::new(clang);
+    command.args(FLAGS).arg("-isystem").arg(support.join("libc")).arg("-I").arg(&support);
+    if let Some(linker) = linker {
+        command.arg(format!("-fuse-ld={}", linker.display()));
+    }
+    tool::run(command.args(sources).arg("-o").arg(into))
+}
+
+fn sources(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(PluginError::file("read", dir))? {
+        let path = entry.map_err(PluginError::file("read", dir))?.path();
+        if path.extension().is_some_and(|end| end == "c") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    Ok(sources)
+}
+
+/// A clang that knows wasm32, and the linker where clang would not find it by itself.
+fn compiler() -> Result<(PathBuf, Option<PathBuf>), PluginError> {
+    let named = std::env::var("CELLM_CLANG").ok();
+    let candidates = named.map_or_else(candidates, |named| vec![named]);
+    for clang in candidates.iter().filter_map(|name| tool::find(name)) {
+        let knows = tool::output(&clang, &["--print-targets"]).is_some_and(|targets| targets.contains("wasm32"));
+        if !knows {
+            continue;
+        }
+        let own = tool::output(&clang, &["--target=wasm32", "-print-prog-name=wasm-ld"]);
+        if own.is_some_and(|linker| tool::find(&linker).is_some()) {
+            return Ok((clang, None));
+        }
+        let linkers = VERSIONS.rev().map(|version| format!("wasm-ld-{version}"));
+        if let Some(linker) = linkers.into_iter().find_map(|name| tool::find(&name)) {
+            return Ok((clang, Some(linker)));
+        }
+    }
+    Err(PluginError::NoCompiler { language: "C", advice: ADVICE.into() })
+}
+
+fn candidates() -> Vec<String> {
+    let versions = VERSIONS.rev().map(|version| format!("clang-{version}"));
+    let brewed = ["/opt/homebrew/opt/llvm/bin/clang", "/usr/local/opt/llvm/bin/clang"].map(String::from);
+    versions.chain(["clang".to_owned()]).chain(brewed).collect()
+}

@@ -1,0 +1,128 @@
+//! Does a policy keep the rules? Tried on made-up adapters with the production host, wire coding included.
+//!
+//! In: a built-in name or a component. Out: findings, one for each rule; what a policy does not serve is not asked.
+
+mod aggregator;
+mod claims;
+mod compressor;
+mod damage;
+mod hooks;
+
+use std::sync::Arc;
+
+use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyError, PolicyHost};
+
+/// What a call may take while it is checked: the adapters are small.
+const DEADLINE_MS: u64 = 20_000;
+
+/// How a rule was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was.
+    Passed,
+    /// It was not.
+    Failed,
+    /// No rule; something that is good to know.
+    Noted,
+}
+
+/// One rule and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule, in few words.
+    pub rule: &'static str,
+    /// Whether it was kept.
+    pub verdict: Verdict,
+    /// What was tried, or what went wrong.
+    pub seen: String,
+}
+
+impl Finding {
+    /// From what a check says: what it tried, or what went wrong.
+    fn new(rule: &'static str, result: Result<String, String>) -> Self {
+        match result {
+            Ok(seen) => Self { rule, verdict: Verdict::Passed, seen },
+            Err(seen) => Self { rule, verdict: Verdict::Failed, seen },
+        }
+    }
+
+    fn note(rule: &'static str, seen: String) -> Self {
+        Self { rule, verdict: Verdict::Noted, seen }
+    }
+}
+
+/// Checks a policy. Takes seconds; a policy in Python, a minute.
+///
+/// # Errors
+/// When the host itself cannot start; whatever is wrong with the policy is a finding.
+pub fn check(reference: &str) -> Result<Vec<Finding>, PolicyError> {
+    let limits = LimitsConfig { deadline_ms: DEADLINE_MS, ..LimitsConfig::default() };
+    let host = PolicyHost::new(&limits, &PolicyConfig::default())?;
+    let policy = match host.load(reference) {
+        Ok(policy) => policy,
+        Err(error) => return Ok(vec![Finding::new("loads", Err(error.to_string()))]),
+    };
+    Ok(findings(&policy))
+}
+
+fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
+    let about = format!("{} {}, {}, {}", policy.name, policy.version, policy.worlds(), policy.hash);
+    let mut all = vec![Finding::new("loads", Ok(about))];
+    if policy.is_compressor() {
+        all.extend(compressor::findings(policy));
+    }
+    if policy.is_aggregator() {
+        all.extend(aggregator::findings(policy));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(findings: &[Finding]) -> Vec<String> {
+        let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Failed);
+        failed.map(|finding| format!("{}: {}", finding.rule, finding.seen)).collect()
+    }
+
+    #[test]
+    fn built_in_policies_keep_the_rules() {
+        for name in PolicyHost::builtin_names() {
+            let findings = check(name).unwrap();
+            assert!(findings.len() > 5 && failed(&findings).is_empty(), "{name}: {findings:#?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_load_is_one_finding() {
+        let findings = check("no/such.wasm").unwrap();
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].verdict == Verdict::Failed && findings[0].seen.contains("no/such.wasm"));
+    }
+
+    /// The hostile test policy with another act in its marker.
+    fn hostile(act: &str) -> tempfile::NamedTempFile {
+        const MARKER: &[u8] = b"cellm-hostile-act:";
+        let mut bytes = include_bytes!("../../tests/fixtures/hostile.wasm").to_vec();
+        let at = bytes.windows(MARKER.len()).position(|window| window == MARKER).unwrap() + MARKER.len();
+        bytes[at..at + 46].fill(b'.');
+        bytes[at..at + act.len()].copy_from_slice(act.as_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_broken_rule_is_named() {
+        for (act, rule) in [
+            ("decode:nan", "sends and receives: "),
+            ("decode:short", "sends and receives: "),
+            ("finish:nan", "aggregates: "),
+            ("finish:long", "aggregates: "),
+        ] {
+            let findings = check(hostile(act).path().to_str().unwrap()).unwrap();
+            assert!(failed(&findings).iter().any(|finding| finding.starts_with(rule)), "{act}: {findings:#?}");
+        }
+    }
+}

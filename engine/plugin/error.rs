@@ -1,0 +1,92 @@
+//! Why a policy could not be made.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::policy::PolicyError;
+
+/// A failure of `plugin new` or `plugin build`.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The folder's name cannot be a policy's.
+    #[error("a policy cannot be named {name:?}: {reason}")]
+    Name {
+        /// The last part of the path given.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder holds something.
+    #[error("{} is not empty", dir.display())]
+    NotEmpty {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder is not a policy's.
+    #[error("{} holds no policy: expected Cargo.toml, policy.c or policy.py (`cellm plugin new` makes one)", dir.display())]
+    NoProject {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Something in a project is not as it should be.
+    #[error("{}: {reason}", file.display())]
+    Project {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What compiles the language is not there.
+    #[error("no compiler for {language} policies: {advice}")]
+    NoCompiler {
+        /// The language.
+        language: &'static str,
+        /// What was looked for and how to install it.
+        advice: String,
+    },
+    /// The compiler ran and failed; what it said went to stderr.
+    #[error("{command} failed with {status}")]
+    Compiler {
+        /// The command.
+        command: String,
+        /// Its exit status.
+        status: String,
+    },
+    /// What the compiler made is not a policy's module.
+    #[error("{} does not make a component: {reason}", module.display())]
+    Component {
+        /// The module.
+        module: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The policy loads and does not work.
+    #[error("policy {policy} cannot be measured: {reason}")]
+    Broken {
+        /// The policy.
+        policy: String,
+        /// What it did.
+        reason: String,
+    },
+    /// The policy does not load.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A file system operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl PluginError {
+    /// Puts what was tried to an I/O error.
+    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,33 @@
+//! Programs that compile policies: found on the path, and run with their messages on stderr.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::PluginError;
+
+/// Where a program is: a path that exists, or a name that is on the path.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| path.is_file());
+    }
+    let name = format!("{program}{}", env::consts::EXE_SUFFIX);
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&name)).find(|path| path.is_file())
+}
+
+/// What a program prints; nothing if it cannot be run or fails.
+pub(super) fn output(program: &Path, arguments: &[&str]) -> Option<String> {
+    let done = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+/// Runs a compiler to its end.
+pub(super) fn run(command: &mut Command) -> Result<(), PluginError> {
+    let name = PathBuf::from(command.get_program());
+    let status =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).status().map_err(PluginError::file("run", &name))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(PluginError::Compiler { command: name.display().to_string(), status: status.to_string() })
+}

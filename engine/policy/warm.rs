@@ -1,0 +1,113 @@
+//! A warm instance and who makes the next one: taken for each call, thrown away when the call broke it.
+
+use std::time::Instant;
+
+use super::{AggregatorInstance, CompressorInstance, PolicyError};
+use crate::metrics::{Hook, PolicyMetrics};
+
+/// An instance that a call can break.
+pub trait Breakable {
+    /// Whether a call broke it.
+    fn poisoned(&self) -> bool;
+}
+
+impl Breakable for CompressorInstance {
+    fn poisoned(&self) -> bool {
+        self.poisoned()
+    }
+}
+
+impl Breakable for AggregatorInstance {
+    fn poisoned(&self) -> bool {
+        self.poisoned()
+    }
+}
+
+/// Holds at most one instance, made when it is first needed.
+pub struct Warm<I> {
+    make: Box<dyn Fn() -> Result<I, PolicyError> + Send>,
+    instance: Option<I>,
+    metrics: PolicyMetrics,
+}
+
+impl<I: Breakable> Warm<I> {
+    /// `make` gives a fresh instance; calls and traps are counted in `metrics`.
+    pub fn new(metrics: PolicyMetrics, make: impl Fn() -> Result<I, PolicyError> + Send + 'static) -> Self {
+        Self { make: Box::new(make), instance: None, metrics }
+    }
+
+    /// Makes the instance now, so that what is wrong with it shows.
+    ///
+    /// # Errors
+    /// What the policy's `init` says.
+    pub fn warm_up(&mut self) -> Result<(), PolicyError> {
+        if self.instance.is_none() {
+            self.instance = Some((self.make)()?);
+        }
+        Ok(())
+    }
+
+    /// Calls the warm instance, or a fresh one, and times it. A broken instance is thrown away, never used again.
+    ///
+    /// # Errors
+    /// What the call says, or why there is no instance.
+    pub fn call<R>(
+        &mut self,
+        hook: Hook,
+        work: impl FnOnce(&mut I) -> Result<R, PolicyError>,
+    ) -> Result<R, PolicyError> {
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => (self.make)()?,
+        };
+        let started = Instant::now();
+        let result = work(&mut instance);
+        self.metrics.call_seconds(hook).observe(started.elapsed().as_secs_f64());
+        if instance.poisoned() {
+            self.metrics.traps.inc();
+        } else {
+            self.instance = Some(instance);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    struct Fragile(bool);
+
+    impl Breakable for Fragile {
+        fn poisoned(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn an_instance_is_used_until_it_breaks() {
+        let made = Arc::new(AtomicU32::new(0));
+        let counter = made.clone();
+        let metrics = Metrics::new();
+        let mut warm = Warm::new(metrics.policy("fragile"), move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(Fragile(false))
+        });
+        warm.warm_up().unwrap();
+        let refused = PolicyError::Poisoned { policy: "fragile".into(), hook: "encode" };
+        warm.call(Hook::Encode, |_| Err::<(), _>(refused)).unwrap_err();
+        warm.call(Hook::Encode, |_| Ok(())).unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), 1, "an error that breaks nothing costs no instance");
+        warm.call(Hook::Decode, |fragile| {
+            fragile.0 = true;
+            Ok(())
+        })
+        .unwrap();
+        assert!(!warm.call(Hook::Decode, |fragile| Ok(fragile.0)).unwrap());
+        assert_eq!((made.load(Ordering::Relaxed), metrics.policy("fragile").traps.get()), (2, 1));
+    }
+}

@@ -1,0 +1,95 @@
+//! Clients hear how their uploads ended, where the upload's policy wants to know: before the round is closed, each over
+//! what it will remember of it. A client whose update was not counted has forgotten the round by then.
+
+use std::sync::Arc;
+
+use ractor::rpc::CallResult;
+use tokio::task::JoinSet;
+
+use super::ServerError;
+use super::state::{Ending, Turn};
+use crate::client::{ClientError, ClientState, Participants};
+use crate::compressor::Occasion;
+use crate::journal::{JournalMsg, JournalRef};
+use crate::pool::PoolError;
+
+/// Tells every client of an ending round that sent an upload, at most `window` at a time; what changes by it is durable
+/// when this returns, and counts when the round is closed. The result is what went wrong at single clients: they keep
+/// what they had. None when the journal is gone, which takes this server with it.
+pub(super) async fn hear(
+    ending: &Ending,
+    window: usize,
+    participants: &Participants,
+    journal: &JournalRef,
+) -> Result<Option<Vec<String>>, ServerError> {
+    let round = ending.row.round;
+    let mut warnings = Vec::new();
+    if !participants.compressors.plans().upload.policy().acknowledges() {
+        return Ok(Some(warnings));
+    }
+    for verdicts in ending.verdicts.chunks(window) {
+        let mut hearing = JoinSet::new();
+        for (position, client, turn) in verdicts.iter().cloned() {
+            let participants = participants.clone();
+            hearing
+                .spawn(async move { (position, client, heard((round, position), client, turn, &participants).await) });
+        }
+        let mut states = Vec::new();
+        while let Some(heard) = hearing.join_next().await {
+            let Ok((position, client, state)) = heard else {
+                warnings.push(format!("round {round}: a client crashed as it was told how its upload ended"));
+                continue;
+            };
+            match state {
+                Ok(Some(state)) => states.push((position, state)),
+                Ok(None) => {}
+                Err(error) => {
+                    let name = participants.shards.name(client);
+                    warnings.push(format!("round {round}: {name} could not hear how its upload ended: {error}"));
+                }
+            }
+        }
+        if states.is_empty() {
+            continue;
+        }
+        let stored = journal.call(|reply| JournalMsg::Heard { round, states, reply }, None).await;
+        match stored {
+            Ok(CallResult::Success(stored)) => stored.map_err(|source| ServerError::Journal { round, source })?,
+            _ => return Ok(None),
+        }
+    }
+    warnings.sort();
+    Ok(Some(warnings))
+}
+
+/// What one client remembers after hearing; none where it changes nothing.
+async fn heard(
+    (round, position): (u32, u32),
+    client: u32,
+    turn: Turn,
+    participants: &Participants,
+) -> Result<Option<Vec<u8>>, ClientError> {
+    let accepted = turn.accepted == Some(true);
+    let (journal, plan) = (participants.journal.clone(), participants.compressors.plans().upload.clone());
+    let values = plan.values();
+    let read = tokio::task::spawn_blocking(move || {
+        let staged = if accepted { journal.staged_state(round, position)? } else { None };
+        let stored = match staged {
+            Some(staged) => Some(staged),
+            None => journal.client_state(client)?,
+        };
+        Ok::<_, ClientError>(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)
+    });
+    let crashed = |_| ClientError::Pool(PoolError::Crashed { pool: "journal reader", attempts: 1 });
+    let mut state = read.await.map_err(crashed)??;
+    let said = turn.said.map(|said| said.in_frame).unwrap_or_default();
+    let occasion = Occasion { said, ..Occasion::of_client(round, client, turn.tier, turn.last_seen) };
+    let name = &plan.policy().name;
+    let memory = participants.compressors.acknowledge(occasion, accepted, state.memories.of(name)).await??;
+    state.memories.keep(name, memory);
+    if !state.memories.changed() {
+        return Ok(None);
+    }
+    let state = Arc::new(state);
+    tokio::task::spawn_blocking(move || state.to_bytes()).await.map(Some).map_err(crashed)
+}

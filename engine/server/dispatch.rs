@@ -1,0 +1,132 @@
+//! What the server sends one client: what it needs to catch up, then the broadcast; and who is asked next.
+
+use std::sync::Arc;
+
+use ractor::rpc::CallResult;
+
+use super::ServerError;
+use super::actor::{Internal, ServerRef, Source, send};
+use super::exchange::ask;
+use super::round::{Effect, Input};
+use super::state::{Phase, ServerState};
+use super::view::TierView;
+use crate::client::{Assignment, Participants};
+use crate::compressor::{Memories, Occasion};
+use crate::journal::JournalMsg;
+use crate::policy::Changes;
+
+/// What one client was sent before the broadcast, and what the server knows of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dispatch {
+    /// The client's tier.
+    pub tier: u32,
+    /// The last round whose update of this client was accepted.
+    pub last_seen: Option<u32>,
+    /// The frames that bring it up to date, in order.
+    pub catch_up: Vec<Arc<Vec<u8>>>,
+    /// What making them wrote to the memory of the download's policy.
+    pub changes: Option<Changes>,
+}
+
+/// Makes what a client needs that has missed rounds. It depends on nothing that other clients of the round do.
+async fn prepare(
+    client: u32,
+    (round, tier): (u32, u32),
+    (view, memories): (&TierView, Memories),
+    participants: &Participants,
+) -> Result<Dispatch, ServerError> {
+    let journal = participants.journal.clone();
+    let read = tokio::task::spawn_blocking(move || journal.last_seen(client)).await;
+    // A panic of the reader is the journal's; the supervisor of the whole core sees to it.
+    let read = read.map_err(|_| ServerError::Reader { round })?;
+    let last_seen = read.map_err(|source| ServerError::Journal { round, source: Arc::new(source) })?;
+    let occasion = Occasion::of_client(round, client, tier, last_seen);
+    let compressors = &participants.compressors;
+    let catch_up = view.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
+    let mut dispatch = Dispatch { tier, last_seen, catch_up, changes: None };
+    let policy = compressors.plans().download.policy();
+    if policy.catches_up() && last_seen.unwrap_or(0) + 1 < round {
+        let made = compressors.encode_catch_up(occasion, memories.of(&policy.name)).await;
+        let made = made.map_err(|source| ServerError::Pool { round, source })?;
+        if let Some((frame, memory)) = made.map_err(|source| ServerError::Download { round, source })? {
+            dispatch.catch_up.push(frame);
+            dispatch.changes = Some(memory.written()).filter(|written| !written.is_empty());
+        }
+    }
+    Ok(dispatch)
+}
+
+impl ServerState {
+    pub(super) fn handle_input(&mut self, myself: &ServerRef, input: Input) {
+        if let Phase::Round(open) = &mut self.phase {
+            let effects = open.machine.handle(input);
+            self.apply(myself, effects);
+        }
+    }
+
+    pub(super) fn apply(&mut self, myself: &ServerRef, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask(position) => self.ask(myself, position),
+                Effect::Replay(position) => self.replay(myself, position),
+                Effect::Skip(position) => self.skip(position),
+                Effect::Finish => self.finish_round(myself),
+                Effect::Miss => self.miss(myself),
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
+        let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
+        let Phase::Round(open) = &self.phase else { return };
+        let cancel = open.cancels[position as usize].clone();
+        let tier = self.args.tiers.of(client);
+        let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let dispatch = match prepare(client, (round, tier), (&view, memories), &participants).await {
+                Ok(dispatch) => dispatch,
+                Err(error) => {
+                    let failed = Source::Unsent(error);
+                    return send(&myself, Internal::Answered(round, position, Dispatch::default(), failed));
+                }
+            };
+            let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), view.frame.clone());
+            let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel };
+            let answer = ask(client, assignment, participants, myself.get_cell(), deadline_s).await;
+            send(&myself, Internal::Answered(round, position, dispatch, Source::Live(answer)));
+        });
+    }
+
+    /// The stored answer of a client; what it was sent is counted as when it was asked.
+    pub(super) fn replay(&mut self, myself: &ServerRef, position: u32) {
+        let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
+        let tier = self.args.tiers.of(client);
+        let (participants, journal, myself) =
+            (self.args.participants.clone(), self.args.journal.clone(), myself.clone());
+        tokio::spawn(async move {
+            let (dispatch, source) = match prepare(client, (round, tier), (&view, memories), &participants).await {
+                Ok(dispatch) => {
+                    let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
+                    // A journal that has gone takes this server with it.
+                    let Ok(CallResult::Success(stored)) = stored else { return };
+                    (dispatch, Source::Replayed(stored))
+                }
+                Err(error) => (Dispatch::default(), Source::Unsent(error)),
+            };
+            send(&myself, Internal::Answered(round, position, dispatch, source));
+        });
+    }
+
+    /// Counts the broadcast to a client; with it, what is needed to prepare the rest.
+    fn broadcast_to(&mut self, position: u32) -> Option<(u32, u32, Arc<TierView>, Memories)> {
+        let (Phase::Round(open), Some(view)) = (&self.phase, &self.view) else { return None };
+        let (round, client) = (open.number, open.candidates[position as usize]);
+        let tier_view = view.tiers.get(&self.args.tiers.of(client))?.clone();
+        let memories = view.memories.clone();
+        self.args.link.down(&tier_view.split);
+        self.ledger.count_down(tier_view.split);
+        self.args.metrics.clients_in_flight.inc();
+        Some((round, client, tier_view, memories))
+    }
+}

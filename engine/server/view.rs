@@ -1,0 +1,142 @@
+//! What goes down next, off the server's mailbox: encode it for each tier, decode it as a client would, evaluate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::OnceCell;
+
+use super::ServerError;
+use crate::client::Participants;
+use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
+use crate::trainer::Trainers;
+use crate::wire::{self, ByteSplit};
+
+/// What a closed round leaves for the next: everything that encoding depends on.
+pub(super) struct Outlook {
+    /// The dense copy.
+    pub weights: Arc<Vec<f32>>,
+    /// The closed round.
+    pub round: u32,
+    /// Whether to evaluate.
+    pub evaluate: bool,
+    /// The tiers that have clients, ascending.
+    pub tiers: Arc<Vec<u32>>,
+    /// The references of a tracked download, by tier; empty otherwise.
+    pub trackers: BTreeMap<u32, Tracker>,
+    /// What the server remembers.
+    pub memories: Memories,
+}
+
+/// One tier's broadcast.
+pub(super) struct TierView {
+    /// The download frame.
+    pub frame: Arc<Vec<u8>>,
+    /// Where its bytes go.
+    pub split: ByteSplit,
+    /// What a client starts from.
+    pub values: Arc<Vec<f32>>,
+    /// A tracked download before this broadcast: what a client catches up to.
+    before: Option<Tracker>,
+    /// The same with it.
+    after: Option<Tracker>,
+    /// Made when a client first needs it.
+    snapshot: OnceCell<Arc<Vec<u8>>>,
+}
+
+/// What goes down next, and what it is worth. What encoding wrote counts once the round that it is for is closed, so that
+/// a resumed run encodes the same again.
+pub(super) struct View {
+    /// The broadcasts, by tier.
+    pub tiers: BTreeMap<u32, Arc<TierView>>,
+    /// What the tier that sees most starts from: what is evaluated, and the adapter of the run.
+    pub shown: Arc<Vec<f32>>,
+    /// What the server remembers, with what encoding wrote, as the round finds it.
+    pub memories: Memories,
+    /// Mean loss on the view, nats a token.
+    pub loss: Option<f64>,
+    /// Mean loss on the dense copy, nats a token.
+    pub loss_dense_copy: Option<f64>,
+}
+
+impl View {
+    /// The references with the broadcasts in them.
+    pub fn trackers(&self) -> BTreeMap<u32, Tracker> {
+        let after = |(tier, view): (&u32, &Arc<TierView>)| Some((*tier, view.after.clone()?));
+        self.tiers.iter().filter_map(after).collect()
+    }
+}
+
+impl TierView {
+    /// The frames that bring a client up to this broadcast that saw `last_seen` last (0: none): those that it missed, or a
+    /// snapshot where that is shorter.
+    pub async fn catch_up(
+        &self,
+        occasion: Occasion,
+        last_seen: u32,
+        compressors: &Compressors,
+    ) -> Result<Vec<Arc<Vec<u8>>>, ServerError> {
+        let Some(before) = &self.before else { return Ok(Vec::new()) };
+        let missed = before.missed(last_seen);
+        if missed.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let round = occasion.round;
+        // For the whole tier: no client is named in it.
+        let of_tier = Occasion::broadcast(round, occasion.tier);
+        let make = async || {
+            let made = compressors.snapshot(of_tier, before.reference().clone()).await;
+            let made = made.map_err(|source| ServerError::Pool { round, source })?;
+            made.map_err(|source| ServerError::Download { round, source })
+        };
+        let snapshot = self.snapshot.get_or_try_init(make).await?.clone();
+        let shorter =
+            |frames: &Vec<Arc<Vec<u8>>>| frames.iter().map(|frame| frame.len()).sum::<usize>() <= snapshot.len();
+        Ok(missed.filter(shorter).unwrap_or_else(|| vec![snapshot]))
+    }
+}
+
+/// Encodes the download that follows a closed round, decodes it as a client would and evaluates on that when asked to.
+pub(super) async fn look(
+    outlook: Outlook,
+    participants: &Participants,
+    cancel: &Arc<AtomicBool>,
+) -> Result<View, ServerError> {
+    let Outlook { weights, round, evaluate, tiers, mut trackers, mut memories } = outlook;
+    let compressors = &participants.compressors;
+    let plan = &compressors.plans().download;
+    let mut views = BTreeMap::new();
+    for tier in tiers.iter().copied() {
+        let (before, occasion) = (trackers.remove(&tier), Occasion::broadcast(round + 1, tier));
+        let memory = memories.of(&plan.policy().name);
+        let made = compressors.broadcast(occasion, weights.clone(), before.clone(), memory).await;
+        let download = |source| ServerError::Download { round: round + 1, source };
+        let made = made.map_err(|source| ServerError::Pool { round, source })?.map_err(download)?;
+        memories.keep(&plan.policy().name, made.memory);
+        let split = wire::split(&made.frame).map_err(|source| download(CompressorError::Wire(source)))?;
+        let (frame, values, after, snapshot) = (made.frame, made.values, made.tracker, OnceCell::new());
+        views.insert(tier, Arc::new(TierView { frame, split, values, before, after, snapshot }));
+    }
+    let shown = views.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |view| view.values.clone());
+    let mut view = View { tiers: views, shown, memories: memories.settled(), loss: None, loss_dense_copy: None };
+    if evaluate {
+        let trainers = &participants.trainers;
+        view.loss = loss(&view.shown, round, trainers, cancel).await?;
+        view.loss_dense_copy =
+            if view.shown == weights { view.loss } else { loss(&weights, round, trainers, cancel).await? };
+    }
+    Ok(view)
+}
+
+/// Mean loss on the validation data; none where there is nothing to predict.
+async fn loss(
+    weights: &Arc<Vec<f32>>,
+    round: u32,
+    trainers: &Trainers,
+    cancel: &Arc<AtomicBool>,
+) -> Result<Option<f64>, ServerError> {
+    let evaluated = trainers.evaluate(weights.clone(), cancel.clone()).await;
+    let evaluated = evaluated.map_err(|source| ServerError::Pool { round, source })?;
+    let evaluated = evaluated.map_err(|source| ServerError::Evaluate { round, source })?;
+    Ok((evaluated.tokens > 0).then(|| evaluated.loss()))
+}
