@@ -27,7 +27,10 @@ $cellm report $runs --to $table.rows.md
     echo
     echo "Made by \`plugins/compare.sh\` from the profiles of \`configs/policies.toml\`: one seed, losses in nats a predicted token on"
     echo "the validation data of all clients, bytes with all framing, seconds of all rounds. No policy's settings were searched"
-    echo "but those of \`dense\` and \`flasc\`: the table shows that each runs and what it costs, not which is best."
+    echo "but those of \`dense\` and \`flasc\` (two or three server rates were tried for \`ecolora\` and \`contributor-mean\`):"
+    echo "the table shows that each runs and what it costs, not which is best."
+    echo "\`fedsa\` keeps B at each client, so the validation of the shared model sees B at zero: the base model. \`fedex\` and"
+    echo "\`flora\` move every weight of the targets down, and their dense uploads carry zeros for it."
     echo
     cat $table.rows.md
 } > $table

@@ -68,6 +68,9 @@ pub enum AggregateError {
         /// `server.max_update_norm`.
         limit: f32,
     },
+    /// The aggregation policy refuses this update with a typed error; the round goes on without it.
+    #[error(transparent)]
+    Declined(PolicyError),
     /// The aggregation policy failed: what it had accumulated is lost.
     #[error(transparent)]
     Policy(PolicyError),
@@ -154,9 +157,11 @@ impl Intake {
         let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map_or(0.0, f64::from));
         let rank = self.codec.plan().run().tiers.rank(tier);
         let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
-        self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop))
-            .map_err(AggregateError::Policy)?;
-        Ok(Accepted { norm })
+        match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop)) {
+            Ok(()) => Ok(Accepted { norm }),
+            Err(error) if error.is_typed() => Err(AggregateError::Declined(error)),
+            Err(error) => Err(AggregateError::Policy(error)),
+        }
     }
 
     /// The aggregate and, where the policy takes the server's step, what it makes of `weights`, the dense copy.

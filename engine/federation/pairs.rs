@@ -93,6 +93,7 @@ impl Pairs<'_> {
             OptimizerKind::FedAvgM => Some(format!("server.optimizer fedavgm with momentum {}", server.momentum)),
             OptimizerKind::FedAdam => Some("server.optimizer fedadam".into()),
             OptimizerKind::FedYogi => Some("server.optimizer fedyogi".into()),
+            OptimizerKind::FedAdagrad => Some("server.optimizer fedadagrad".into()),
         }
     }
 

@@ -321,6 +321,13 @@ pub enum PolicyError {
     Engine(String),
 }
 
+impl PolicyError {
+    /// Whether the policy itself answered so, with a typed error: its instance and what that holds are as before the call.
+    pub fn is_typed(&self) -> bool {
+        matches!(self, Self::Option { .. } | Self::Rejected { .. } | Self::NoUpdates { .. })
+    }
+}
+
 /// Why the host stopped a policy in the middle of a call. It travels through wasmtime as the cause of a trap.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {

@@ -14,6 +14,8 @@ pub enum OptimizerKind {
     FedAdam,
     /// Yogi on `-G` as the pseudo-gradient (Reddi et al. 2021).
     FedYogi,
+    /// Adagrad on `-G` as the pseudo-gradient (Reddi et al. 2021).
+    FedAdagrad,
 }
 
 /// How the server runs its rounds.
@@ -22,15 +24,16 @@ pub enum OptimizerKind {
 pub struct Config {
     /// Clients a round, sampled uniformly without replacement.
     pub cohort: usize,
-    /// Server optimizer: fedavg, fedavgm, fedadam or fedyogi.
+    /// Server optimizer: fedavg, fedavgm, fedadam, fedyogi or fedadagrad.
     pub optimizer: OptimizerKind,
     /// Server learning rate; with fedavg, 1 takes the mean update as it is.
     pub lr: f32,
-    /// Momentum of fedavgm (it also makes up for what sparse uploads leave out), beta1 of fedadam and fedyogi.
+    /// Momentum of fedavgm (it also makes up for what sparse uploads leave out), beta1 of fedadam, fedyogi and
+    /// fedadagrad.
     pub momentum: f32,
     /// Beta2 of fedadam and fedyogi.
     pub beta2: f32,
-    /// Added to the root of the second moment in fedadam and fedyogi.
+    /// Added to the root of the second moment in fedadam, fedyogi and fedadagrad.
     pub tau: f32,
     /// Seconds after which a client that has not answered counts as dropped; 0 waits for ever.
     pub deadline_s: f64,

@@ -29,7 +29,7 @@ impl ServerOptimizer {
         let (first, second) = match config.optimizer {
             OptimizerKind::FedAvg => (0, 0),
             OptimizerKind::FedAvgM => (values, 0),
-            OptimizerKind::FedAdam | OptimizerKind::FedYogi => (values, values),
+            OptimizerKind::FedAdam | OptimizerKind::FedYogi | OptimizerKind::FedAdagrad => (values, values),
         };
         Self {
             kind: config.optimizer,
@@ -56,15 +56,19 @@ impl ServerOptimizer {
             OptimizerKind::FedAvgM => self.step_momentum(weights, update),
             OptimizerKind::FedAdam => {
                 let beta2 = self.beta2;
-                self.step_adaptive(weights, update, |second, square| beta2 * second + (1.0 - beta2) * square);
+                let bias = self.second_bias();
+                self.step_adaptive(weights, update, bias, |second, square| beta2 * second + (1.0 - beta2) * square);
             }
             OptimizerKind::FedYogi => {
                 let beta2 = self.beta2;
+                let bias = self.second_bias();
                 // `signum` of a zero difference is not zero in Rust, but the square times it changes nothing then.
-                self.step_adaptive(weights, update, |second, square| {
+                self.step_adaptive(weights, update, bias, |second, square| {
                     second - (1.0 - beta2) * square * (second - square).signum()
                 });
             }
+            // The second moment is a sum and no mean, so it has no bias.
+            OptimizerKind::FedAdagrad => self.step_adaptive(weights, update, 1.0, |second, square| second + square),
         }
     }
 
@@ -77,9 +81,14 @@ impl ServerOptimizer {
     }
 
     /// Reddi et al. 2021, Alg. 2, with Adam's bias correction as in the FLASC reference code.
-    fn step_adaptive(&mut self, weights: &mut [f32], update: &[f32], moment: impl Fn(f32, f32) -> f32) {
+    fn step_adaptive(
+        &mut self,
+        weights: &mut [f32],
+        update: &[f32],
+        second_bias: f32,
+        moment: impl Fn(f32, f32) -> f32,
+    ) {
         let first_bias = 1.0 - self.momentum.powi(self.steps.min(i32::MAX as u32) as i32);
-        let second_bias = 1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32);
         for (((weight, delta), first), second) in
             weights.iter_mut().zip(update).zip(&mut self.first).zip(&mut self.second)
         {
@@ -87,6 +96,11 @@ impl ServerOptimizer {
             *second = moment(*second, delta * delta);
             *weight += self.lr * (*first / first_bias) / ((*second / second_bias).max(0.0).sqrt() + self.tau);
         }
+    }
+
+    /// What a running mean by `beta2` has seen so far of what it will see in the end.
+    fn second_bias(&self) -> f32 {
+        1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32)
     }
 
     /// The state as bytes: step count and moments, little endian.
@@ -142,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_first_adaptive_step_is_about_lr_whatever_the_size_of_the_update() {
-        for kind in [OptimizerKind::FedAdam, OptimizerKind::FedYogi] {
+        for kind in [OptimizerKind::FedAdam, OptimizerKind::FedYogi, OptimizerKind::FedAdagrad] {
             for size in [1.0, 100.0] {
                 let mut weights = vec![0.0];
                 ServerOptimizer::new(&config(kind), 1).step(&mut weights, &[size]);
@@ -166,8 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn adagrad_steps_shrink_with_the_root_of_what_was_seen() {
+        let mut optimizer = ServerOptimizer::new(&Config { momentum: 0.0, ..config(OptimizerKind::FedAdagrad) }, 1);
+        let mut weights = vec![0.0];
+        let mut before = 0.0;
+        for round in 1..=9 {
+            optimizer.step(&mut weights, &[1.0]);
+            let (step, expected) = (weights[0] - before, 0.5 / (round as f32).sqrt());
+            assert!((step - expected).abs() < 1e-3, "round {round}: {step} and {expected}");
+            before = weights[0];
+        }
+    }
+
+    #[test]
     fn a_restored_optimizer_goes_on_to_the_bit() {
-        for kind in [OptimizerKind::FedAvg, OptimizerKind::FedAvgM, OptimizerKind::FedAdam, OptimizerKind::FedYogi] {
+        use OptimizerKind::{FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi};
+        for kind in [FedAvg, FedAvgM, FedAdam, FedYogi, FedAdagrad] {
             let mut whole = ServerOptimizer::new(&config(kind), 3);
             let mut weights = vec![0.1, 0.2, 0.3];
             whole.step(&mut weights, &[0.3, -0.1, 0.0]);

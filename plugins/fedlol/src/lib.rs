@@ -3,9 +3,9 @@
 //!
 //! `w_i = (L - l_i) / ((n - 1) L)`, so `G = (sum of u_i - (sum of l_i u_i) / L) / (n - 1)`.
 //!
-//! Two running sums are enough. No client counts for more than `1 / (n - 1)`, whatever loss it claims. One client, or a loss
-//! that is missing (not finite, or negative): every client counts the same. Losses are kept as shares of the largest so far,
-//! so that one absurd loss overflows nothing.
+//! Two running sums are enough. No client counts for more than `1 / (n - 1)`, whatever loss it claims. A client whose loss is
+//! missing (not finite, or negative) has no weight and is refused; a single client, or losses that are all zero, count the
+//! same. Losses are kept as shares of the largest so far, so that one absurd loss overflows nothing.
 
 use cellm_plugin::mean::Mean;
 use cellm_plugin::{
@@ -23,7 +23,6 @@ pub struct FedLol {
     /// The sum of these shares.
     shares: f64,
     largest: f64,
-    loss_missing: bool,
 }
 
 impl Policy for FedLol {
@@ -49,11 +48,10 @@ impl Aggregator for FedLol {
     }
 
     fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError> {
-        self.plain.add(1.0, update);
         if !info.loss.is_finite() || info.loss < 0.0 {
-            self.loss_missing = true;
-            return Ok(());
+            return Err(PolicyError::Other(format!("a loss of {}, it must be finite and at least 0", info.loss)));
         }
+        self.plain.add(1.0, update);
         let by_loss = self.by_loss.get_or_insert_with(|| Vector::new(update.len()));
         if info.loss > self.largest {
             let shrink = self.largest / info.loss;
@@ -68,10 +66,10 @@ impl Aggregator for FedLol {
     }
 
     fn finish(&mut self) -> Result<Vector, PolicyError> {
-        let Self { mut plain, by_loss, shares, loss_missing, .. } = std::mem::take(self);
+        let Self { mut plain, by_loss, shares, .. } = std::mem::take(self);
         let clients = plain.weight();
         let mean = plain.take()?;
-        let Some(by_loss) = by_loss.filter(|_| clients > 1.0 && shares > 0.0 && !loss_missing) else {
+        let Some(by_loss) = by_loss.filter(|_| clients > 1.0 && shares > 0.0) else {
             return Ok(mean);
         };
         // n mean - by_loss / shares, over n - 1.

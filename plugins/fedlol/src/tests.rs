@@ -39,8 +39,8 @@ fn the_order_of_clients_matters_to_rounding_only() {
 }
 
 #[test]
-fn one_client_no_loss_a_missing_loss_and_equal_losses_count_all_the_same() {
-    for losses in [&[3.0][..], &[0.0; 3], &[2.5; 4], &[1.0, f64::NAN, 2.0], &[1.0, 2.0, -1.0], &[f64::INFINITY, 1.0]] {
+fn one_client_no_loss_and_equal_losses_count_all_the_same() {
+    for losses in [&[3.0][..], &[0.0; 3], &[2.5; 4]] {
         let cohort = with_losses(losses);
         let expected = weighted(&cohort, &vec![1.0 / losses.len() as f64; losses.len()]);
         let found = fedlol().round(1, &[0.0; 4], &cohort).unwrap();
@@ -55,4 +55,16 @@ fn an_absurd_loss_takes_its_own_client_out_and_overflows_nothing() {
     let expected = weighted(&cohort, &[0.5, 0.0, 0.5]);
     let found = fedlol().round(1, &[0.0; 4], &cohort).unwrap();
     assert!(near(&found, &expected, 1e-6), "{found:?} {expected:?}");
+}
+
+#[test]
+fn a_client_without_a_loss_is_refused_and_leaves_no_trace() {
+    for missing in [f64::NAN, -1.0, f64::INFINITY] {
+        let cohort = with_losses(&[1.0, missing, 3.0]);
+        let mut fedlol = fedlol();
+        let found = fedlol.round(1, &[0.0; 4], &cohort);
+        assert_eq!(fedlol.refused, [1]);
+        let others = [cohort[0].clone(), cohort[2].clone()];
+        assert_eq!(found, self::fedlol().round(1, &[0.0; 4], &others));
+    }
 }

@@ -101,7 +101,8 @@ pub trait Aggregator: Policy {
     fn new(layout: Layout, options: &Options) -> Result<Self, PolicyError>;
     /// Forgets the round before, finished or not. `base` is what the clients start from.
     fn begin(&mut self, round: &RoundInfo, base: &Vector) -> Result<(), PolicyError>;
-    /// Takes one update. It may be written to; to hold it, copy it.
+    /// Takes one update. It may be written to; to hold it, copy it. An error refuses this update alone, so it must leave
+    /// what was taken before as it was.
     fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError>;
     /// The aggregated delta, a vector of `layout.values`; [`PolicyError::NoUpdates`] without a single update.
     fn finish(&mut self) -> Result<Vector, PolicyError>;

@@ -31,6 +31,8 @@ pub struct Aggregation<A> {
     pub rounds: u32,
     /// The run's seed.
     pub seed: u64,
+    /// The clients whose updates the policy refused in the last round.
+    pub refused: Vec<u32>,
 }
 
 impl<A: Aggregator> Aggregation<A> {
@@ -38,10 +40,17 @@ impl<A: Aggregator> Aggregation<A> {
     pub fn new(adapter: &Adapter, options: &[(&str, OptionValue)]) -> Result<Self, PolicyError> {
         let options = checked_options(&A::describe(), options);
         let policy = A::new(adapter.layout.clone(), &options)?;
-        Ok(Self { policy, values: adapter.start.len(), owners: Owners::default(), rounds: 100, seed: 7 })
+        Ok(Self {
+            policy,
+            values: adapter.start.len(),
+            owners: Owners::default(),
+            rounds: 100,
+            seed: 7,
+            refused: Vec::new(),
+        })
     }
 
-    /// `begin`, `accept` for each, `finish`: the aggregated delta.
+    /// `begin`, `accept` for each, `finish`: the aggregated delta. What `accept` refuses is left out, as the engine does.
     pub fn round(
         &mut self,
         round: u32,
@@ -62,14 +71,17 @@ impl<A: Aggregator> Aggregation<A> {
         base: &[f32],
         updates: &[(Vec<f32>, UpdateInfo)],
     ) -> Result<Vec<f32>, PolicyError> {
-        let Self { policy, owners, .. } = self;
+        let Self { policy, owners, refused, .. } = self;
+        refused.clear();
         let seed = self.seed ^ u64::from(round) << 32;
         let info = RoundInfo { round, rounds: self.rounds, seed, cohort: updates.len() as u32 };
         let base = Vector::from_values(base.to_vec());
         owners.lend(Owner::Server, || policy.begin(&info, &base))?;
         for (update, info) in updates {
             let update = Vector::from_values(update.clone());
-            owners.lend(Owner::Server, || policy.accept(&update, info))?;
+            if owners.lend(Owner::Server, || policy.accept(&update, info)).is_err() {
+                refused.push(info.client);
+            }
         }
         let aggregate = owners.lend(Owner::Server, || policy.finish())?.values();
         if aggregate.len() != self.values {
