@@ -12,6 +12,7 @@ mod memories;
 mod plan;
 mod pool;
 mod reference;
+mod rehearsal;
 mod tracker;
 mod worker;
 

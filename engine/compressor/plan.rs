@@ -111,6 +111,11 @@ impl CodecPlan {
         self.layout.values()
     }
 
+    /// The adapter's layout.
+    pub fn layout(&self) -> &AdapterLayout {
+        &self.layout
+    }
+
     /// The seeded start `W0`, which everyone has.
     pub fn start(&self) -> &Arc<Vec<f32>> {
         &self.start

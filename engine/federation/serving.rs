@@ -151,8 +151,9 @@ impl Serving {
         self.lock().warnings.clone()
     }
 
-    /// Takes files that have changed into service, all or none of them: what does not load, or does not go with the rest,
-    /// leaves everything as it was until a file changes again. Blocking; next to nothing where no file was written to.
+    /// Takes files that have changed into service, all or none of them: what does not load, fails in a rehearsed exchange, or
+    /// does not go with the rest, leaves everything as it was until a file changes again. Blocking; next to nothing where no
+    /// file was written to.
     pub fn refresh(&self) -> Refreshed {
         let stamps = self.bench.stamps();
         let before = {
@@ -166,7 +167,11 @@ impl Serving {
         if !self.bench.differs(&before) {
             return Refreshed::default();
         }
-        let (policies, warnings) = match self.bench.load() {
+        let rehearsed = self.bench.load().and_then(|loaded| {
+            loaded.0.codecs.rehearse()?;
+            Ok(loaded)
+        });
+        let (policies, warnings) = match rehearsed {
             Ok(loaded) => loaded,
             Err(error) => {
                 let kept = format!("a policy's file has changed, but the policies stay as they are: {error}");

@@ -57,7 +57,9 @@ impl ServerState {
             Some((client, reason)) => (self.name(*client), reason.clone()),
             None => ("none".into(), "none".into()),
         };
-        if self.missed >= MISSES {
+        // A run that never got an update is no run, however short.
+        let in_vain = self.missed == open.number && open.number == self.args.rounds;
+        if self.missed >= MISSES || in_vain {
             let rounds = self.missed;
             return self.fail(myself, ServerError::Quorum { rounds, completed, quorum, client, reason });
         }

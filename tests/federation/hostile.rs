@@ -35,6 +35,15 @@ async fn a_hostile_upload_policy_drops_its_clients_and_ends_the_run_with_its_nam
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_too_short_to_miss_three_rounds_fails_too_where_no_update_ever_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = with_hostile("trap", true);
+    config.run.rounds = 2;
+    let error = run(config, &dir.path().join("run")).await.unwrap_err().to_string();
+    assert!(error.contains("2 rounds in a row missed the quorum") && error.contains("hostile"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_download_policy_ends_the_run_with_its_name_and_the_hook() {
     let dir = tempfile::tempdir().unwrap();
     for (act, word) in [("trap", "trap"), ("loop", "300"), ("memory", "32")] {
@@ -68,7 +77,7 @@ async fn updates_beyond_the_norm_limit_are_refused_one_by_one() {
         }
     })
     .await
-    .unwrap();
+    .unwrap_err();
     assert_eq!(reasons.len(), 4);
     assert!(reasons[0].contains("L2 norm") && reasons[0].contains("limit"), "{reasons:?}");
 }
@@ -97,6 +106,7 @@ async fn a_late_client_is_dropped_and_a_stand_in_is_asked() {
             late += u32::from(reason.contains("deadline of 0.0001 s"));
         }
     });
-    ended.await.unwrap();
+    let error = ended.await.unwrap_err().to_string();
+    assert!(error.contains("missed the quorum"), "{error}");
     assert_eq!(late, 6, "four clients and two stand-ins");
 }

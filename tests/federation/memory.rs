@@ -147,7 +147,7 @@ async fn a_refused_update_rolls_the_residual_back() {
     let (accepted, refused) = (run_dir.join("accepted"), run_dir.join("refused"));
     let summary = run(config.clone(), &accepted).await.unwrap();
     config.server.max_update_norm = 1e-9;
-    run(config, &refused).await.unwrap();
+    run(config, &refused).await.unwrap_err();
     let residuals = |run_dir: &Path| {
         let journal = journal(run_dir);
         let states = (0..24).filter_map(|client| journal.client_state(client).unwrap());

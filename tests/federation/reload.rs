@@ -113,6 +113,27 @@ async fn a_file_that_does_not_load_leaves_the_policies_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_fails_in_its_first_exchange_leaves_the_policies_as_they_are() {
+    let (_dir, file, run_dir) = place();
+    let mut hostile = std::fs::read(crate::support::fixture("hostile.wasm")).unwrap();
+    let marker = b"cellm-hostile-act:";
+    let at = hostile.windows(marker.len()).position(|window| window == marker).unwrap() + marker.len();
+    let act = b"decode:trap.......";
+    hostile[at..at + act.len()].copy_from_slice(act);
+    let spoil = || {
+        let beside = file.with_extension("new");
+        std::fs::write(&beside, &hostile).unwrap();
+        std::fs::rename(beside, &file).unwrap();
+    };
+    let (summary, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
+    assert_eq!(summary.rounds, 5);
+    let rows = policies(&run_dir);
+    assert!(rows.iter().all(|row| *row == rows[0]), "{rows:?}");
+    let kept: Vec<_> = warnings.iter().filter(|warning| warning.contains("stay as they are")).collect();
+    assert!(matches!(&kept[..], [one] if one.contains("hostile") && one.contains("trapped in decode")), "{warnings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_watch_a_changed_file_counts_for_nothing() {
     let (_dir, file, run_dir) = place();
     let mut config = watching(&file, 4);

@@ -1,6 +1,6 @@
 //! Which values are rotated together: a vector in blocks, each a power of two, and their rotation by a seed.
 
-use cellm_plugin::Vector;
+use cellm_plugin::{Vector, algebra};
 
 /// The smallest block: in less, values after a rotation are no longer near to normal.
 pub const SMALLEST: u32 = 128;
@@ -15,13 +15,6 @@ pub struct Stretch {
     pub len: u32,
     /// Values of a block; divides `len`.
     pub block: u32,
-}
-
-impl Stretch {
-    /// Offset and length of each block.
-    pub fn blocks(&self) -> impl Iterator<Item = (u32, u32)> {
-        (0..self.len / self.block).map(|number| (self.offset + number * self.block, self.block))
-    }
 }
 
 /// Covers `values` values: as many blocks of `block` as fit, then ever smaller ones, the last of [`SMALLEST`] with zeros.
@@ -40,25 +33,55 @@ pub fn stretches(values: u32, block: u32) -> Vec<Stretch> {
     stretches
 }
 
-/// Rotates every block, in place; each turn of each stretch draws its signs from a stream of its own.
-pub fn rotate(values: &Vector, stretches: &[Stretch], seed: u64) {
-    for (number, stretch) in stretches.iter().enumerate() {
-        let part = values.slice(stretch.offset, stretch.len);
-        for turn in 0..TURNS {
-            part.rotate(stretch.block, seed, number as u64 * TURNS + turn);
+/// Works on each stretch of `values` in place: `work` gets its number, the stretch and its values. One that is all of them
+/// is not copied.
+pub fn each<E>(
+    values: &Vector,
+    stretches: &[Stretch],
+    mut work: impl FnMut(u64, &Stretch, &Vector) -> Result<(), E>,
+) -> Result<(), E> {
+    for (number, stretch) in (0..).zip(stretches) {
+        if stretch.len == values.len() {
+            work(number, stretch, values)?;
+        } else {
+            let part = values.slice(stretch.offset, stretch.len);
+            work(number, stretch, &part)?;
+            values.paste(stretch.offset, &part);
         }
-        values.paste(stretch.offset, &part);
     }
+    Ok(())
 }
 
-/// The inverse of [`rotate`].
-pub fn rotate_back(values: &Vector, stretches: &[Stretch], seed: u64) {
-    for (number, stretch) in stretches.iter().enumerate() {
-        let part = values.slice(stretch.offset, stretch.len);
-        for turn in (0..TURNS).rev() {
-            part.rotate_back(stretch.block, seed, number as u64 * TURNS + turn);
+impl Stretch {
+    /// How many blocks it has.
+    pub fn count(&self) -> u32 {
+        self.len / self.block
+    }
+
+    /// Offset of each block within the stretch.
+    pub fn offsets(&self) -> impl Iterator<Item = u32> {
+        (0..self.count()).map(|number| number * self.block)
+    }
+
+    /// Rotates every block of this stretch, number `number` of its vector; each turn draws its signs from a stream of its own.
+    pub fn rotate(&self, values: &Vector, number: u64, seed: u64) {
+        for turn in 0..TURNS {
+            values.rotate(self.block, seed, number * TURNS + turn);
         }
-        values.paste(stretch.offset, &part);
+    }
+
+    /// The inverse of [`rotate`](Self::rotate).
+    pub fn rotate_back(&self, values: &Vector, number: u64, seed: u64) {
+        for turn in (0..TURNS).rev() {
+            values.rotate_back(self.block, seed, number * TURNS + turn);
+        }
+    }
+
+    /// Multiplies every block by its factor, in place.
+    pub fn scale(&self, values: &Vector, factors: &[f32]) {
+        let held = Vector::new(factors.len() as u32);
+        held.write(0, factors);
+        algebra::scale_rows(values, self.block, &held);
     }
 }
 
@@ -72,10 +95,11 @@ mod tests {
             for block in [128, 1024, 65_536] {
                 let stretches = stretches(values, block);
                 let mut end = 0;
-                for (offset, len) in stretches.iter().flat_map(Stretch::blocks) {
-                    assert_eq!(offset, end);
-                    assert!(len.is_power_of_two() && (SMALLEST..=block).contains(&len));
-                    end += len;
+                for stretch in &stretches {
+                    assert_eq!(stretch.offset, end);
+                    assert!(stretch.block.is_power_of_two() && (SMALLEST..=block).contains(&stretch.block));
+                    assert_eq!(stretch.offsets().count() as u32 * stretch.block, stretch.len);
+                    end += stretch.len;
                 }
                 assert!((values..values + SMALLEST).contains(&end), "{values} in {block}: {end}");
             }
@@ -87,9 +111,16 @@ mod tests {
         let stretches = stretches(1000, 512);
         let before = Vector::random_normal(1024, 1, 1);
         let turned = before.copy();
-        rotate(&turned, &stretches, 7);
+        let turn = |work: fn(&Stretch, &Vector, u64, u64)| {
+            let done: Result<(), ()> = each(&turned, &stretches, |number, stretch, part| {
+                work(stretch, part, number, 7);
+                Ok(())
+            });
+            done.unwrap();
+        };
+        turn(Stretch::rotate);
         assert!(turned.distance(&before) > 10.0);
-        rotate_back(&turned, &stretches, 7);
+        turn(Stretch::rotate_back);
         assert!(turned.distance(&before) < 1e-4);
     }
 }

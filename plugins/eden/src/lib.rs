@@ -50,34 +50,43 @@ impl Eden {
         self.stretches.last().map_or(0, |last| last.offset + last.len)
     }
 
-    /// Offset and length of every block.
-    fn blocks(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.stretches.iter().flat_map(|stretch| stretch.blocks())
+    /// How many blocks there are, each with a scale of its own.
+    fn blocks(&self) -> u32 {
+        self.stretches.iter().map(Stretch::count).sum()
     }
 
-    /// Makes each block's norm the root of its length, and returns the norms that were there.
-    fn normalize(&self, rotated: &Vector) -> Result<Vec<f64>, PolicyError> {
-        let mut norms = Vec::new();
-        for (offset, len) in self.blocks() {
-            let block = rotated.slice(offset, len);
-            let norm = block.norm();
-            if !norm.is_finite() {
-                return Err(PolicyError::Other("a value to encode is not finite".into()));
+    /// Rotates and makes each block's norm the root of its length; returns the norms that were there.
+    fn normalize(&self, values: &Vector, seed: u64) -> Result<Vec<f64>, PolicyError> {
+        let mut norms = Vec::with_capacity(self.blocks() as usize);
+        blocks::each(values, &self.stretches, |number, stretch, part| {
+            stretch.rotate(part, number, seed);
+            let root = f64::from(stretch.block).sqrt();
+            let mut factors = Vec::with_capacity(stretch.count() as usize);
+            for offset in stretch.offsets() {
+                let norm = part.slice(offset, stretch.block).norm();
+                if !norm.is_finite() {
+                    return Err(PolicyError::Other("a value to encode is not finite".into()));
+                }
+                factors.push(if norm < LEAST_NORM { 0.0 } else { (root / norm) as f32 });
+                norms.push(norm);
             }
-            block.scale(if norm < LEAST_NORM { 0.0 } else { (f64::from(len).sqrt() / norm) as f32 });
-            rotated.paste(offset, &block);
-            norms.push(norm);
-        }
+            stretch.scale(part, &factors);
+            Ok(())
+        })?;
         Ok(norms)
     }
 
     /// The factor of each block's centroids: `|x|^2 / <y, q>`, where `y` was scaled to norm `sqrt(d)`.
     fn scales(&self, normalized: &Vector, centroids: &Vector, norms: &[f64]) -> Vec<f32> {
+        let blocks = self
+            .stretches
+            .iter()
+            .flat_map(|stretch| stretch.offsets().map(|offset| (stretch.offset + offset, stretch.block)));
         let scale = |((offset, len), norm): ((u32, u32), &f64)| {
             let agreement = normalized.slice(offset, len).dot(&centroids.slice(offset, len));
             if *norm < LEAST_NORM { 0.0 } else { (norm * f64::from(len).sqrt() / agreement) as f32 }
         };
-        self.blocks().zip(norms).map(scale).collect()
+        blocks.zip(norms).map(scale).collect()
     }
 }
 
@@ -126,8 +135,7 @@ impl Compressor for Eden {
             moved.axpy(-1.0, start);
             rotated.paste(0, &moved);
         }
-        blocks::rotate(&rotated, &self.stretches, context.seed);
-        let norms = self.normalize(&rotated)?;
+        let norms = self.normalize(&rotated, context.seed)?;
         let codes = rotated.quantize(&self.levels);
         let centroids = codes.dequantize(&self.levels).map_err(PolicyError::Other)?;
         let scales = self.scales(&rotated, &centroids, &norms);
@@ -139,17 +147,19 @@ impl Compressor for Eden {
     }
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        let count = self.blocks().count() as u32;
+        let count = self.blocks();
         let scales = message.take_values(ValueCoding::F32, count)?.read(0, count);
         let codes = message.take_codes(self.bits, self.padded())?;
         let rotated = codes.dequantize(&self.levels).map_err(PolicyError::BadMessage)?;
-        for ((offset, len), scale) in self.blocks().zip(&scales) {
-            let block = rotated.slice(offset, len);
-            block.scale(*scale);
-            rotated.paste(offset, &block);
-        }
-        blocks::rotate_back(&rotated, &self.stretches, context.seed);
-        let decoded = rotated.slice(0, self.values);
+        let mut scales = scales.as_slice();
+        blocks::each(&rotated, &self.stretches, |number, stretch, part| {
+            let (own, rest) = scales.split_at(stretch.count() as usize);
+            scales = rest;
+            stretch.scale(part, own);
+            stretch.rotate_back(part, number, context.seed);
+            Ok::<(), PolicyError>(())
+        })?;
+        let decoded = if self.padded() == self.values { rotated } else { rotated.slice(0, self.values) };
         if context.content == Content::Weights {
             decoded.axpy(1.0, start);
         }

@@ -10,9 +10,14 @@ const CHUNK: usize = 1024;
 /// Values below which counting digits costs more than it saves.
 const SMALL: usize = 4096;
 
-/// Bits of the absolute value: ordered as the value is, for finite ones and infinity.
+/// Bits of the absolute value: ordered as the value is, for finite ones and infinity; of a NaN, [`NAN`] or more.
+fn bits(value: f32) -> u32 {
+    value.to_bits() & 0x7fff_ffff
+}
+
+/// The same with one key for every NaN.
 fn key(value: f32) -> u32 {
-    (value.to_bits() & 0x7fff_ffff).min(NAN)
+    bits(value).min(NAN)
 }
 
 /// Indices of the `k` largest absolute values, increasing, each plus `offset`; of equal ones the lower index is taken.
@@ -76,17 +81,22 @@ fn first_digit(values: &[f32], k: usize) -> (u32, usize) {
     let mut quads = values.chunks_exact(4);
     if let [a, b, c, d] = counts.as_mut_slice() {
         for quad in &mut quads {
-            a[(key(quad[0]) >> REST) as usize] += 1;
-            b[(key(quad[1]) >> REST) as usize] += 1;
-            c[(key(quad[2]) >> REST) as usize] += 1;
-            d[(key(quad[3]) >> REST) as usize] += 1;
+            a[(bits(quad[0]) >> REST) as usize] += 1;
+            b[(bits(quad[1]) >> REST) as usize] += 1;
+            c[(bits(quad[2]) >> REST) as usize] += 1;
+            d[(bits(quad[3]) >> REST) as usize] += 1;
         }
         for value in quads.remainder() {
-            a[(key(*value) >> REST) as usize] += 1;
+            a[(bits(*value) >> REST) as usize] += 1;
         }
     }
+    // Digits above that of the key of a NaN are of others.
+    for histogram in &mut counts {
+        let others: u32 = histogram[(NAN >> REST) as usize + 1..].iter().sum();
+        histogram[(NAN >> REST) as usize] += others;
+    }
     let mut left = k;
-    let mut digit = (1 << FIRST_DIGIT) - 1;
+    let mut digit = (NAN >> REST) as usize;
     loop {
         let count: usize = counts.iter().map(|histogram| histogram[digit] as usize).sum();
         if left <= count || digit == 0 {
@@ -113,7 +123,10 @@ fn collect_digit(values: &[f32], digit: u32, keys: &mut Vec<u32>) {
 
 /// Hands on the indices of all values whose key is `least` or more.
 fn pick(values: &[f32], offset: u32, least: u32, chosen: &mut Vec<u32>) {
-    pick_where(values, offset, chosen, |value| key(value) >= least);
+    // Above the key of a NaN there is none, and up to it bits order as keys do.
+    if least <= NAN {
+        pick_where(values, offset, chosen, |value| bits(value) >= least);
+    }
 }
 
 /// Hands on the indices, each plus `offset`, of all values that are wanted. Branch-free: what is wanted is as good as random.

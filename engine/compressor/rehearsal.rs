@@ -1,0 +1,58 @@
+//! A rehearsal: one made-up exchange between a server and a client that both begin, before policies are let into a run.
+
+use std::sync::Arc;
+
+use super::{CompressorError, Memories, Occasion, Plans};
+use crate::metrics::Metrics;
+use crate::wire::Said;
+
+/// Values of the made-up delta: of both signs, no two neighbours alike, no zeros.
+const STEP: f32 = 1e-3;
+
+impl Plans {
+    /// Sends the start down and a made-up delta up, as in the first round of a run with the first tier's clients. What the
+    /// policies remember of it is dropped. Blocking; costs about one client's share of a round without its training.
+    ///
+    /// # Errors
+    /// What a hook says, or why its message does not travel.
+    pub fn rehearse(&self) -> Result<(), CompressorError> {
+        // Nobody watches a rehearsal.
+        let metrics = Arc::new(Metrics::new());
+        let (mut download, mut upload) = (self.download.codec(&metrics), self.upload.codec(&metrics));
+        let [down, up] = [&self.download, &self.upload].map(|plan| plan.policy().name.clone());
+        let (mut server, mut client) = (Memories::default(), Memories::default());
+        let start = self.download.start();
+
+        let broadcast = Occasion::broadcast(1, 0);
+        let weights = if self.download.tracked() { Arc::new(vec![0.0; start.len()]) } else { start.clone() };
+        let (mut sent, mut received) = (server.of(&down), client.of(&down));
+        let frame = download.encode(&broadcast, weights, &mut sent)?;
+        let decoded = Arc::new(download.decode(&broadcast, &frame, &mut received)?.values);
+        server.keep(&down, sent);
+        client.keep(&down, received);
+
+        let mut occasion = Occasion::of_client(1, 0, 0, None);
+        occasion.said = Said { examples: 1, loss: Some(1.0) };
+        let mut memory = client.of(&up);
+        let trainable = match self.upload.policy().plans() {
+            true => upload.plan_training(&occasion, decoded, &mut memory)?,
+            false => None,
+        };
+        let frame = upload.encode(&occasion, Arc::new(self.delta(trainable.as_deref())), &mut memory)?;
+        upload.decode(&occasion, &frame, &mut server.of(&up)).map(drop)
+    }
+
+    /// What a client could have trained: nothing outside `trainable`, and no residuals.
+    fn delta(&self, trainable: Option<&[u32]>) -> Vec<f32> {
+        let trained = self.upload.layout().trained();
+        let value = |at: usize| if at.is_multiple_of(2) { STEP } else { -STEP } * (1 + at % 7) as f32;
+        let mut delta = vec![0.0; self.upload.values()];
+        match trainable {
+            Some(at) => {
+                at.iter().map(|at| *at as usize).filter(|at| *at < trained).for_each(|at| delta[at] = value(at))
+            }
+            None => (0..trained).for_each(|at| delta[at] = value(at)),
+        }
+        delta
+    }
+}
