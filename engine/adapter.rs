@@ -3,6 +3,7 @@
 mod layout;
 mod message;
 pub mod peft;
+pub mod stored;
 mod tier;
 mod weights;
 

@@ -39,12 +39,12 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     let voice = arguments.voice;
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(run) => run::run(&run, voice),
-        Command::Eval(eval) => eval::eval(&eval),
-        Command::Export(export) => export::export(&export),
+        Command::Eval(eval) => eval::eval(&eval, voice),
+        Command::Export(export) => export::export(&export, voice),
         Command::Report(report) => export::report(&report),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources),
         Command::Config(ConfigCommand::Keys) => sources::keys(),
-        Command::Doctor(sources) => doctor::doctor(&sources),
+        Command::Doctor(sources) => doctor::doctor(&sources, voice),
     }
 }

@@ -6,14 +6,16 @@ pub mod bundled;
 mod config;
 mod dataset;
 mod error;
+mod image;
 pub mod partition;
 mod reader;
 mod template;
 mod tokenize;
 
 pub use bundled::bundled_speeches;
-pub use config::{Config, Format, LongRecords, Source};
+pub use config::{Config, Format, LongRecords, Source, Task};
 pub use dataset::{Dataset, Record};
 pub use error::DataError;
+pub use image::Image;
 pub use partition::{Partition, Shard, partition};
-pub use tokenize::{Sequence, Tokenizer, tokenize};
+pub use tokenize::{Goal, Sequence, Tokenizer, tokenize};

@@ -91,7 +91,7 @@ pub async fn run(
 /// Writes the adapter and the summary.
 fn finish(plan: &Plan, finished: &Finished, files: &RunDir, began: Instant) -> Result<Summary, FederationError> {
     let weights = AdapterWeights(finished.view.to_vec());
-    let about = plan.config.lora.peft(plan.model.name());
+    let about = plan.model.peft(&plan.config.lora, &plan.layout);
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
     let rows: Vec<RoundRow> = plan.journal.rows()?.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();
     let last = rows.last();

@@ -1,22 +1,28 @@
-//! The trainer: a frozen Llama shared by all clients, LoRA pairs on top of it, local training and evaluation.
+//! The trainer: a frozen transformer shared by all clients, LoRA pairs on top of it, local training and evaluation.
 //! Adapter values and token sequences go in, deltas and losses come out. The only room that names `burn`.
 
 mod batch;
 mod block;
-mod checkpoint;
 mod config;
 mod dropout;
 mod error;
+mod family;
+mod head;
+#[cfg(feature = "hub")]
+mod hub;
 mod kernel;
-mod llama;
 mod local;
 mod lora;
+mod merge;
 mod model;
 mod noop;
 mod optimizer;
 mod pool;
 mod projection;
+mod source;
 mod trainable;
+mod transformer;
+mod weights;
 
 pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, TrainerKind};
 pub use error::TrainerError;
@@ -24,6 +30,7 @@ pub use local::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::Model;
 pub use noop::noop_train;
 pub use pool::{Shards, Trainers};
+pub use source::Download;
 
 #[cfg(test)]
 mod tests;

@@ -24,8 +24,14 @@ pub enum Role {
     Base,
 }
 
+/// What PEFT puts before the path of a layer or head in the names of an adapter's tensors.
+const PREFIX: &str = "base_model.model.";
+
 /// How the name of a residual ends: the sum that a federation adds to a frozen base weight.
 const RESIDUAL: &str = ".residual.weight";
+
+/// How the names of a pair's two matrices end.
+const PAIR: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 
 /// One tensor of an adapter as its maker describes it; [`AdapterLayout::new`] adds the place.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +53,20 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// The name of the residual of a linear layer, `model.layers.0.self_attn.q_proj` for example.
     pub fn residual_name(layer: &str) -> String {
-        format!("base_model.model.{layer}{RESIDUAL}")
+        format!("{PREFIX}{layer}{RESIDUAL}")
+    }
+
+    /// The name without what PEFT puts before it.
+    pub fn bare_name(&self) -> &str {
+        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
+    }
+
+    /// The layer that an A, a B or a residual belongs to, `model.layers.0.self_attn.q_proj` for example; the module of a
+    /// head.
+    pub fn layer(&self) -> &str {
+        let bare = self.bare_name();
+        let end = PAIR.iter().chain([&RESIDUAL]).find_map(|end| bare.strip_suffix(end));
+        end.or_else(|| Some(bare.rsplit_once('.')?.0)).unwrap_or(bare)
     }
 
     /// Whether this is a residual `R`: the layer computes with `W + R`, and only the server changes `R`.
@@ -196,6 +215,17 @@ mod tests {
         assert_ne!(start, pair(2).start());
         assert!(start.0[..32].iter().all(|value| value.abs() <= 0.25 && *value != 0.0));
         assert!(start.0[32..].iter().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn a_tensor_tells_its_layer() {
+        let of = |name: &str| {
+            let spec = TensorSpec { name: name.into(), role: Role::Head, shape: vec![], rank: 0, scale: 1.0, seed: 0 };
+            spec.layer().to_owned()
+        };
+        assert_eq!(of("base_model.model.h.0.c_attn.lora_A.weight"), "h.0.c_attn");
+        assert_eq!(of(&TensorSpec::residual_name("h.0.c_attn")), "h.0.c_attn");
+        assert_eq!((of("base_model.model.classifier.bias"), of("a")), ("classifier".into(), "a".into()));
     }
 
     #[test]

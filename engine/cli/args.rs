@@ -35,7 +35,7 @@ pub enum Command {
     Run(Run),
     /// Measure the loss of a model with an adapter on a data file, or on the validation data of a run.
     Eval(Eval),
-    /// Write the adapter of a run as a PEFT folder.
+    /// Write the adapter of a run as a PEFT folder, or merged into its model.
     Export(Export),
     /// Write an HTML report on one or several runs.
     Report(Report),
@@ -95,9 +95,12 @@ pub struct Export {
     /// The run directory.
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// The PEFT folder to write.
+    /// The folder to write.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Write the whole model with the adapter added to its weights, in place of the adapter.
+    #[arg(long)]
+    pub merge: bool,
 }
 
 #[derive(Debug, Args)]

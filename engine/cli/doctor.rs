@@ -4,15 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::data::Dataset;
 use crate::policy::PolicyHost;
 use crate::trainer::{Model, Trainer};
 
-use super::args::Sources;
+use super::args::{Sources, Voice};
 use super::failure::message;
-use super::{Failure, output, sources};
+use super::{Failure, output, progress, sources};
 
 /// Checks and prints.
-pub fn doctor(arguments: &Sources) -> Result<u8, Failure> {
+pub fn doctor(arguments: &Sources, voice: Voice) -> Result<u8, Failure> {
     let mut worst = 0;
     let mut check = |name: &str, result: Result<String, Failure>| {
         let (mark, text) = match result {
@@ -36,7 +37,7 @@ pub fn doctor(arguments: &Sources) -> Result<u8, Failure> {
             Config::default()
         }
     };
-    check("model", model(&config))?;
+    check("model", model(&config, voice))?;
     for reference in references(&config) {
         check("policy", policy(&config, &reference))?;
     }
@@ -71,10 +72,11 @@ fn gib(kib: u64) -> String {
     format!("{:.1} GiB", kib as f64 / (1024.0 * 1024.0))
 }
 
-fn model(config: &Config) -> Result<String, Failure> {
+fn model(config: &Config, voice: Voice) -> Result<String, Failure> {
+    progress::fetch(&config.model, voice)?;
     let model = Model::load(&config.model)?;
     let about = model.describe();
-    let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
+    let trainer = Trainer::new(model, &config.lora, Dataset::count_classes(&config.data)?, config.run.seed)?;
     Ok(format!("{about}; {} adapter values", trainer.layout().values()))
 }
 

@@ -9,17 +9,17 @@ use serde_json::json;
 
 use crate::adapter::peft;
 use crate::config::{Config, Loaded};
-use crate::data::{DataError, Dataset, LongRecords, Record, Sequence, partition, tokenize};
+use crate::data::{self, DataError, Dataset, LongRecords, Record, Sequence, partition, tokenize};
 use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::Eval;
-use super::{Failure, output, run, sources};
+use super::args::{Eval, Voice};
+use super::{Failure, output, progress, run, sources};
 
 /// Sequences a forward pass; the loss does not depend on it.
 const BATCH: usize = 16;
 
 /// Measures and prints one JSON object.
-pub fn eval(arguments: &Eval) -> Result<u8, Failure> {
+pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
     let started = Instant::now();
     let loaded = match &arguments.run {
         Some(dir) => run::stored(dir, &arguments.sources)?.0,
@@ -40,17 +40,19 @@ pub fn eval(arguments: &Eval) -> Result<u8, Failure> {
     }
     follow_adapter(&mut config.lora, given)?;
 
+    progress::fetch(&config.model, voice)?;
     let model = Model::load(&config.model)?;
-    let (sequences, records) = if arguments.run.is_some() && !given("data.path") {
+    let Examples { sequences, records, classes } = if arguments.run.is_some() && !given("data.path") {
         validation(&config, &model)?
     } else {
         let limit = if given("data.max_tokens") { config.data.max_tokens } else { usize::MAX };
         whole(&config, &model, limit)?
     };
-    let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
+    let trainer = Trainer::new(model, &config.lora, classes, config.run.seed)?;
     let measured = trainer.evaluate(&trainer.start().0, &sequences, BATCH, &AtomicBool::new(false))?;
     output::print_json(&json!({
         "eval_loss": measured.loss(),
+        "eval_metric": measured.accuracy(),
         "perplexity": measured.loss().exp(),
         "tokens": measured.tokens,
         "records": records,
@@ -70,7 +72,7 @@ fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
     !loaded.is_default(key) && !own.is_some_and(|own| origin.starts_with(&own))
 }
 
-/// An adapter folder tells its rank, scale, targets and residuals itself; a key that was set all the same must agree with it.
+/// An adapter folder tells its ranks, scales, targets and residuals itself; a key that was set all the same must agree with it.
 fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let Some(folder) = &lora.init else { return Ok(()) };
     let adapter = peft::read_config(folder)?;
@@ -79,6 +81,15 @@ fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result
     }
     if !given("lora.alpha") {
         lora.alpha = adapter.alpha;
+    }
+    if !given("lora.rank_pattern") {
+        lora.rank_pattern = adapter.rank_pattern;
+    }
+    if !given("lora.alpha_pattern") {
+        lora.alpha_pattern = adapter.alpha_pattern;
+    }
+    if !given("lora.rslora") {
+        lora.rslora = adapter.rslora;
     }
     if !given("lora.targets") {
         lora.targets = adapter.targets;
@@ -89,25 +100,36 @@ fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result
     Ok(())
 }
 
+/// What is measured on.
+struct Examples {
+    sequences: Vec<Sequence>,
+    /// Records that they were made of.
+    records: usize,
+    /// Classes of the data; 0 where the next token is predicted.
+    classes: usize,
+}
+
 /// Every record of the data as one sequence, cut at `limit` tokens and at the model's positions.
-fn whole(config: &Config, model: &Model, limit: usize) -> Result<(Vec<Sequence>, usize), Failure> {
+fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failure> {
     let data = match &config.data.path {
         Some(path) => Dataset::load_file(path, &config.data, None)?,
         None => Dataset::load(&config.data, None)?,
     };
-    let limit = limit.min(model.max_positions());
-    let sequences = tokenize(model.tokenizer(), &data.records, limit, LongRecords::Truncate)?;
-    Ok((sequences, data.records.len()))
+    let max_tokens = limit.min(model.max_positions());
+    let cut = data::Config { max_tokens, long: LongRecords::Truncate, ..config.data.clone() };
+    let sequences = tokenize(model.tokenizer(), &data.records, &cut)?;
+    Ok(Examples { sequences, records: data.records.len(), classes: data.classes().len() })
 }
 
 /// The validation records of every client of the run.
-fn validation(config: &Config, model: &Model) -> Result<(Vec<Sequence>, usize), Failure> {
+fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
     let data = Dataset::load(&config.data, config.partition.field())?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let held_out = split.shards.iter().flat_map(|shard| &shard.validation);
     let records: Vec<&Record> = held_out.filter_map(|number| data.records.get(*number as usize)).collect();
-    let limit = config.data.max_tokens.min(model.max_positions());
-    let sequences = tokenize(model.tokenizer(), records.iter().copied(), limit, config.data.long)?;
+    let max_tokens = config.data.max_tokens.min(model.max_positions());
+    let cut = data::Config { max_tokens, ..config.data.clone() };
+    let sequences = tokenize(model.tokenizer(), records.iter().copied(), &cut)?;
     if sequences.is_empty() {
         let found = config.data.validation.to_string();
         return Err(DataError::Value {
@@ -117,5 +139,5 @@ fn validation(config: &Config, model: &Model) -> Result<(Vec<Sequence>, usize), 
         }
         .into());
     }
-    Ok((sequences, records.len()))
+    Ok(Examples { sequences, records: records.len(), classes: data.classes().len() })
 }

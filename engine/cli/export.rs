@@ -3,28 +3,52 @@
 use std::path::{Path, PathBuf};
 
 use crate::adapter::{AdapterWeights, peft};
+use crate::config::Config;
+use crate::data::Dataset;
 use crate::journal::Journal;
 use crate::report;
-use crate::trainer::{Model, Trainer, TrainerKind};
+use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::{Export, Report, Sources};
-use super::{Failure, output, run};
+use super::args::{Export, Report, Sources, Voice};
+use super::{Failure, output, progress, run};
 
-/// Writes the adapter of a run as a PEFT folder. Residuals, which PEFT does not know, lie beside it.
-pub fn export(arguments: &Export) -> Result<u8, Failure> {
+/// Writes the adapter of a run as a PEFT folder, or its model with the adapter merged into the weights. Residuals, which PEFT
+/// does not know, lie beside the adapter, and are a part of the merged model.
+pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
     let from = arguments.run.join("adapter");
     let finished = peft::read_config(&from).ok().map(|config| config.files());
     match finished.filter(|files| files.iter().all(|file| from.join(file).exists())) {
+        Some(_) if arguments.merge => merge(arguments, Some(from), voice)?,
+        None if arguments.merge => merge(arguments, None, voice)?,
         Some(files) => copy(&from, &arguments.to, files)?,
-        None => from_journal(&arguments.run, &arguments.to)?,
+        None => {
+            let run = stored(&arguments.run, voice)?;
+            let trainer = run.trainer(None)?;
+            let weights = run.weights()?;
+            peft::write(
+                &arguments.to,
+                trainer.layout(),
+                &weights,
+                &trainer.model().peft(&run.config.lora, trainer.layout()),
+            )?;
+        }
     }
-    if peft::read_config(&arguments.to)?.residual {
+    if !arguments.merge && peft::read_config(&arguments.to)?.residual {
         eprintln!(
             "the adapter has residuals: residual.safetensors is a part of it that PEFT alone does not load (see README.md)"
         );
     }
     output::print(&format!("{}\n", arguments.to.display()))?;
     Ok(0)
+}
+
+/// Writes the merged model, of the adapter folder `from` or of the journal.
+fn merge(arguments: &Export, from: Option<PathBuf>, voice: Voice) -> Result<(), Failure> {
+    let run = stored(&arguments.run, voice)?;
+    let finished = from.is_some();
+    let trainer = run.trainer(from)?;
+    let weights = if finished { trainer.start().clone() } else { run.weights()? };
+    Ok(trainer.write_merged(&run.config.model, &weights, &[], &arguments.to)?)
 }
 
 fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {
@@ -40,28 +64,46 @@ fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A run that was killed has no adapter folder yet; its journal holds the state after the newest closed round.
-fn from_journal(run_dir: &Path, to: &Path) -> Result<(), Failure> {
-    let (loaded, _) = run::stored(run_dir, &Sources::default())?;
+/// A run directory and the config that it was run with.
+struct Stored<'a> {
+    dir: &'a Path,
+    config: Config,
+}
+
+/// Reads the config and has the model fetched.
+fn stored(dir: &Path, voice: Voice) -> Result<Stored<'_>, Failure> {
+    let (loaded, _) = run::stored(dir, &Sources::default())?;
     let config = loaded.config;
     if config.client.trainer == TrainerKind::Noop {
         return Err(Failure::usage(format!(
             "{} was a run of client.trainer noop: it trained no adapter",
-            run_dir.display()
+            dir.display()
         )));
     }
-    let (journal, _) = Journal::open(&run_dir.join("journal"))?;
-    let Some(closed) = journal.latest()? else {
-        return Err(Failure::usage(format!("{} closed no round yet: there is no adapter", run_dir.display())));
-    };
-    let model = Model::load(&config.model)?;
-    let trainer = Trainer::new(model, &config.lora, config.run.seed)?;
-    let about = config.lora.peft(trainer.model().name());
-    let round = closed.round;
-    eprintln!(
-        "the run has no adapter folder yet: writing the server's dense copy after round {round} from its journal"
-    );
-    Ok(peft::write(to, trainer.layout(), &AdapterWeights(closed.weights), &about)?)
+    progress::fetch(&config.model, voice)?;
+    Ok(Stored { dir, config })
+}
+
+impl Stored<'_> {
+    /// The run's trainer; its start is that of the folder `init` or, without one, of the run.
+    fn trainer(&self, init: Option<PathBuf>) -> Result<Trainer, Failure> {
+        let lora = LoraConfig { init: init.or_else(|| self.config.lora.init.clone()), ..self.config.lora.clone() };
+        let classes = Dataset::count_classes(&self.config.data)?;
+        Ok(Trainer::new(Model::load(&self.config.model)?, &lora, classes, self.config.run.seed)?)
+    }
+
+    /// A run that was killed has no adapter folder yet; its journal holds the state after the newest closed round.
+    fn weights(&self) -> Result<AdapterWeights, Failure> {
+        let (journal, _) = Journal::open(&self.dir.join("journal"))?;
+        let Some(closed) = journal.latest()? else {
+            return Err(Failure::usage(format!("{} closed no round yet: there is no adapter", self.dir.display())));
+        };
+        let round = closed.round;
+        eprintln!(
+            "the run has no adapter folder yet: writing the server's dense copy after round {round} from its journal"
+        );
+        Ok(AdapterWeights(closed.weights))
+    }
 }
 
 /// Writes the report and prints where it lies.

@@ -43,7 +43,7 @@ pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
 
 fn demo_layout() -> Result<Arc<AdapterLayout>, Failure> {
     let config = Config::default();
-    let trainer = Trainer::new(Model::load(&config.model)?, &config.lora, config.run.seed)?;
+    let trainer = Trainer::new(Model::load(&config.model)?, &config.lora, 0, config.run.seed)?;
     Ok(trainer.layout().clone())
 }
 

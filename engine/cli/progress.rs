@@ -1,4 +1,4 @@
-//! The progress of a run on stderr: a bar on a terminal, plain lines elsewhere.
+//! The progress of a run, and of a model's download before it, on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 
@@ -7,7 +7,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::federation::{Progress, RoundRow};
 use crate::report::{bytes, duration, loss};
+use crate::trainer::{Download, Model, ModelConfig};
 
+use super::Failure;
 use super::args::Voice;
 
 /// Target of the log events that say again what the progress says; they go to `log.jsonl` alone.
@@ -18,15 +20,39 @@ const TOLD_DROPS: usize = 10;
 
 /// A bar that is shown on a terminal only.
 pub fn bar(voice: Voice) -> ProgressBar {
+    styled(voice, "round {pos}/{len} {wide_bar} {msg}  {elapsed}")
+}
+
+fn styled(voice: Voice, template: &str) -> ProgressBar {
     if voice.quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
-    // The template is a constant; were it wrong, the default style would do.
-    if let Ok(style) = ProgressStyle::with_template("round {pos}/{len} {wide_bar} {msg}  {elapsed}") {
+    // Templates are constants; were one wrong, the default style would do.
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar
+}
+
+/// Has the config's model fetched from the hub where it is not on this machine, and says so, file by file.
+pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
+    let bar = styled(voice, "{msg} {wide_bar} {bytes}/{total_bytes}  {elapsed}");
+    let mut last = String::new();
+    let tell = &mut |download: Download| {
+        if last != download.file {
+            last = download.file.to_owned();
+            bar.set_message(last.clone());
+            if bar.is_hidden() && !voice.quiet {
+                eprintln!("fetching {last}, {}", bytes(download.of));
+            }
+        }
+        bar.set_length(download.of);
+        bar.set_position(download.bytes);
+    };
+    let fetched = Model::fetch(model, tell);
+    bar.finish_and_clear();
+    Ok(fetched?)
 }
 
 /// Says what a run tells until it is over.

@@ -19,6 +19,7 @@ const RUNS: &str = "runs";
 pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
     let start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
     let run_dir = start.run_dir.clone();
+    progress::fetch(&start.config.model, voice)?;
     std::fs::create_dir_all(&run_dir).map_err(|error| Failure::file("make run directory", &run_dir, error))?;
     let bar = progress::bar(voice);
     logging::start(&run_dir, voice, &bar)?;

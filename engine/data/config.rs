@@ -32,6 +32,17 @@ pub enum Format {
     Txt,
 }
 
+/// What is learned from the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// The next token of everything.
+    #[default]
+    Text,
+    /// The class that `data.label` names.
+    Classification,
+}
+
 /// What becomes of a record with more than `max_tokens` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -47,6 +58,8 @@ pub enum LongRecords {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What is learned: text (the next token of everything) or classification (the class that `label` names).
+    pub task: Task,
     /// Where records come from: auto (the file at `path` if set, else bundled), bundled or file.
     pub source: Source,
     /// File to read: .jsonl, .jsonl.gz, .txt or .txt.gz.
@@ -57,7 +70,7 @@ pub struct Config {
     pub template: String,
     /// The field that `{text}` in the template stands for.
     pub text: String,
-    /// Field that holds the record's label, where it has one.
+    /// Field that holds the record's label, where it has one: its class where the task is classification.
     pub label: Option<String>,
     /// Tokens a training sequence has at most.
     pub max_tokens: usize,
@@ -65,13 +78,14 @@ pub struct Config {
     pub validation: f32,
     /// Records whose text has fewer characters are left out.
     pub min_chars: usize,
-    /// A record longer than max_tokens: split (consecutive windows) or truncate.
+    /// A record longer than max_tokens: split (consecutive windows) or truncate; one to classify is always cut.
     pub long: LongRecords,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            task: Task::Text,
             source: Source::Auto,
             path: None,
             format: Format::Auto,
@@ -104,6 +118,9 @@ impl Config {
         }
         if let (Source::Bundled, Some(path)) = (self.source, &self.path) {
             return Err(DataError::value("data.path", path.display(), "not set, as data.source is `bundled`"));
+        }
+        if self.task == Task::Classification && self.label.is_none() {
+            return Err(DataError::value("data.label", "not set", "a field, as data.task is `classification`"));
         }
         super::template::Template::parse(&self.template).map(|_| ())
     }

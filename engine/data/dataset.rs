@@ -1,6 +1,6 @@
 //! Records: the configured source in, one text a record out, with its label and natural id where those are asked for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::reader::{self, Lines};
 use super::template::Template;
-use super::{Config, DataError, Source};
+use super::{Config, DataError, Source, Task};
 
 /// One record of the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Record {
     /// What `partition.by` makes of it, where that is asked for: the client (natural-id) or the class (dirichlet).
     /// Equal ids share their memory.
     pub natural_id: Option<Arc<str>>,
+    /// The place of its label among [`Dataset::classes`], where the task is classification.
+    pub class: Option<u32>,
 }
 
 /// All records of a source, in its order. Memory: the texts and about 56 bytes a record.
@@ -29,9 +31,28 @@ pub struct Dataset {
     pub records: Vec<Record>,
     /// The file, or `bundled speeches`.
     pub name: String,
+    /// What [`Dataset::classes`] gives.
+    pub(super) classes: Arc<[String]>,
 }
 
 impl Dataset {
+    /// The distinct labels, sorted (numbers by value); none unless the task is classification.
+    pub fn classes(&self) -> &Arc<[String]> {
+        &self.classes
+    }
+
+    /// How many classes the configured source has, which is read for it; 0, and nothing read, unless the task is
+    /// classification.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn count_classes(config: &Config) -> Result<usize, DataError> {
+        match config.task {
+            Task::Classification => Ok(Self::load(config, None)?.classes.len()),
+            _ => Ok(0),
+        }
+    }
+
     /// Reads the configured source. `by` is `partition.by` where the partitioner needs it
     /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`.
     ///
@@ -81,15 +102,32 @@ impl Dataset {
             };
             let label = config.label.as_deref().map(|field| value(&[field], "data.label")).transpose()?;
             let natural_id = by.as_deref().map(|fields| value(fields, "partition.by")).transpose()?;
-            records.push(Record { text, label, natural_id });
+            records.push(Record { text, label, natural_id, class: None });
         }
         let name = lines.into_name();
         if records.is_empty() {
             return Err(DataError::NoRecords { name, read, min_chars: config.min_chars });
         }
         records.shrink_to_fit();
-        Ok(Self { records, name })
+        let classes = match config.task {
+            Task::Classification => classify(&mut records).into(),
+            Task::Text => Arc::default(),
+        };
+        Ok(Self { records, name, classes })
     }
+}
+
+/// Gives every record its class and returns the labels in the order of their classes.
+fn classify(records: &mut [Record]) -> Vec<String> {
+    let mut labels: Vec<Arc<str>> = records.iter().filter_map(|record| record.label.clone()).collect();
+    let number = |label: &str| label.parse::<f64>().unwrap_or(f64::INFINITY);
+    labels.sort_by(|a, b| number(a).total_cmp(&number(b)).then_with(|| a.cmp(b)));
+    labels.dedup();
+    let places: HashMap<Arc<str>, u32> = labels.iter().cloned().zip(0..).collect();
+    for record in records {
+        record.class = record.label.as_ref().and_then(|label| places.get(label).copied());
+    }
+    labels.iter().map(ToString::to_string).collect()
 }
 
 fn intern(known: &mut HashSet<Arc<str>>, text: String) -> Arc<str> {
@@ -169,6 +207,21 @@ mod tests {
         assert_eq!(texts, ["one? - 1", "two? - true"]);
         assert_eq!(data.records[0].label.as_deref(), Some("1"));
         assert_eq!(data.records[1].natural_id.as_deref(), Some("n/true"));
+    }
+
+    #[test]
+    fn classes_are_the_labels_in_order_numbers_by_value() {
+        let lines: String = ["10", "9", "\"b\"", "10", "\"a\""]
+            .map(|label| format!("{{\"text\": \"t\", \"label\": {label}}}\n"))
+            .concat();
+        let (_dir, mut config) = file("labels.jsonl", lines.as_bytes());
+        (config.task, config.label) = (Task::Classification, Some("label".into()));
+        let data = Dataset::load(&config, None).unwrap();
+        assert_eq!(data.classes()[..], ["9", "10", "a", "b"]);
+        let classes: Vec<_> = data.records.iter().map(|record| record.class.unwrap()).collect();
+        assert_eq!(classes, [1, 0, 3, 1, 2]);
+        config.task = Task::Text;
+        assert!(Dataset::load(&config, None).unwrap().classes().is_empty());
     }
 
     #[test]

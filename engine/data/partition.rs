@@ -136,10 +136,11 @@ mod tests {
     /// Records `a`, `b`, `b`, `c`, `c`, `c`, ... : the n-th id has n records.
     pub(super) fn triangle(ids: usize) -> Dataset {
         let name = |id: usize| format!("id{id}").into();
-        let record = |id| Record { text: "to be".into(), label: None, natural_id: Some(name(id)) };
+        let record = |id| Record { text: "to be".into(), label: None, natural_id: Some(name(id)), class: None };
         Dataset {
             records: (1..=ids).flat_map(|id| (0..id).map(move |_| record(id))).collect(),
             name: "triangle".into(),
+            classes: std::sync::Arc::default(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Text in, token sequences out, as `tokenizer.json` and its post-processor say. The only file that names `tokenizers`.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{DataError, LongRecords, Record};
+use super::{Config, DataError, Image, LongRecords, Record, Task};
 
 /// A Hugging Face tokenizer. Shared by reference from any thread.
 pub struct Tokenizer {
@@ -79,42 +81,75 @@ impl Tokenizer {
     }
 }
 
-/// One training or evaluation example: position `i` predicts token `i + 1`.
+/// One training or evaluation example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// Token ids, at least 2 and at most `data.max_tokens`.
+    /// Token ids, at most `data.max_tokens`, and at least 2 where the next one is to be predicted; none of an image.
     pub tokens: Vec<u32>,
-    /// The first position whose token counts in the loss as predicted; 0 and 1 mean all (position 0 is never predicted).
-    pub loss_from: usize,
+    /// What it is to teach.
+    pub goal: Goal,
+    /// The picture, where the record is one.
+    pub image: Option<Arc<Image>>,
 }
 
-/// Makes sequences of records, in their order. A record longer than `max_tokens` becomes consecutive windows that do not
-/// overlap, or is cut; a window or record of fewer than 2 tokens has nothing to predict and is left out.
-/// No packing: a sequence never holds tokens of two records.
+/// What a sequence is to teach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// Every token from this position on is predicted from those before it; 0 and 1 mean all (position 0 is never
+    /// predicted).
+    From(usize),
+    /// Tokens at these positions (sorted, disjoint) are predicted: the answers of a conversation.
+    Spans(Vec<Range<usize>>),
+    /// The whole sequence belongs to this class.
+    Class(u32),
+}
+
+impl Sequence {
+    /// Positions whose tokens are to be predicted, ascending; none where the goal is a class.
+    pub fn predicted(&self) -> impl Iterator<Item = usize> + '_ {
+        let count = self.tokens.len();
+        let (from, spans): (_, &[Range<usize>]) = match &self.goal {
+            Goal::From(first) => (*first..count, &[]),
+            Goal::Spans(spans) => (0..0, spans),
+            Goal::Class(_) => (0..0, &[]),
+        };
+        std::iter::once(from).chain(spans.iter().cloned()).flat_map(move |span| span.start.max(1)..span.end.min(count))
+    }
+
+    /// Whether there is something to learn from it: a token to predict, or a class.
+    pub fn teaches(&self) -> bool {
+        match self.goal {
+            Goal::Class(_) => !self.tokens.is_empty() || self.image.is_some(),
+            _ => self.predicted().next().is_some(),
+        }
+    }
+}
+
+/// Makes sequences of records, in their order; of `config` the keys `task`, `max_tokens` and `long` count.
+///
+/// A record longer than `max_tokens` becomes consecutive windows that do not overlap, or is cut; where the task is
+/// classification it is always cut. What has nothing to predict is left out. No packing: a sequence never holds tokens of
+/// two records.
 ///
 /// # Errors
 /// [`DataError::Tokenizer`] where a text cannot be encoded.
 pub fn tokenize<'a>(
     tokenizer: &Tokenizer,
     records: impl IntoIterator<Item = &'a Record>,
-    max_tokens: usize,
-    long: LongRecords,
+    config: &Config,
 ) -> Result<Vec<Sequence>, DataError> {
     let mut sequences = Vec::new();
     for record in records {
         let tokens = tokenizer.encode(&record.text)?;
-        match long {
-            LongRecords::Split => tokens.chunks(max_tokens.max(2)).for_each(|window| push(&mut sequences, window)),
-            LongRecords::Truncate => push(&mut sequences, &tokens[..tokens.len().min(max_tokens)]),
-        }
+        let goal = record.class.map_or(Goal::From(0), Goal::Class);
+        let windows = match (config.task, config.long) {
+            (Task::Text, LongRecords::Split) => tokens.chunks(config.max_tokens.max(2)),
+            _ => tokens[..tokens.len().min(config.max_tokens)].chunks(usize::MAX),
+        };
+        let made = windows.map(|window| Sequence { tokens: window.to_vec(), goal: goal.clone(), image: None });
+        sequences.extend(made.filter(Sequence::teaches));
     }
     Ok(sequences)
-}
-
-fn push(sequences: &mut Vec<Sequence>, tokens: &[u32]) {
-    if tokens.len() >= 2 {
-        sequences.push(Sequence { tokens: tokens.to_vec(), loss_from: 0 });
-    }
 }
 
 #[cfg(test)]
@@ -139,12 +174,13 @@ mod tests {
     }
 
     fn record(text: &str) -> Record {
-        Record { text: text.into(), label: None, natural_id: None }
+        Record { text: text.into(), label: None, natural_id: None, class: None }
     }
 
     fn tokens(texts: &[&str], max_tokens: usize, long: LongRecords) -> Vec<Vec<u32>> {
         let records: Vec<_> = texts.iter().map(|text| record(text)).collect();
-        let sequences = tokenize(&words(), &records, max_tokens, long).unwrap();
+        let config = Config { max_tokens, long, ..Config::default() };
+        let sequences = tokenize(&words(), &records, &config).unwrap();
         sequences.into_iter().map(|sequence| sequence.tokens).collect()
     }
 
@@ -168,6 +204,29 @@ mod tests {
             tokens(&["to be or not to be", "", "or"], 3, LongRecords::Split),
             [vec![0, 2, 3], vec![4, 5, 2], vec![0, 4]]
         );
+    }
+
+    #[test]
+    fn a_record_of_a_class_is_one_sequence_and_always_cut() {
+        let records = [Record { class: Some(3), ..record("to be or not") }, Record { class: Some(0), ..record("") }];
+        let config = Config { task: Task::Classification, max_tokens: 3, ..Config::default() };
+        let sequences = tokenize(&words(), &records, &config).unwrap();
+        let found: Vec<_> = sequences.into_iter().map(|sequence| (sequence.tokens, sequence.goal)).collect();
+        assert_eq!(found, [(vec![0, 2, 3], Goal::Class(3)), (vec![0], Goal::Class(0))]);
+    }
+
+    #[test]
+    fn what_is_predicted_follows_the_goal_and_is_never_the_first_token() {
+        let predicted = |goal| {
+            let sequence = Sequence { tokens: vec![0, 2, 3, 4, 5], goal, image: None };
+            (sequence.predicted().collect::<Vec<_>>(), sequence.teaches())
+        };
+        assert_eq!(predicted(Goal::From(0)), (vec![1, 2, 3, 4], true));
+        assert_eq!(predicted(Goal::From(3)), (vec![3, 4], true));
+        assert_eq!(predicted(Goal::From(5)), (vec![], false));
+        assert_eq!(predicted(Goal::Spans(vec![0..2, 4..9])), (vec![1, 4], true));
+        assert_eq!(predicted(Goal::Spans(vec![0..1, 7..9])), (vec![], false));
+        assert_eq!(predicted(Goal::Class(7)), (vec![], true));
     }
 
     #[test]

@@ -42,9 +42,9 @@ impl Plan {
         let seed = config.run.seed;
         let metrics = Arc::new(Metrics::new());
         let model = Model::load(&config.model)?;
-        let trainer = Arc::new(Trainer::new(model.clone(), &config.lora, seed)?);
-        let layout = trainer.layout().clone();
         let dataset = Arc::new(Dataset::load(&config.data, config.partition.field())?);
+        let trainer = Arc::new(Trainer::new(model.clone(), &config.lora, dataset.classes().len(), seed)?);
+        let layout = trainer.layout().clone();
         let partition = Arc::new(data::partition(&dataset, &config.partition, &config.data, seed)?);
         if config.server.cohort > partition.shards.len() {
             let (cohort, clients) = (config.server.cohort, partition.shards.len());

@@ -54,9 +54,9 @@ impl ServerState {
             self.view = Some(view);
             return self.next(myself);
         };
-        ending.row.eval_loss = view.loss;
-        ending.row.eval_metric = view.loss.map(f64::exp);
-        ending.row.eval_loss_dense_copy = view.loss_dense_copy;
+        ending.row.eval_loss = view.shown_worth.map(|worth| worth.loss());
+        ending.row.eval_metric = view.shown_worth.map(|worth| worth.accuracy());
+        ending.row.eval_loss_dense_copy = view.dense_worth.map(|worth| worth.loss());
         ending.view = Some(view);
         self.store_end(myself, ending);
     }

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::ServerError;
 use crate::client::Participants;
 use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
-use crate::trainer::Trainers;
+use crate::trainer::{Evaluated, Trainers};
 use crate::wire::{self, ByteSplit};
 
 /// What a closed round leaves for the next: everything that encoding depends on.
@@ -53,10 +53,10 @@ pub(super) struct View {
     pub shown: Arc<Vec<f32>>,
     /// What the server remembers, with what encoding wrote, as the round finds it.
     pub memories: Memories,
-    /// Mean loss on the view, nats a token.
-    pub loss: Option<f64>,
-    /// Mean loss on the dense copy, nats a token.
-    pub loss_dense_copy: Option<f64>,
+    /// What the view is worth on the validation data.
+    pub shown_worth: Option<Evaluated>,
+    /// What the dense copy is worth.
+    pub dense_worth: Option<Evaluated>,
 }
 
 impl View {
@@ -118,25 +118,25 @@ pub(super) async fn look(
         views.insert(tier, Arc::new(TierView { frame, split, values, before, after, snapshot }));
     }
     let shown = views.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |view| view.values.clone());
-    let mut view = View { tiers: views, shown, memories: memories.settled(), loss: None, loss_dense_copy: None };
+    let mut view = View { tiers: views, shown, memories: memories.settled(), shown_worth: None, dense_worth: None };
     if evaluate {
         let trainers = &participants.trainers;
-        view.loss = loss(&view.shown, round, trainers, cancel).await?;
-        view.loss_dense_copy =
-            if view.shown == weights { view.loss } else { loss(&weights, round, trainers, cancel).await? };
+        view.shown_worth = worth(&view.shown, round, trainers, cancel).await?;
+        view.dense_worth =
+            if view.shown == weights { view.shown_worth } else { worth(&weights, round, trainers, cancel).await? };
     }
     Ok(view)
 }
 
-/// Mean loss on the validation data; none where there is nothing to predict.
-async fn loss(
+/// What weights are worth on the validation data; none where there is nothing to predict.
+async fn worth(
     weights: &Arc<Vec<f32>>,
     round: u32,
     trainers: &Trainers,
     cancel: &Arc<AtomicBool>,
-) -> Result<Option<f64>, ServerError> {
+) -> Result<Option<Evaluated>, ServerError> {
     let evaluated = trainers.evaluate(weights.clone(), cancel.clone()).await;
     let evaluated = evaluated.map_err(|source| ServerError::Pool { round, source })?;
     let evaluated = evaluated.map_err(|source| ServerError::Evaluate { round, source })?;
-    Ok((evaluated.tokens > 0).then(|| evaluated.loss()))
+    Ok((evaluated.tokens > 0).then_some(evaluated))
 }

@@ -1,10 +1,10 @@
-//! Batches: sequences in, token ids one after the other out, with the rows that predict a token that counts.
+//! Batches: sequences in, token ids one after the other out, with the rows that predict a token, or a class, that counts.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::TrainerError;
-use crate::data::Sequence;
+use crate::data::{Goal, Sequence};
 
 /// Sequences one after the other, padded on the right to the longest of them where the device needs equal lengths.
 #[derive(Debug, PartialEq)]
@@ -15,14 +15,18 @@ pub(super) struct Batch {
     pub lengths: Vec<usize>,
     /// Rows whose prediction counts, ascending.
     pub rows: Vec<i64>,
-    /// What each of `rows` is to predict.
+    /// What each of `rows` is to predict: tokens, or classes.
     pub targets: Vec<u32>,
 }
 
 impl Batch {
-    /// The tokens of each sequence but the last predict the next one, from `loss_from` on.
+    /// The tokens of each sequence but the last predict the next one, where the goal asks for it; where the goal is a class,
+    /// the last one predicts that.
     pub fn new(sequences: &[&Sequence], padded: bool) -> Self {
-        let inputs = |sequence: &Sequence| sequence.tokens.len().saturating_sub(1);
+        let inputs = |sequence: &Sequence| match sequence.goal {
+            Goal::Class(_) => sequence.tokens.len(),
+            _ => sequence.tokens.len().saturating_sub(1),
+        };
         let longest = sequences.iter().map(|sequence| inputs(sequence)).max().unwrap_or(0);
         let mut batch = Self { tokens: Vec::new(), lengths: Vec::new(), rows: Vec::new(), targets: Vec::new() };
         for sequence in sequences {
@@ -30,40 +34,72 @@ impl Batch {
             batch.lengths.push(if padded { longest } else { count });
             batch.tokens.extend(sequence.tokens[..count].iter().map(|token| i64::from(*token)));
             batch.tokens.resize(batch.lengths.iter().sum(), 0);
-            for at in sequence.loss_from.max(1)..sequence.tokens.len() {
+            for at in sequence.predicted() {
                 batch.rows.push((first + at - 1) as i64);
                 batch.targets.push(sequence.tokens[at]);
+            }
+            if let Goal::Class(class) = sequence.goal {
+                batch.rows.push((first + count) as i64 - 1);
+                batch.targets.push(class);
             }
         }
         batch
     }
+
+    /// One sequence, of which the rows from `first` on are asked for and nothing is to be predicted.
+    pub fn of_tokens(tokens: &[u32], first: usize) -> Self {
+        Self {
+            tokens: tokens.iter().map(|token| i64::from(*token)).collect(),
+            lengths: vec![tokens.len()],
+            rows: (first as i64..tokens.len() as i64).collect(),
+            targets: Vec::new(),
+        }
+    }
 }
 
-/// Those of the sequences that have something to predict, after a check of lengths and tokens.
-pub(super) fn usable(
-    sequences: &[Sequence],
-    positions: usize,
-    embeddings: usize,
-) -> Result<Vec<&Sequence>, TrainerError> {
-    for sequence in sequences {
-        readable(&sequence.tokens, positions, embeddings)?;
-    }
-    let predicts = |sequence: &&Sequence| sequence.loss_from.max(1) < sequence.tokens.len();
-    let usable: Vec<_> = sequences.iter().filter(predicts).collect();
-    if usable.is_empty() {
-        return Err(TrainerError::NothingToPredict { sequences: sequences.len() });
-    }
-    Ok(usable)
+/// What a model can read and predict.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The longest sequence.
+    pub positions: usize,
+    /// Tokens that have an embedding.
+    pub embeddings: usize,
+    /// Classes that the adapter's head tells apart; 0 where the next token is predicted.
+    pub classes: usize,
 }
 
-/// Checks that a model can read these tokens.
-pub(super) fn readable(tokens: &[u32], positions: usize, embeddings: usize) -> Result<(), TrainerError> {
-    if tokens.len() > positions {
-        return Err(TrainerError::TooLong { tokens: tokens.len(), positions });
+impl Limits {
+    /// Those of the sequences that have something to predict, after a check of all.
+    pub fn usable(self, sequences: &[Sequence]) -> Result<Vec<&Sequence>, TrainerError> {
+        for sequence in sequences {
+            self.readable(&sequence.tokens)?;
+            match sequence.goal {
+                Goal::Class(class) if class as usize >= self.classes => {
+                    return Err(TrainerError::Class { class, classes: self.classes });
+                }
+                Goal::From(_) | Goal::Spans(_) if self.classes > 0 => {
+                    return Err(TrainerError::NoClass { classes: self.classes });
+                }
+                _ => {}
+            }
+        }
+        let usable: Vec<_> = sequences.iter().filter(|sequence| sequence.teaches()).collect();
+        if usable.is_empty() {
+            return Err(TrainerError::NothingToPredict { sequences: sequences.len() });
+        }
+        Ok(usable)
     }
-    match tokens.iter().find(|token| **token as usize >= embeddings) {
-        Some(token) => Err(TrainerError::Token { token: *token, embeddings }),
-        None => Ok(()),
+
+    /// Checks that a model can read these tokens.
+    pub fn readable(self, tokens: &[u32]) -> Result<(), TrainerError> {
+        let Self { positions, embeddings, .. } = self;
+        if tokens.len() > positions {
+            return Err(TrainerError::TooLong { tokens: tokens.len(), positions });
+        }
+        match tokens.iter().find(|token| **token as usize >= embeddings) {
+            Some(token) => Err(TrainerError::Token { token: *token, embeddings }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -81,10 +117,11 @@ pub(super) fn shuffled(count: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Goal;
     use crate::random::{Purpose, stream};
 
-    fn sequence(tokens: &[u32], loss_from: usize) -> Sequence {
-        Sequence { tokens: tokens.into(), loss_from }
+    fn sequence(tokens: &[u32], from: usize) -> Sequence {
+        Sequence { tokens: tokens.into(), goal: Goal::From(from), image: None }
     }
 
     #[test]
@@ -99,11 +136,26 @@ mod tests {
     }
 
     #[test]
+    fn the_last_token_predicts_the_class_and_is_read_itself() {
+        let class = |tokens: &[u32], class| Sequence { goal: Goal::Class(class), ..sequence(tokens, 0) };
+        let batch = Batch::new(&[&class(&[9, 4], 2), &class(&[5], 0)], true);
+        assert_eq!((batch.lengths, batch.tokens), (vec![2, 2], vec![9, 4, 5, 0]));
+        assert_eq!((batch.rows, batch.targets), (vec![1, 2], vec![2, 0]));
+    }
+
+    #[test]
     fn sequences_that_the_model_cannot_read_are_refused() {
-        let error = |tokens: &[u32], loss_from| usable(&[sequence(tokens, loss_from)], 3, 10).unwrap_err().to_string();
-        assert_eq!(error(&[1, 2, 3, 4], 0), "a sequence has 4 tokens, but the model has 3 positions");
-        assert_eq!(error(&[1, 10], 0), "a sequence has token 10, but the model has 10 embeddings");
-        assert_eq!(error(&[1, 2], 2), "there is nothing to predict in the 1 sequences given");
+        let limits = |classes| Limits { positions: 3, embeddings: 10, classes };
+        let error = |classes, tokens: &[u32], goal| {
+            let sequence = Sequence { goal, ..sequence(tokens, 0) };
+            limits(classes).usable(&[sequence]).unwrap_err().to_string()
+        };
+        assert_eq!(error(0, &[1, 2, 3, 4], Goal::From(0)), "a sequence has 4 tokens, but the model has 3 positions");
+        assert_eq!(error(0, &[1, 10], Goal::From(0)), "a sequence has token 10, but the model has 10 embeddings");
+        assert_eq!(error(0, &[1, 2], Goal::From(2)), "there is nothing to predict in the 1 sequences given");
+        assert_eq!(error(2, &[1], Goal::Class(2)), "a sequence has class 2, but the head has 2 classes");
+        assert_eq!(error(0, &[1], Goal::Class(0)), "a sequence has class 0, but the head has 0 classes");
+        assert_eq!(error(2, &[1, 2], Goal::From(0)), "a sequence has no class, but the head has 2 classes");
     }
 
     #[test]

@@ -1,53 +1,29 @@
-//! One Llama block: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, forward and backward.
+//! One block of a transformer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, forward and backward.
 
 use burn::tensor::Tensor;
 
-use super::checkpoint::{Checkpoint, LlamaConfig};
-use super::kernel::{Attention, Heads, Place, RmsNorm, Rotary, swiglu, swiglu_backward};
+use super::family::{Linear, Spec};
+use super::kernel::{Activation, Attention, HeadNorms, Heads, Norm, NormKind, Place, Rotary, Sight};
 use super::projection::{Kept, PairPlan, Pairs, Projection};
+use super::weights::Checkpoint;
 use super::{TrainerError, dropout::Dropout};
-
-/// The projections of a block, in the order in which data flows, each with its layers as a checkpoint names them.
-pub(super) const PROJECTIONS: [&[&str]; 4] =
-    [&["q_proj", "k_proj", "v_proj"], &["o_proj"], &["gate_proj", "up_proj"], &["down_proj"]];
-
-/// The path of a linear layer of a block in a checkpoint, such as `model.layers.0.self_attn.q_proj`.
-pub(super) fn path(layer: usize, linear: &str) -> String {
-    let part = if ["gate_proj", "up_proj", "down_proj"].contains(&linear) { "mlp" } else { "self_attn" };
-    format!("model.layers.{layer}.{part}.{linear}")
-}
-
-/// `[outputs, inputs]` of a linear layer.
-pub(super) fn shape(config: &LlamaConfig, linear: &str) -> [usize; 2] {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let heads = heads(config);
-    match linear {
-        "q_proj" => [heads.query * heads.size, hidden],
-        "k_proj" | "v_proj" => [heads.key_value * heads.size, hidden],
-        "o_proj" => [hidden, heads.query * heads.size],
-        "down_proj" => [hidden, inner],
-        _ => [inner, hidden],
-    }
-}
-
-/// The heads that a config describes.
-pub(super) fn heads(config: &LlamaConfig) -> Heads {
-    Heads { query: config.heads, key_value: config.kv_heads(), size: config.head_size() }
-}
 
 /// The frozen weights of a block.
 #[derive(Debug)]
 pub(super) struct Block {
-    norms: [RmsNorm; 2],
-    /// In the order of [`PROJECTIONS`].
+    norms: [Norm; 2],
+    head_norms: Option<HeadNorms>,
+    sight: Sight,
+    activation: Activation,
+    /// In the order of [`Spec::linears`].
     projections: [Projection; 4],
 }
 
-/// The pairs of a block, in the order of [`PROJECTIONS`].
+/// The pairs of a block, in the order of [`Spec::linears`].
 pub(super) type BlockPairs = [Option<Pairs>; 4];
-/// Where the pairs of a block lie, in the order of [`PROJECTIONS`].
+/// Where the pairs of a block lie, in the order of [`Spec::linears`].
 pub(super) type BlockPlan = [PairPlan; 4];
-/// Weights with residuals added, in the order of [`PROJECTIONS`]; `None` where the frozen ones stand.
+/// Weights with residuals added, in the order of [`Spec::linears`]; `None` where the frozen ones stand.
 pub(super) type BlockWeights = [Option<Tensor<2>>; 4];
 
 /// What all blocks share in one pass over a batch.
@@ -55,7 +31,7 @@ pub(super) struct Pass<'a> {
     pub rotary: &'a Rotary,
     pub heads: Heads,
     pub place: &'a Place,
-    /// Tokens of each sequence, padding included.
+    /// Positions of each sequence, padding included.
     pub lengths: &'a [usize],
 }
 
@@ -63,38 +39,42 @@ pub(super) struct Pass<'a> {
 pub(super) struct BlockKept {
     input: Tensor<2>,
     middle: Tensor<2>,
+    /// Queries, keys and values before their heads' norms, where there are any.
+    unnormed: Option<Tensor<2>>,
     attention: Attention,
-    gate_up: Tensor<2>,
+    /// What the activation read.
+    inner: Tensor<2>,
     projections: [Kept; 4],
 }
 
 impl Block {
-    /// Reads block number `layer`.
-    pub fn read(file: &Checkpoint, config: &LlamaConfig, layer: usize, place: &Place) -> Result<Self, TrainerError> {
-        let norm = |name: &str| -> Result<RmsNorm, TrainerError> {
-            let weight = file.values(&format!("model.layers.{layer}.{name}.weight"), &[config.hidden_size])?;
-            Ok(RmsNorm::new(weight, config.rms_norm_eps, place))
-        };
-        let projection = |linears: &[&str]| -> Result<Projection, TrainerError> {
-            let (mut weight, mut inputs) = (Vec::new(), 0);
-            for linear in linears {
-                let shape = shape(config, linear);
-                inputs = shape[1];
-                weight.extend(file.values(&format!("{}.weight", path(layer, linear)), &shape)?);
+    /// Reads block number `number`.
+    pub fn read(file: &Checkpoint, spec: &Spec, number: usize, place: &Place) -> Result<Self, TrainerError> {
+        let [first, second] = spec.names.norms.map(|name| norm(file, spec, spec.path(number, name), place));
+        let head_norms = match spec.names.head_norms {
+            Some(names) => {
+                let weight = |name| file.values(&stored(file, spec, number, name, "weight"), &[spec.heads.size]);
+                let weights = [weight(names[0])?, weight(names[1])?];
+                Some(HeadNorms::new(spec.heads, weights, spec.epsilon, place))
             }
-            Ok(Projection::new(weight, inputs, place))
+            None => None,
         };
-        let [qkv, out, gate_up, down] = PROJECTIONS;
+        let [qkv, out, up, down] = &spec.linears;
+        let projection = |linears: &[Linear]| projection(file, spec, number, linears, place);
         Ok(Self {
-            norms: [norm("input_layernorm")?, norm("post_attention_layernorm")?],
-            projections: [projection(qkv)?, projection(out)?, projection(gate_up)?, projection(down)?],
+            norms: [first?, second?],
+            head_norms,
+            sight: spec.sights[number],
+            activation: spec.activation,
+            projections: [projection(qkv)?, projection(out)?, projection(up)?, projection(down)?],
         })
     }
 
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
-        let norms: usize = self.norms.iter().map(RmsNorm::parameters).sum();
-        norms + self.projections.iter().map(Projection::parameters).sum::<usize>()
+        let norms: usize = self.norms.iter().map(Norm::parameters).sum();
+        let head_norms = self.head_norms.as_ref().map_or(0, HeadNorms::parameters);
+        norms + head_norms + self.projections.iter().map(Projection::parameters).sum::<usize>()
     }
 
     /// The weights that have residuals in a flat vector, with these added.
@@ -115,18 +95,22 @@ impl Block {
                 Some(dropout) if pairs[number].is_some() => Some(dropout.mask(input.dims(), pass.place)),
                 _ => None,
             };
-            self.projections[number].forward(input, pairs[number].as_ref(), mask)
+            self.projections[number].forward(input, pairs[number].as_ref(), mask, pass.place)
         };
         let (qkv, kept_qkv) = project(0, self.norms[0].forward(&x));
+        let (qkv, unnormed) = match &self.head_norms {
+            Some(norms) => (norms.forward(&qkv), Some(qkv)),
+            None => (qkv, None),
+        };
         let qkv = pass.rotary.forward(qkv, pass.lengths);
-        let (attended, attention) = Attention::forward(qkv, pass.heads, pass.lengths, pass.place);
+        let (attended, attention) = Attention::forward(qkv, pass.heads, self.sight, pass.lengths, pass.place);
         let (attended, kept_out) = project(1, attended);
         let middle = x.clone() + attended;
-        let (gate_up, kept_gate_up) = project(2, self.norms[1].forward(&middle));
-        let (fed, kept_down) = project(3, swiglu(&gate_up, pass.place));
+        let (inner, kept_up) = project(2, self.norms[1].forward(&middle));
+        let (fed, kept_down) = project(3, self.activation.forward(&inner, pass.place));
         let output = middle.clone() + fed;
-        let projections = [kept_qkv, kept_out, kept_gate_up, kept_down];
-        (output, BlockKept { input: x, middle, attention, gate_up, projections })
+        let projections = [kept_qkv, kept_out, kept_up, kept_down];
+        (output, BlockKept { input: x, middle, unnormed, attention, inner, projections })
     }
 
     /// The gradient of the input, given that of the output, and those of the pairs' two matrices by projection. With
@@ -139,7 +123,7 @@ impl Block {
         pass: &Pass,
         need_input: bool,
     ) -> (Tensor<2>, [Option<[Tensor<2>; 2]>; 4]) {
-        let [kept_qkv, kept_out, kept_gate_up, kept_down] = &kept.projections;
+        let [kept_qkv, kept_out, kept_up, kept_down] = &kept.projections;
         let back = |number: usize, kept: &Kept, gradient: &Tensor<2>| {
             self.projections[number].backward_input(kept, pairs[number].as_ref(), gradient)
         };
@@ -148,18 +132,73 @@ impl Block {
         };
         let of_down = of_pairs(3, kept_down, &gradient);
         let of_fed = back(3, kept_down, &gradient);
-        let of_gate_up = swiglu_backward(kept.gate_up, of_fed, pass.place);
-        let of_pairs_gate_up = of_pairs(2, kept_gate_up, &of_gate_up);
-        let of_normed = back(2, kept_gate_up, &of_gate_up);
+        let of_inner = self.activation.backward(kept.inner, of_fed, pass.place);
+        let of_up = of_pairs(2, kept_up, &of_inner);
+        let of_normed = back(2, kept_up, &of_inner);
         let gradient = self.norms[1].backward(&kept.middle, of_normed, gradient);
         let of_out = of_pairs(1, kept_out, &gradient);
         let of_attended = back(1, kept_out, &gradient);
         let of_qkv = pass.rotary.backward(kept.attention.backward(of_attended, pass.lengths, pass.place), pass.lengths);
+        let of_qkv = match (&self.head_norms, &kept.unnormed) {
+            (Some(norms), Some(unnormed)) => norms.backward(unnormed, of_qkv),
+            _ => of_qkv,
+        };
         let of_pairs_qkv = of_pairs(0, kept_qkv, &of_qkv);
         let gradient = match need_input {
             true => self.norms[0].backward(&kept.input, back(0, kept_qkv, &of_qkv), gradient),
             false => gradient,
         };
-        (gradient, [of_pairs_qkv, of_out, of_pairs_gate_up, of_down])
+        (gradient, [of_pairs_qkv, of_out, of_up, of_down])
     }
+}
+
+/// Reads a norm by its whole path.
+pub(super) fn norm(file: &Checkpoint, spec: &Spec, path: String, place: &Place) -> Result<Norm, TrainerError> {
+    let values = |part| file.values(&file.named(&format!("{path}.{part}")), &[spec.hidden]);
+    let bias = match spec.norm {
+        NormKind::Rms => None,
+        NormKind::Layer => Some(values("bias")?),
+    };
+    Ok(Norm::new(values("weight")?, bias, spec.epsilon, place))
+}
+
+fn stored(file: &Checkpoint, spec: &Spec, block: usize, part: &str, kind: &str) -> String {
+    file.named(&format!("{}.{kind}", spec.path(block, part)))
+}
+
+/// Reads linear layers that read the same input. Where one of them has a bias, the others' are zero.
+fn projection(
+    file: &Checkpoint,
+    spec: &Spec,
+    block: usize,
+    linears: &[Linear],
+    place: &Place,
+) -> Result<Projection, TrainerError> {
+    let (mut weight, mut bias, mut inputs) = (Vec::new(), Vec::new(), 0);
+    for linear in linears {
+        inputs = linear.inputs;
+        let name = stored(file, spec, block, linear.path, "weight");
+        weight.extend(match linear.transposed {
+            false => file.values(&name, &[linear.outputs, linear.inputs])?,
+            true => transpose(&file.values(&name, &[linear.inputs, linear.outputs])?, linear.outputs),
+        });
+        match linear.bias {
+            true => bias.extend(file.values(&stored(file, spec, block, linear.path, "bias"), &[linear.outputs])?),
+            false => bias.resize(bias.len() + linear.outputs, 0.0),
+        }
+    }
+    let bias = linears.iter().any(|linear| linear.bias).then_some(bias);
+    Ok(Projection::new(weight, bias, inputs, place))
+}
+
+/// `[rows, columns]`, row-major, with the two swapped.
+fn transpose(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    let mut swapped = vec![0.0; values.len()];
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            swapped[column * rows + row] = *value;
+        }
+    }
+    swapped
 }

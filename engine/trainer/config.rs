@@ -1,17 +1,19 @@
 //! Sections `model`, `lora` and `client`: which model, what of it is trained, and how a client trains.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Tier;
-use crate::adapter::peft::PeftConfig;
+use crate::adapter::peft::Targets;
 
 /// Section `model`: the frozen base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Hugging Face folder with config.json, model.safetensors and tokenizer.json; unset takes the bundled stories260k.
+    /// Hugging Face folder with config.json, tokenizer.json and model.safetensors or its shards; or, where there is no such
+    /// folder, org/name or hf://org/name@revision of the hub (cache: HF_HOME). Unset takes the bundled stories260k.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N.
@@ -38,14 +40,21 @@ impl Default for ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rank of every pair A, B.
+    /// Rank of every pair A, B that `rank_pattern` does not name.
     pub rank: usize,
-    /// Numerator of the scale: the product B A is multiplied by alpha / rank.
+    /// Numerator of the scale of every pair that `alpha_pattern` does not name: the product B A is multiplied by alpha / rank.
     pub alpha: f32,
+    /// Ranks of some targets: a table from the end of a layer's path, a name or a regular expression, to a rank.
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Numerators of the scales of some targets, as a table like rank_pattern.
+    pub alpha_pattern: BTreeMap<String, f32>,
+    /// Multiply by alpha / sqrt(rank) in place of alpha / rank (rsLoRA).
+    pub rslora: bool,
     /// Share of a pair's inputs set to zero in training, in [0, 1).
     pub dropout: f32,
-    /// Linear layers that get a pair, in every block: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
-    pub targets: Vec<String>,
+    /// Linear layers that get a pair, in every block: a list of names (of a Llama q_proj, k_proj, v_proj, o_proj, gate_proj,
+    /// up_proj, down_proj, of a GPT-2 c_attn, c_proj, c_fc), all-linear, or one regular expression for the whole path, as PEFT's target_modules.
+    pub targets: Targets,
     /// Give every target a residual beside its pair, which only the server changes and which the layer adds to its frozen
     /// weight: what the exact aggregations fedex-lora and flora need. Costs a value for every weight of the targets.
     pub residual: bool,
@@ -60,24 +69,13 @@ impl Default for LoraConfig {
         Self {
             rank: 8,
             alpha: 16.0,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+            rslora: false,
             dropout: 0.0,
-            targets: targets.map(String::from).into(),
+            targets: targets.into(),
             residual: false,
             init: None,
-        }
-    }
-}
-
-impl LoraConfig {
-    /// What a PEFT folder says of an adapter of this config for the model `base_model`.
-    pub fn peft(&self, base_model: &str) -> PeftConfig {
-        PeftConfig {
-            base_model: Some(base_model.into()),
-            rank: self.rank,
-            alpha: self.alpha,
-            dropout: self.dropout,
-            targets: self.targets.clone(),
-            residual: self.residual,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::adapter::peft::PeftError;
+use crate::adapter::peft::{PatternError, PeftError};
 use crate::data::DataError;
 
 /// An error of the trainer room.
@@ -16,6 +16,28 @@ pub enum TrainerError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of a merged model that cannot be written.
+    #[error("cannot write model file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A merged model that would overwrite its own base.
+    #[error("{} is the base model's own folder", folder.display())]
+    OntoBase {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A model that is neither a folder nor to be had from the hub.
+    #[error("model.path {}: there is no such folder, and it could not be had as a model of the hub: {reason}", path.display())]
+    Hub {
+        /// The configured path.
+        path: PathBuf,
+        /// What the cache and the hub said.
+        reason: String,
+    },
     /// A config.json that is no JSON, or lacks a key.
     #[error("model config {file}: {reason}")]
     Config {
@@ -23,6 +45,16 @@ pub enum TrainerError {
         file: String,
         /// Why.
         reason: String,
+    },
+    /// A config.json of a family that this engine does not have.
+    #[error("model config {file}: the architecture {found} is not supported; {supported} are")]
+    Family {
+        /// The file.
+        file: String,
+        /// Its `model_type`.
+        found: String,
+        /// The families that are there.
+        supported: String,
     },
     /// A config.json that asks for what this engine does not have.
     #[error("model config {file}: {key} is {found}, but only {supported} is supported")]
@@ -43,6 +75,34 @@ pub enum TrainerError {
         file: String,
         /// Why.
         reason: String,
+    },
+    /// A model.safetensors.index.json that cannot be used.
+    #[error("model weights {file}: {reason}")]
+    Index {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A shard that the index names and that cannot be opened.
+    #[error("model weights {file}: shard {shard}: {source}")]
+    MissingShard {
+        /// The index.
+        file: String,
+        /// The shard.
+        shard: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A tensor that the index names and its shard lacks.
+    #[error("model weights {file}: tensor {tensor} should lie in {shard}, which does not have it")]
+    NotInShard {
+        /// The index.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The shard.
+        shard: String,
     },
     /// A tensor that the model needs and the file lacks.
     #[error("model weights {file}: tensor {tensor} is missing")]
@@ -94,8 +154,11 @@ pub enum TrainerError {
         /// Why.
         reason: String,
     },
-    /// A target module that the model does not have.
-    #[error("lora.targets has {target}, but the model's linear layers are {known}")]
+    /// A regular expression in `lora.targets` or one of the patterns that cannot be used.
+    #[error("section lora: {0}")]
+    Pattern(#[from] PatternError),
+    /// A target module that the model does not have, or a pattern that fits none.
+    #[error("section lora names {target}, but the model's linear layers are {known}")]
     UnknownTarget {
         /// The target.
         target: String,
@@ -153,6 +216,20 @@ pub enum TrainerError {
         token: u32,
         /// Rows of the embedding.
         embeddings: usize,
+    },
+    /// A class without a row in the head.
+    #[error("a sequence has class {class}, but the head has {classes} classes")]
+    Class {
+        /// The class.
+        class: u32,
+        /// Rows of the head; 0 where there is a language head alone.
+        classes: usize,
+    },
+    /// A sequence without a class, for a head that tells classes apart.
+    #[error("a sequence has no class, but the head has {classes} classes")]
+    NoClass {
+        /// Rows of the head.
+        classes: usize,
     },
     /// Nothing to train or evaluate on.
     #[error("there is nothing to predict in the {sequences} sequences given")]

@@ -1,11 +1,13 @@
-//! The parts of a Llama that are not matrix products, forward and backward, on tensors of any device.
+//! The parts of a transformer that are not matrix products, forward and backward, on tensors of any device.
 //!
 //! In main memory a single loop over a slice replaces a chain of tensor operations, each of which would read and write
 //! the whole tensor; elsewhere the chain runs. Tests hold the two to the same result.
 
+mod activation;
 mod attention;
 mod cross_entropy;
 mod exp;
+mod gelu;
 mod norm;
 mod rotary;
 mod simd;
@@ -13,11 +15,11 @@ mod swiglu;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-pub(super) use attention::{Attention, Heads};
-pub(super) use cross_entropy::cross_entropy;
-pub(super) use norm::RmsNorm;
+pub(super) use activation::Activation;
+pub(super) use attention::{Attention, Heads, Sight};
+pub(super) use cross_entropy::{Loss, cross_entropy};
+pub(super) use norm::{HeadNorms, Norm, NormKind};
 pub(super) use rotary::Rotary;
-pub(super) use swiglu::{swiglu, swiglu_backward};
 
 /// Where tensors lie.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,20 @@ impl Place {
     pub fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
+}
+
+/// Adds a value to each column of `[rows, columns]`; `values`: `[1, columns]`.
+pub(super) fn add_columns(to: Tensor<2>, values: &Tensor<2>, place: &Place) -> Tensor<2> {
+    if !place.host {
+        return to + values.clone();
+    }
+    let values = values.to_data();
+    let values = slice(&values);
+    edit(to, |rows| {
+        for row in rows.chunks_exact_mut(values.len()) {
+            row.iter_mut().zip(values).for_each(|(to, value)| *to += value);
+        }
+    })
 }
 
 /// The values of a tensor in main memory, to change in place. Free where the tensor is contiguous and not shared.

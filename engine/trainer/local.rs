@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::{Batch, readable, shuffled, usable};
-use super::block::{BlockPairs, BlockPlan};
+use super::batch::{Batch, Limits, shuffled};
 use super::dropout::Dropout;
+use super::head::HeadPlan;
 use super::optimizer::Optimizer;
 use super::trainable::Trainable;
-use super::{LocalConfig, LoraConfig, Model, TrainerError, llama, lora};
+use super::transformer::{self, Adapted, Plan};
+use super::{LocalConfig, LoraConfig, Model, TrainerError, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
 use crate::random::{Purpose, stream};
@@ -29,29 +30,43 @@ pub struct TrainKey {
 pub struct Trained {
     /// Local end minus local start.
     pub delta: AdapterDelta,
-    /// Mean nats a predicted token over the whole run, each batch before its step.
+    /// Mean nats a prediction over the whole run, each batch before its step.
     pub loss: f64,
     /// Optimizer steps.
     pub steps: u32,
-    /// Predicted tokens over the whole run.
+    /// Predictions over the whole run: tokens, or classes.
     pub tokens: u64,
     /// Sequences of the shard that have something to predict.
     pub examples: u64,
 }
 
-/// A loss over some sequences.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What predictions over some sequences are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Evaluated {
-    /// Nats over all predicted tokens.
+    /// Nats over all predictions.
     pub loss_sum: f64,
-    /// Predicted tokens.
+    /// Predictions: tokens, or sequences where these have a class.
     pub tokens: u64,
+    /// Predictions whose most likely choice is the right one.
+    pub correct: u64,
 }
 
 impl Evaluated {
-    /// Mean nats a predicted token.
+    /// Mean nats a prediction.
     pub fn loss(&self) -> f64 {
         self.loss_sum / self.tokens as f64
+    }
+
+    /// Share of the predictions that are right.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.tokens as f64
+    }
+
+    /// Adds what other sequences gave.
+    pub fn add(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.tokens += other.tokens;
+        self.correct += other.correct;
     }
 }
 
@@ -60,22 +75,35 @@ impl Evaluated {
 pub struct Trainer {
     model: Arc<Model>,
     layout: Arc<AdapterLayout>,
-    plan: Vec<BlockPlan>,
+    plan: Plan,
     start: AdapterWeights,
     dropout: f32,
 }
 
 impl Trainer {
-    /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`.
+    /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes` 0
+    /// the model predicts the next token; with more, a trained head that lies in the adapter tells so many classes apart by
+    /// the last token of a sequence. It starts from the checkpoint's, where that has one of so many, else from zero.
     ///
     /// # Errors
-    /// [`TrainerError`] where a setting or target is wrong, or the PEFT folder does not fit the layout.
-    pub fn new(model: Arc<Model>, lora: &LoraConfig, seed: u64) -> Result<Self, TrainerError> {
-        let (layout, plan) = lora::plan(&model.llama.config, lora, seed)?;
-        let start = match &lora.init {
+    /// [`TrainerError`] where a setting or target is wrong, the checkpoint has no language head and one is needed, or the
+    /// PEFT folder does not fit the layout.
+    pub fn new(model: Arc<Model>, lora: &LoraConfig, classes: usize, seed: u64) -> Result<Self, TrainerError> {
+        let (layout, blocks, head) = lora::plan(&model.transformer.spec, lora, classes, seed)?;
+        let mut start = match &lora.init {
             Some(folder) => peft::read(folder, &layout)?,
             None => layout.start(),
         };
+        let head = match head {
+            Some(plan) => {
+                if lora.init.is_none() {
+                    model.transformer.start_head(&plan, &mut start.0);
+                }
+                HeadPlan::Classes(plan)
+            }
+            None => model.transformer.language_head(model.name())?,
+        };
+        let plan = Plan { blocks, head };
         Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout })
     }
 
@@ -87,6 +115,11 @@ impl Trainer {
     /// The adapter's tensors, in flat order.
     pub fn layout(&self) -> &Arc<AdapterLayout> {
         &self.layout
+    }
+
+    /// Classes that the head tells apart; 0 where the next token is predicted.
+    pub fn classes(&self) -> usize {
+        self.plan.head.classes()
     }
 
     /// The values that a run starts from: `lora.init` where it is set, else the layout's own start.
@@ -111,7 +144,7 @@ impl Trainer {
         trainable: Option<&[u32]>,
     ) -> Result<Trained, TrainerError> {
         check(local)?;
-        let shard = self.usable(shard)?;
+        let shard = self.limits().usable(shard)?;
         let mut order = stream(key.seed, Purpose::Shuffle, key.round, key.client);
         let dropout = stream(key.seed, Purpose::Dropout, key.round, key.client);
         let mut dropout = (self.dropout > 0.0).then_some(Dropout { stream: dropout, share: self.dropout });
@@ -124,8 +157,8 @@ impl Trainer {
         let mut gradient = vec![0.0; trained];
         let mut trainable = trainable.map(|at| Trainable::new(at, &self.layout)).transpose()?;
         let mut optimizer = Optimizer::new(local, trainable.as_ref().map_or(trained, Trainable::count));
-        let llama = &self.model.llama;
-        let with_residuals = llama.with_residuals(&self.plan, &weights);
+        let transformer = &self.model.transformer;
+        let with_residuals = transformer.with_residuals(&self.plan, &weights);
         let (mut loss_sum, mut tokens) = (0.0, 0);
         let mut left: Vec<usize> = Vec::new();
         for step in 0..steps {
@@ -136,9 +169,9 @@ impl Trainer {
                 left = shuffled(shard.len(), &mut order);
             }
             let chosen = left.drain(..local.batch.min(left.len()));
-            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>(), !llama.place.host);
-            let pairs = llama.pairs(&self.plan, &with_residuals, &weights);
-            let loss = llama.loss_and_gradient(&batch, &self.plan, &pairs, dropout.as_mut(), &mut gradient)?;
+            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>(), !transformer.place.host);
+            let adapted = transformer.adapted(&self.plan, &with_residuals, &weights);
+            let loss = transformer.loss_and_gradient(&batch, &self.plan, &adapted, dropout.as_mut(), &mut gradient)?;
             if !loss.is_finite() {
                 return Err(TrainerError::NotFinite { what: "the loss", step, value: loss });
             }
@@ -167,39 +200,47 @@ impl Trainer {
         batch: usize,
         cancel: &AtomicBool,
     ) -> Result<Evaluated, TrainerError> {
-        let mut sequences = self.usable(sequences)?;
+        let mut sequences = self.limits().usable(sequences)?;
         sequences.sort_by_key(|sequence| sequence.tokens.len());
-        let pairs = self.pairs(weights)?;
-        let mut evaluated = Evaluated { loss_sum: 0.0, tokens: 0 };
+        let adapted = self.adapted(weights)?;
+        let mut evaluated = Evaluated::default();
         for (step, sequences) in sequences.chunks(batch.max(1)).enumerate() {
             if cancel.load(Ordering::Relaxed) {
                 return Err(TrainerError::Cancelled { step: step as u32 });
             }
-            let batch = Batch::new(sequences, !self.model.llama.place.host);
-            let loss = self.model.llama.loss(&batch, &pairs);
-            if !loss.is_finite() {
-                return Err(TrainerError::NotFinite { what: "the evaluation loss", step: step as u32, value: loss });
+            let batch = Batch::new(sequences, !self.model.transformer.place.host);
+            let loss = self.model.transformer.loss(&batch, &adapted);
+            if !loss.sum.is_finite() {
+                return Err(TrainerError::NotFinite {
+                    what: "the evaluation loss",
+                    step: step as u32,
+                    value: loss.sum,
+                });
             }
-            evaluated.loss_sum += loss;
-            evaluated.tokens += batch.targets.len() as u64;
+            let (loss_sum, tokens) = (loss.sum, batch.targets.len() as u64);
+            evaluated.add(Evaluated { loss_sum, tokens, correct: loss.correct });
         }
         Ok(evaluated)
     }
 
-    /// The logits of every position of one sequence, `tokens.len() * vocabulary` values; `None` is the base model alone.
+    /// The logits of every position of one sequence, `tokens.len() * vocabulary` values, or those of the classes, by its
+    /// last token; `None` is the base model alone, with the start's head.
     ///
     /// # Errors
     /// [`TrainerError`] where the sequence or the values do not fit the model.
     pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
-        let tokens = self.readable(tokens)?;
-        let pairs = match weights {
-            Some(weights) => self.pairs(weights)?,
-            None => self.plan.iter().map(|_| BlockPairs::default()).collect(),
+        self.limits().readable(tokens)?;
+        let transformer = &self.model.transformer;
+        let adapted = match weights {
+            Some(weights) => self.adapted(weights)?,
+            None => transformer.bare(self.plan.head.head(&self.start.0, &transformer.place)),
         };
-        llama::values(self.model.llama.logits(&tokens, &pairs))
+        let first = if self.classes() > 0 { tokens.len().saturating_sub(1) } else { 0 };
+        transformer::values(transformer.logits(&Batch::of_tokens(tokens, first), &adapted))
     }
 
-    /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token.
+    /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token. Needs a language
+    /// head.
     ///
     /// # Errors
     /// As [`Self::logits`].
@@ -212,25 +253,21 @@ impl Trainer {
         let mut tokens = prompt.to_vec();
         for _ in 0..count {
             let logits = self.logits(weights, &tokens)?;
-            let last = &logits[logits.len() - self.model.llama.config.vocab_size..];
+            let last = &logits[logits.len() - self.limits().embeddings..];
             let largest = (0..last.len()).fold(0, |best, at| if last[at] > last[best] { at } else { best });
             tokens.push(largest as u32);
         }
         Ok(tokens)
     }
 
-    fn pairs(&self, weights: &[f32]) -> Result<Vec<BlockPairs>, TrainerError> {
-        let (llama, weights) = (&self.model.llama, self.check_values(weights)?);
-        Ok(llama.pairs(&self.plan, &llama.with_residuals(&self.plan, weights), weights))
+    fn adapted(&self, weights: &[f32]) -> Result<Adapted, TrainerError> {
+        let (transformer, weights) = (&self.model.transformer, self.check_values(weights)?);
+        Ok(transformer.adapted(&self.plan, &transformer.with_residuals(&self.plan, weights), weights))
     }
 
-    fn usable<'a>(&self, sequences: &'a [Sequence]) -> Result<Vec<&'a Sequence>, TrainerError> {
-        usable(sequences, self.model.max_positions(), self.model.llama.config.vocab_size)
-    }
-
-    fn readable(&self, tokens: &[u32]) -> Result<Vec<i64>, TrainerError> {
-        readable(tokens, self.model.max_positions(), self.model.llama.config.vocab_size)?;
-        Ok(tokens.iter().map(|token| i64::from(*token)).collect())
+    fn limits(&self) -> Limits {
+        let spec = &self.model.transformer.spec;
+        Limits { positions: spec.positions, embeddings: spec.vocabulary, classes: self.classes() }
     }
 
     fn check_values<'a>(&self, values: &'a [f32]) -> Result<&'a [f32], TrainerError> {

@@ -1,68 +1,118 @@
-//! LoRA (Hu et al. 2022): which linear layers get a pair, and where each pair lies in the flat adapter vector; where the
-//! config asks for it, a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025; FLoRA, Wang et al. 2024).
+//! LoRA (Hu et al. 2022): which linear layers get a pair, of which rank and scale, and where each pair lies in the flat
+//! adapter vector; where the config asks for it, a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025;
+//! FLoRA, Wang et al. 2024).
 
 use rand_core::Rng;
 
-use super::block::{BlockPlan, PROJECTIONS, path, shape};
-use super::checkpoint::LlamaConfig;
+use super::block::BlockPlan;
+use super::family::Spec;
+use super::head::ClassPlan;
 use super::projection::{PairPlace, PairPlan};
 use super::{LoraConfig, TrainerError};
+use crate::adapter::peft::{PairRule, PairRules, PeftConfig};
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::random::{Purpose, stream};
 
 /// The layout of the adapter that a config asks for, in PEFT's names, and the plan of every block. Tensors lie block by
-/// block, in the order in which data flows, `A` before `B`; residuals, in the same order, behind all pairs.
+/// block, in the order in which data flows, `A` before `B`; then the head for `classes`, where that is not 0; residuals, in
+/// the order of the pairs, behind all that is trained.
 pub(super) fn plan(
-    config: &LlamaConfig,
+    spec: &Spec,
     lora: &LoraConfig,
+    classes: usize,
     seed: u64,
-) -> Result<(AdapterLayout, Vec<BlockPlan>), TrainerError> {
+) -> Result<(AdapterLayout, Vec<BlockPlan>, Option<ClassPlan>), TrainerError> {
     check(lora)?;
-    let scale = lora.alpha / lora.rank as f32;
+    let rules = PairRules::new(&settings(lora))?;
+    check_targets(spec, &rules)?;
     let (mut specs, mut offset) = (Vec::new(), 0);
-    let mut place = |layer: usize, linear: &str, role: Role, shape: [usize; 2]| {
-        let path = path(layer, linear);
+    let mut place = |path: &str, role: Role, shape: &[usize], rule: PairRule| {
         let (name, rank, scale) = match role {
-            Role::LoraA => (format!("base_model.model.{path}.lora_A.weight"), lora.rank, scale),
-            Role::LoraB => (format!("base_model.model.{path}.lora_B.weight"), lora.rank, scale),
-            _ => (TensorSpec::residual_name(&path), 0, 1.0),
+            Role::LoraA => (format!("base_model.model.{path}.lora_A.weight"), rule.rank, rule.scale),
+            Role::LoraB => (format!("base_model.model.{path}.lora_B.weight"), rule.rank, rule.scale),
+            Role::Base => (TensorSpec::residual_name(path), 0, 1.0),
+            _ => (format!("base_model.model.{path}"), 0, 1.0),
         };
         let number = specs.len() as u32;
         let seed = stream(seed, Purpose::LoraStart, number, 0).next_u64();
         specs.push(TensorSpec { name, role, shape: shape.into(), rank, scale, seed });
         let from = offset;
-        offset += shape[0] * shape[1];
+        offset += shape.iter().product::<usize>();
         from..offset
     };
-    let mut blocks = Vec::with_capacity(config.layers);
-    for layer in 0..config.layers {
-        blocks.push(PROJECTIONS.map(|linears| {
-            let mut plan = PairPlan { pairs: Vec::new(), rank: lora.rank, scale, inputs: 0, outputs: 0 };
+    let mut blocks: Vec<BlockPlan> = Vec::with_capacity(spec.blocks());
+    for number in 0..spec.blocks() {
+        let mut block: BlockPlan = std::array::from_fn(|_| PairPlan { pairs: Vec::new(), inputs: 0, outputs: 0 });
+        for (plan, linears) in block.iter_mut().zip(&spec.linears) {
             for linear in linears {
-                let [outputs, inputs] = shape(config, linear);
-                if lora.targets.iter().any(|target| target == linear) {
+                let path = spec.path(number, linear.path);
+                if let Some(rule) = rules.pair(&path)? {
                     plan.pairs.push(PairPlace {
-                        a: place(layer, linear, Role::LoraA, [lora.rank, inputs]),
-                        b: place(layer, linear, Role::LoraB, [outputs, lora.rank]),
-                        outputs: plan.outputs..plan.outputs + outputs,
+                        a: place(&path, Role::LoraA, &[rule.rank, linear.inputs], rule),
+                        b: place(&path, Role::LoraB, &[linear.outputs, rule.rank], rule),
+                        rank: rule.rank,
+                        scale: rule.scale,
+                        outputs: plan.outputs..plan.outputs + linear.outputs,
                         residual: None,
                     });
                 }
-                plan.inputs = inputs;
-                plan.outputs += outputs;
+                plan.inputs = linear.inputs;
+                plan.outputs += linear.outputs;
             }
-            plan
-        }));
+        }
+        blocks.push(block);
     }
-    for (layer, block) in blocks.iter_mut().enumerate().filter(|_| lora.residual) {
-        for (plan, linears) in block.iter_mut().zip(PROJECTIONS) {
-            let targets = linears.iter().filter(|linear| lora.targets.iter().any(|target| target == *linear));
-            for (pair, linear) in plan.pairs.iter_mut().zip(targets) {
-                pair.residual = Some(place(layer, linear, Role::Base, shape(config, linear)));
+    let no_rule = PairRule { rank: 0, scale: 1.0 };
+    let mut of_head =
+        |part: &str, shape: &[usize]| place(&format!("{}.{part}", spec.classifier.name), Role::Head, shape, no_rule);
+    let head = (classes > 0).then(|| ClassPlan {
+        classes,
+        weight: of_head("weight", &[classes, spec.hidden]),
+        bias: spec.classifier.bias.then(|| of_head("bias", &[classes])),
+    });
+    for (number, block) in blocks.iter_mut().enumerate().filter(|_| lora.residual) {
+        for (plan, linears) in block.iter_mut().zip(&spec.linears) {
+            let mut pairs = plan.pairs.iter_mut();
+            for linear in linears {
+                let path = spec.path(number, linear.path);
+                if let Some(rule) = rules.pair(&path)?
+                    && let Some(pair) = pairs.next()
+                {
+                    pair.residual = Some(place(&path, Role::Base, &[linear.outputs, linear.inputs], rule));
+                }
             }
         }
     }
-    Ok((AdapterLayout::new(specs), blocks))
+    Ok((AdapterLayout::new(specs), blocks, head))
+}
+
+/// The settings as a PEFT folder has them, of whatever model.
+pub(super) fn settings(lora: &LoraConfig) -> PeftConfig {
+    PeftConfig {
+        base_model: None,
+        task: None,
+        rank: lora.rank,
+        alpha: lora.alpha,
+        rank_pattern: lora.rank_pattern.clone(),
+        alpha_pattern: lora.alpha_pattern.clone(),
+        rslora: lora.rslora,
+        dropout: lora.dropout,
+        targets: lora.targets.clone(),
+        fan_in_fan_out: false,
+        heads: Vec::new(),
+        residual: lora.residual,
+    }
+}
+
+/// Every name and expression has to fit some layer, and at least one layer has to be trained.
+fn check_targets(spec: &Spec, rules: &PairRules) -> Result<(), TrainerError> {
+    let linears = || spec.linears.iter().flatten();
+    let of_block = |block| linears().map(move |linear| spec.path(block, linear.path));
+    let paths: Vec<String> = (0..spec.blocks()).flat_map(of_block).collect();
+    match rules.idle(&paths)? {
+        Some(target) => Err(TrainerError::UnknownTarget { target, known: spec.targets().join(", ") }),
+        None => Ok(()),
+    }
 }
 
 fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
@@ -73,23 +123,29 @@ fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
     setting(lora.rank > 0, "lora.rank", lora.rank.to_string(), "at least 1")?;
     setting(lora.alpha.is_finite(), "lora.alpha", lora.alpha.to_string(), "a finite number")?;
     setting((0.0..1.0).contains(&lora.dropout), "lora.dropout", lora.dropout.to_string(), "in [0, 1)")?;
-    setting(!lora.targets.is_empty(), "lora.targets", "empty".into(), "at least one linear layer")?;
-    let known = PROJECTIONS.concat();
-    match lora.targets.iter().find(|target| !known.contains(&target.as_str())) {
-        Some(target) => Err(TrainerError::UnknownTarget { target: target.clone(), known: known.join(", ") }),
-        None => Ok(()),
-    }
+    let no_rank = lora.rank_pattern.iter().find(|(_, rank)| **rank == 0);
+    setting(no_rank.is_none(), "lora.rank_pattern", "0".into(), "at least 1 everywhere")?;
+    let odd = lora.alpha_pattern.values().find(|alpha| !alpha.is_finite());
+    setting(odd.is_none(), "lora.alpha_pattern", odd.map_or_else(String::new, f32::to_string), "finite numbers")?;
+    setting(!lora.targets.is_empty(), "lora.targets", "empty".into(), "at least one linear layer")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::peft::Targets;
+
+    fn bundled() -> Spec {
+        Spec::read(include_bytes!("bundled/stories260k/config.json"), "config.json").unwrap()
+    }
 
     fn layout(targets: &[&str], seed: u64) -> Result<AdapterLayout, String> {
-        let config = LlamaConfig::read(include_bytes!("bundled/stories260k/config.json"), "config.json").unwrap();
-        let lora =
-            LoraConfig { targets: targets.iter().map(|target| target.to_string()).collect(), ..LoraConfig::default() };
-        plan(&config, &lora, seed).map(|(layout, _)| layout).map_err(|error| error.to_string())
+        let targets = Targets::Names(targets.iter().map(|target| target.to_string()).collect());
+        of(&LoraConfig { targets, ..LoraConfig::default() }, seed)
+    }
+
+    fn of(lora: &LoraConfig, seed: u64) -> Result<AdapterLayout, String> {
+        plan(&bundled(), lora, 0, seed).map(|(layout, ..)| layout).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -105,15 +161,14 @@ mod tests {
 
     #[test]
     fn all_seven_targets_of_the_bundled_model_make_46240_values() {
-        assert_eq!(layout(&PROJECTIONS.concat(), 1).unwrap().values(), 46_240);
+        assert_eq!(layout(&bundled().targets(), 1).unwrap().values(), 46_240);
     }
 
     #[test]
     fn residuals_lie_behind_all_pairs_and_leave_them_as_they_are() {
-        let config = LlamaConfig::read(include_bytes!("bundled/stories260k/config.json"), "config.json").unwrap();
-        let lora = LoraConfig { targets: vec!["v_proj".into(), "down_proj".into()], ..LoraConfig::default() };
-        let (without, _) = plan(&config, &lora, 1).unwrap();
-        let (with, _) = plan(&config, &LoraConfig { residual: true, ..lora }, 1).unwrap();
+        let lora = LoraConfig { targets: ["v_proj", "down_proj"].into(), ..LoraConfig::default() };
+        let (without, ..) = plan(&bundled(), &lora, 0, 1).unwrap();
+        let (with, ..) = plan(&bundled(), &LoraConfig { residual: true, ..lora }, 0, 1).unwrap();
         let (pairs, residuals) = with.tensors().split_at(20);
         assert_eq!(pairs, without.tensors());
         let names: Vec<_> = residuals.iter().map(|tensor| (tensor.spec.name.as_str(), &*tensor.spec.shape)).collect();
@@ -124,6 +179,18 @@ mod tests {
         assert_eq!((with.trained(), with.has_residual()), (without.values(), true));
         assert_eq!((without.trained(), without.has_residual()), (without.values(), false));
         assert!(with.start().0[with.trained()..].iter().all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn a_head_lies_between_the_pairs_and_the_residuals() {
+        let lora = LoraConfig { targets: ["v_proj"].into(), residual: true, ..LoraConfig::default() };
+        let (layout, _, head) = plan(&bundled(), &lora, 3, 1).unwrap();
+        let (head, tensor) = (head.unwrap(), &layout.tensors()[10]);
+        assert_eq!((tensor.spec.name.as_str(), tensor.spec.role), ("base_model.model.score.weight", Role::Head));
+        assert_eq!((&tensor.spec.shape[..], tensor.spec.rank), (&[3, 64][..], 0));
+        assert_eq!((head.weight.clone(), head.bias), (tensor.offset..tensor.offset + 192, None));
+        assert_eq!(layout.trained(), head.weight.end);
+        assert!(layout.start().0[head.weight].iter().all(|value| *value == 0.0));
     }
 
     #[test]
@@ -138,9 +205,47 @@ mod tests {
     fn an_unknown_target_is_refused_with_the_known_ones() {
         assert_eq!(
             layout(&["c_attn"], 1).unwrap_err(),
-            "lora.targets has c_attn, but the model's linear layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
+            "section lora names c_attn, but the model's linear layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, \
              down_proj"
         );
         assert_eq!(layout(&[], 1).unwrap_err(), "lora.targets is empty, but must be at least one linear layer");
+    }
+    #[test]
+    fn targets_may_be_all_or_an_expression_and_patterns_set_ranks_and_scales() {
+        let all = LoraConfig { targets: Targets::All, ..LoraConfig::default() };
+        assert_eq!(of(&all, 1).unwrap(), layout(&bundled().targets(), 1).unwrap());
+        let lora = LoraConfig {
+            targets: Targets::Pattern(r".*layers\.[01]\..*(q|v)_proj".into()),
+            rank_pattern: [("q_proj".to_string(), 2)].into(),
+            alpha_pattern: [("layers.1.self_attn.v_proj".to_string(), 4.0)].into(),
+            ..LoraConfig::default()
+        };
+        let layout = of(&lora, 1).unwrap();
+        let seen: Vec<_> =
+            layout.tensors().iter().map(|tensor| (&*tensor.spec.shape, tensor.spec.rank, tensor.spec.scale)).collect();
+        assert_eq!(seen[..2], [(&[2, 64][..], 2, 8.0), (&[64, 2][..], 2, 8.0)]);
+        assert_eq!(seen[2..4], [(&[8, 64][..], 8, 2.0), (&[32, 8][..], 8, 2.0)]);
+        assert_eq!((seen[6], seen.len()), ((&[8, 64][..], 8, 0.5), 8));
+        let rslora = of(&LoraConfig { rslora: true, rank: 16, ..LoraConfig::default() }, 1).unwrap();
+        assert!(rslora.tensors().iter().all(|tensor| tensor.spec.scale == 4.0));
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_or_is_none_is_refused() {
+        let error = |lora| of(&lora, 1).unwrap_err();
+        let rank_pattern = [("gate".to_string(), 2)].into();
+        assert!(
+            error(LoraConfig { rank_pattern, ..LoraConfig::default() }).starts_with("section lora names gate, but")
+        );
+        let rank_pattern = [("q_proj".to_string(), 0)].into();
+        assert_eq!(
+            error(LoraConfig { rank_pattern, ..LoraConfig::default() }),
+            "lora.rank_pattern is 0, but must be at least 1 everywhere"
+        );
+        let targets = Targets::Pattern("(".into());
+        assert!(
+            error(LoraConfig { targets, ..LoraConfig::default() })
+                .starts_with("section lora: the regular expression `(`")
+        );
     }
 }

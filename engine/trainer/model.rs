@@ -1,69 +1,97 @@
-//! The frozen base model and its tokenizer: a Hugging Face folder or the bundled stories260k in, one shared [`Model`] out.
+//! The frozen base model and its tokenizer: a Hugging Face folder, a model of its hub or the bundled stories260k in, one
+//! shared [`Model`] out.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint::{Checkpoint, LlamaConfig};
+use super::family::Spec;
 use super::kernel::Place;
-use super::llama::Llama;
-use super::{ModelConfig, TrainerError};
+use super::source::{Download, Located, locate};
+use super::transformer::Transformer;
+use super::weights::Checkpoint;
+use super::{LoraConfig, ModelConfig, TrainerError, lora};
+use crate::adapter::peft::PeftConfig;
+use crate::adapter::{AdapterLayout, Role};
 use crate::data::Tokenizer;
 
 /// What errors and adapters call the model that the binary carries.
 const BUNDLED: &str = "stories260k (bundled)";
+/// Its config.json, model.safetensors and tokenizer.json.
+pub(super) const BUNDLED_FILES: [&[u8]; 3] = [
+    include_bytes!("bundled/stories260k/config.json"),
+    include_bytes!("bundled/stories260k/model.safetensors"),
+    include_bytes!("bundled/stories260k/tokenizer.json"),
+];
+/// Its tokenizer_config.json, which the engine does not need but other tools do.
+pub(super) const BUNDLED_TOKENIZER_CONFIG: &[u8] = include_bytes!("bundled/stories260k/tokenizer_config.json");
 
 /// Frozen weights on a device, and the tokenizer. All clients and threads share one; nothing in it ever changes.
 #[derive(Debug)]
 pub struct Model {
-    pub(super) llama: Llama,
+    pub(super) transformer: Transformer,
     tokenizer: Tokenizer,
     name: String,
 }
 
 impl Model {
-    /// Loads what the config names. Reads and keeps every weight once, as f32.
+    /// Loads what the config names, from the hub where it is no folder. Keeps every weight once, as f32; the files are
+    /// mapped, not read.
     ///
     /// # Errors
-    /// [`TrainerError`] naming the file, tensor or device at fault.
+    /// [`TrainerError`] naming the file, tensor, model or device at fault.
     pub fn load(config: &ModelConfig) -> Result<Arc<Self>, TrainerError> {
-        let place = place(&config.device)?;
+        Self::load_on(config, place(&config.device)?)
+    }
+
+    /// [`Self::load`] to a place, whatever `model.device` says.
+    pub(super) fn load_on(config: &ModelConfig, place: Place) -> Result<Arc<Self>, TrainerError> {
         let model = match &config.path {
-            None => Self::from_parts(
-                [
-                    include_bytes!("bundled/stories260k/config.json").as_slice(),
-                    include_bytes!("bundled/stories260k/model.safetensors"),
-                    include_bytes!("bundled/stories260k/tokenizer.json"),
-                ],
-                ["config.json", "model.safetensors", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}")),
-                "stories260k".into(),
-                place,
-            )?,
-            Some(folder) => {
-                let files = ["config.json", "model.safetensors", "tokenizer.json"].map(|file| folder.join(file));
-                let [settings, weights, tokenizer] = [read(&files[0])?, read(&files[1])?, read(&files[2])?];
+            None => {
+                let [settings, weights, tokenizer] = BUNDLED_FILES;
+                let names = ["config.json", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}"));
+                let weights = Checkpoint::read(weights, &format!("{BUNDLED}/model.safetensors"))?;
+                Self::from_parts([settings, tokenizer], &weights, names, "stories260k".into(), place)?
+            }
+            Some(path) => {
+                let Located { folder, name } = locate(path, &mut |_| ())?;
+                let files = ["config.json", "tokenizer.json"].map(|file| folder.join(file));
+                let [settings, tokenizer] = [read(&files[0])?, read(&files[1])?];
                 let names = files.map(|file| file.display().to_string());
-                Self::from_parts([&settings, &weights, &tokenizer], names, folder.display().to_string(), place)?
+                Self::from_parts([&settings, &tokenizer], &Checkpoint::open(&folder)?, names, name, place)?
             }
         };
         Ok(Arc::new(model))
     }
 
-    /// Puts a model together from the bytes of config.json, model.safetensors and tokenizer.json, and the files' names.
+    /// Makes sure that the files of the config's model are on this machine, so that [`Self::load`] need not wait for the
+    /// hub; `tell` hears how far each download is. Does nothing for a folder and for the bundled model.
+    ///
+    /// # Errors
+    /// [`TrainerError::Hub`] where there is neither such a folder nor such a model.
+    pub fn fetch(config: &ModelConfig, tell: &mut dyn FnMut(Download)) -> Result<(), TrainerError> {
+        match &config.path {
+            Some(path) => locate(path, tell).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a model together from the bytes of config.json and tokenizer.json, the files' names, and the weights.
     fn from_parts(
-        [settings, weights, tokenizer]: [&[u8]; 3],
-        names: [String; 3],
+        [settings, tokenizer]: [&[u8]; 2],
+        weights: &Checkpoint,
+        names: [String; 2],
         name: String,
         place: Place,
     ) -> Result<Self, TrainerError> {
-        let config = LlamaConfig::read(settings, &names[0])?;
-        let tokenizer = Tokenizer::from_bytes(tokenizer, names[2].clone())?;
-        let (tokens, embeddings) = (tokenizer.vocab_size(), config.vocab_size);
+        let spec = Spec::read(settings, &names[0])?;
+        let tokenizer = Tokenizer::from_bytes(tokenizer, names[1].clone())?;
+        let (tokens, embeddings) = (tokenizer.vocab_size(), spec.vocabulary);
         if tokens > embeddings {
-            let tokenizer = names[2].clone();
+            let tokenizer = names[1].clone();
             return Err(TrainerError::Vocabulary { tokenizer, tokens, model: name, embeddings });
         }
-        let llama = Llama::read(&Checkpoint::read(weights, &names[1])?, config, place)?;
-        Ok(Self { llama, tokenizer, name })
+        let transformer = Transformer::read(weights, spec, place)?;
+        Ok(Self { transformer, tokenizer, name })
     }
 
     /// The tokenizer that belongs to the model.
@@ -73,28 +101,46 @@ impl Model {
 
     /// The longest sequence, in tokens.
     pub fn max_positions(&self) -> usize {
-        self.llama.config.positions
+        self.transformer.spec.positions
     }
 
-    /// The folder that it came from, or the bundled model's name.
+    /// The folder that it came from, its name on the hub, or the bundled model's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// What a PEFT folder says of an adapter of this model with these settings and this layout.
+    pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout) -> PeftConfig {
+        let has_head = layout.tensors().iter().any(|tensor| tensor.spec.role == Role::Head);
+        let task = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
+        PeftConfig {
+            base_model: Some(self.name.clone()),
+            task: Some(task.into()),
+            fan_in_fan_out: self.transposed(),
+            ..lora::settings(config)
+        }
+    }
+
+    /// Whether checkpoints hold the weights that pairs go beside as `[inputs, outputs]`.
+    pub(super) fn transposed(&self) -> bool {
+        self.transformer.spec.linears.iter().flatten().any(|linear| linear.transposed)
+    }
+
     /// One line for people: name, size, device.
     pub fn describe(&self) -> String {
-        let config = &self.llama.config;
-        let (count, device) = (self.parameters(), if self.llama.place.host { "the CPU" } else { "a GPU" });
-        format!("{}: Llama, {count} parameters, {} blocks, on {device}", self.name, config.layers)
+        let spec = &self.transformer.spec;
+        let (count, device) = (self.parameters(), if self.transformer.place.host { "the CPU" } else { "a GPU" });
+        format!("{}: {}, {count} parameters, {} blocks, on {device}", self.name, spec.family, spec.blocks())
     }
 
     /// How many weights it has.
     pub fn parameters(&self) -> usize {
-        self.llama.parameters()
+        self.transformer.parameters()
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TrainerError> {
+/// Reads a file of a model's folder.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TrainerError> {
     std::fs::read(path).map_err(|source| TrainerError::Read { path: path.into(), source })
 }
 
@@ -131,15 +177,13 @@ fn cuda(_number: usize) -> Result<Place, String> {
 mod tests {
     use super::*;
 
-    const PARTS: [&[u8]; 3] = [
-        include_bytes!("bundled/stories260k/config.json"),
-        include_bytes!("bundled/stories260k/model.safetensors"),
-        include_bytes!("bundled/stories260k/tokenizer.json"),
-    ];
+    const PARTS: [&[u8]; 3] = BUNDLED_FILES;
 
-    fn load(parts: [&[u8]; 3]) -> Result<Model, String> {
-        let names = ["config.json", "model.safetensors", "tokenizer.json"].map(String::from);
-        Model::from_parts(parts, names, "m".into(), Place::cpu()).map_err(|error| error.to_string())
+    fn load([settings, weights, tokenizer]: [&[u8]; 3]) -> Result<Model, String> {
+        let names = ["config.json", "tokenizer.json"].map(String::from);
+        Checkpoint::read(weights, "model.safetensors")
+            .and_then(|weights| Model::from_parts([settings, tokenizer], &weights, names, "m".into(), Place::cpu()))
+            .map_err(|error| error.to_string())
     }
 
     fn with_config(from: &str, to: &str) -> String {
@@ -166,13 +210,18 @@ mod tests {
             "model weights model.safetensors: tensor model.layers.5.input_layernorm.weight is missing"
         );
         assert_eq!(
-            with_config("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"),
-            "model weights model.safetensors: tensor lm_head.weight is missing"
-        );
-        assert_eq!(
             with_config("\"vocab_size\": 512", "\"vocab_size\": 300"),
             "tokenizer tokenizer.json has 512 tokens, but the model m has 300 embeddings"
         );
+    }
+
+    #[test]
+    fn a_checkpoint_without_a_language_head_can_tell_classes_apart_and_nothing_else() {
+        let config = String::from_utf8_lossy(PARTS[0]).replace("embeddings\": true", "embeddings\": false");
+        let model = Arc::new(load([config.as_bytes(), PARTS[1], PARTS[2]]).unwrap());
+        let trainer = |classes| crate::trainer::Trainer::new(model.clone(), &Default::default(), classes, 1);
+        assert!(trainer(2).is_ok());
+        assert_eq!(trainer(0).unwrap_err().to_string(), "model weights m: tensor lm_head.weight is missing");
     }
 
     #[test]
@@ -184,6 +233,40 @@ mod tests {
         let config = ModelConfig { path: Some("/nowhere".into()), ..ModelConfig::default() };
         let error = Model::load(&config).unwrap_err().to_string();
         assert!(error.starts_with("cannot read model file /nowhere/config.json: "), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_shards_gives_the_same_model_as_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        write("config.json", PARTS[0]);
+        write("tokenizer.json", PARTS[2]);
+        let whole = safetensors::SafeTensors::deserialize(PARTS[1]).unwrap();
+        let mut map = serde_json::Map::new();
+        let (mut odd, mut even) = (Vec::new(), Vec::new());
+        for (number, (name, view)) in whole.tensors().into_iter().enumerate() {
+            let shard = format!("model-0000{}-of-00002.safetensors", number % 2 + 1);
+            map.insert(name.clone(), shard.into());
+            if number % 2 == 0 { even.push((name, view)) } else { odd.push((name, view)) }
+        }
+        write("model-00001-of-00002.safetensors", &safetensors::serialize(even, None).unwrap());
+        write("model-00002-of-00002.safetensors", &safetensors::serialize(odd, None).unwrap());
+        write("model.safetensors.index.json", serde_json::json!({ "weight_map": map }).to_string().as_bytes());
+        let config = ModelConfig { path: Some(dir.path().into()), device: "cpu".into(), ..ModelConfig::default() };
+        let (sharded, whole) = (Model::load(&config).unwrap(), load(PARTS).unwrap());
+        assert_eq!(sharded.transformer.embedding_values(), whole.transformer.embedding_values());
+        assert_eq!((sharded.parameters(), sharded.name()), (260_032, &*dir.path().display().to_string()));
+    }
+
+    #[test]
+    fn a_model_that_is_neither_a_folder_nor_on_the_hub_is_an_error_that_names_both() {
+        let config = ModelConfig { path: Some("hf://a/b@c/../d".into()), ..ModelConfig::default() };
+        assert!(Model::load(&config).unwrap_err().to_string().starts_with("cannot read model file hf://a/b@c/../d/"));
+        let error = TrainerError::Hub { path: "org/name".into(), reason: "it is silent".into() };
+        assert_eq!(
+            error.to_string(),
+            "model.path org/name: there is no such folder, and it could not be had as a model of the hub: it is silent"
+        );
     }
 
     #[test]

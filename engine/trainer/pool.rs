@@ -71,7 +71,7 @@ impl Shards {
         }
         let records = records.map(|record| &self.dataset.records[*record as usize]);
         let tokenizer = self.trainer.model().tokenizer();
-        let sequences = Arc::new(data::tokenize(tokenizer, records, self.config.max_tokens, self.config.long)?);
+        let sequences = Arc::new(data::tokenize(tokenizer, records, &self.config)?);
         Ok(cell.get_or_init(|| sequences).clone())
     }
 }
@@ -177,13 +177,10 @@ impl Trainers {
                 .await
             }));
         }
-        let mut total = Evaluated { loss_sum: 0.0, tokens: 0 };
+        let mut total = Evaluated::default();
         for chunk in chunks {
             match chunk.await.unwrap_or(Err(PoolError::Closed { pool: "trainer" }))? {
-                Ok(part) => {
-                    total.loss_sum += part.loss_sum;
-                    total.tokens += part.tokens;
-                }
+                Ok(part) => total.add(part),
                 Err(error) => return Ok(Err(error)),
             }
         }

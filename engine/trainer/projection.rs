@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use burn::tensor::Tensor;
 
-use super::kernel::Place;
+use super::kernel::{Place, add_columns};
 
 /// Frozen linear layers with a common input, their outputs side by side. `Clone` shares the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
     /// `[outputs, inputs]`.
     weight: Tensor<2>,
+    /// `[1, outputs]`.
+    bias: Option<Tensor<2>>,
 }
 
 /// The place of one trained pair in the flat adapter vector and in its projection.
@@ -21,6 +23,10 @@ pub(super) struct PairPlace {
     pub a: Range<usize>,
     /// `B`, `[outputs, rank]`, in the flat vector.
     pub b: Range<usize>,
+    /// Rows of `A`.
+    pub rank: usize,
+    /// What `B A` is multiplied by.
+    pub scale: f32,
     /// The projection's columns that the pair adds to.
     pub outputs: Range<usize>,
     /// The layer's residual, `[outputs, inputs]`, in the flat vector.
@@ -31,9 +37,6 @@ pub(super) struct PairPlace {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PairPlan {
     pub pairs: Vec<PairPlace>,
-    pub rank: usize,
-    /// alpha / rank.
-    pub scale: f32,
     pub inputs: usize,
     pub outputs: usize,
 }
@@ -41,9 +44,9 @@ pub(super) struct PairPlan {
 /// The pairs of a projection as two matrices: every `A` on top of the other, every `B` in its own columns and rows.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    /// `[pairs * rank, inputs]`.
+    /// `[ranks of all pairs, inputs]`.
     a: Tensor<2>,
-    /// `[outputs, pairs * rank]`, times the scale.
+    /// `[outputs, ranks of all pairs]`, times each pair's scale.
     b: Tensor<2>,
     /// The weight to compute with in place of the frozen one: that plus the residuals.
     weight: Option<Tensor<2>>,
@@ -53,22 +56,24 @@ pub(super) struct Pairs {
 pub(super) struct Kept {
     /// What the pairs read, `[rows, inputs]`: the input, after dropout.
     input: Tensor<2>,
-    /// `input A^T`, `[rows, pairs * rank]`; `None` without pairs.
+    /// `input A^T`, `[rows, ranks of all pairs]`; `None` without pairs.
     low: Option<Tensor<2>>,
     /// The dropout's factors.
     mask: Option<Tensor<2>>,
 }
 
 impl Projection {
-    /// `weight`: `[outputs, inputs]`, row-major.
-    pub fn new(weight: Vec<f32>, inputs: usize, place: &Place) -> Self {
+    /// `weight`: `[outputs, inputs]`, row-major; `bias`: a value an output.
+    pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, inputs: usize, place: &Place) -> Self {
         let outputs = weight.len() / inputs;
-        Self { weight: place.tensor(weight, [outputs, inputs]) }
+        let bias = bias.map(|bias| place.tensor(bias, [1, outputs]));
+        Self { weight: place.tensor(weight, [outputs, inputs]), bias }
     }
 
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
-        self.weight.dims().iter().product()
+        let bias = self.bias.as_ref().map_or(0, |bias| bias.dims()[1]);
+        self.weight.dims().iter().product::<usize>() + bias
     }
 
     /// The weight plus the residuals of a flat vector; `None` where there are none, or all are zero. Costs a pass over the
@@ -86,8 +91,18 @@ impl Projection {
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`.
-    pub fn forward(&self, input: Tensor<2>, pairs: Option<&Pairs>, mask: Option<Tensor<2>>) -> (Tensor<2>, Kept) {
+    pub fn forward(
+        &self,
+        input: Tensor<2>,
+        pairs: Option<&Pairs>,
+        mask: Option<Tensor<2>>,
+        place: &Place,
+    ) -> (Tensor<2>, Kept) {
         let output = input.clone().matmul(self.weight(pairs).transpose());
+        let output = match &self.bias {
+            Some(bias) => add_columns(output, bias, place),
+            None => output,
+        };
         let Some(pairs) = pairs else { return (output, Kept { input, low: None, mask: None }) };
         let input = match &mask {
             Some(mask) => input * mask.clone(),
@@ -126,21 +141,31 @@ impl Pairs {
 }
 
 impl PairPlan {
+    /// The ranks of all pairs together.
+    fn width(&self) -> usize {
+        self.pairs.iter().map(|pair| pair.rank).sum()
+    }
+
+    /// Each pair with the first of its rows in `a` and columns in `b`.
+    fn places(&self) -> impl Iterator<Item = (usize, &PairPlace)> {
+        self.pairs.iter().scan(0, |first, pair| Some((std::mem::replace(first, *first + pair.rank), pair)))
+    }
+
     /// The pairs' matrices from the flat vector; `None` where nothing here is trained. `weight` is what
     /// [`Projection::with_residuals`] made of the same vector.
     pub fn pairs(&self, flat: &[f32], weight: Option<&Tensor<2>>, place: &Place) -> Option<Pairs> {
-        let width = self.pairs.len() * self.rank;
+        let width = self.width();
         if width == 0 {
             return None;
         }
         let mut a = Vec::with_capacity(width * self.inputs);
         let mut b = vec![0.0; self.outputs * width];
-        for (number, pair) in self.pairs.iter().enumerate() {
+        for (first, pair) in self.places() {
             a.extend_from_slice(&flat[pair.a.clone()]);
             let rows = b[pair.outputs.start * width..pair.outputs.end * width].chunks_exact_mut(width);
-            for (row, values) in rows.zip(flat[pair.b.clone()].chunks_exact(self.rank)) {
-                for (to, from) in row[number * self.rank..].iter_mut().zip(values) {
-                    *to = from * self.scale;
+            for (row, values) in rows.zip(flat[pair.b.clone()].chunks_exact(pair.rank)) {
+                for (to, from) in row[first..].iter_mut().zip(values) {
+                    *to = from * pair.scale;
                 }
             }
         }
@@ -150,13 +175,13 @@ impl PairPlan {
 
     /// Puts the gradients of [`Pairs`] in their places of a flat gradient.
     pub fn collect(&self, of_a: &[f32], of_b: &[f32], flat: &mut [f32]) {
-        let width = self.pairs.len() * self.rank;
-        for (number, (pair, of_a)) in self.pairs.iter().zip(of_a.chunks_exact(self.rank * self.inputs)).enumerate() {
-            flat[pair.a.clone()].copy_from_slice(of_a);
+        let width = self.width();
+        for (first, pair) in self.places() {
+            flat[pair.a.clone()].copy_from_slice(&of_a[first * self.inputs..(first + pair.rank) * self.inputs]);
             let rows = of_b[pair.outputs.start * width..pair.outputs.end * width].chunks_exact(width);
-            for (to, row) in flat[pair.b.clone()].chunks_exact_mut(self.rank).zip(rows) {
-                for (to, from) in to.iter_mut().zip(&row[number * self.rank..]) {
-                    *to = from * self.scale;
+            for (to, row) in flat[pair.b.clone()].chunks_exact_mut(pair.rank).zip(rows) {
+                for (to, from) in to.iter_mut().zip(&row[first..]) {
+                    *to = from * pair.scale;
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
-//! what is remembered from round to round, catching up, tiers.
+//! what is remembered from round to round, catching up, tiers, classes.
 
 mod bad_input;
+mod classification;
 mod crashes;
 mod determinism;
 mod durability;

@@ -2,6 +2,32 @@
 
 use std::path::PathBuf;
 
+/// A tensor that only one side has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub tensor: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// Tensors that a message lists one by one.
+const LISTED: usize = 8;
+
+fn difference(missing: &[Named], surplus: &[Named]) -> String {
+    let list = |tensors: &[Named]| {
+        let listed = tensors.iter().take(LISTED).map(|named| format!("{} {:?}", named.tensor, named.shape));
+        let listed = listed.collect::<Vec<_>>().join(", ");
+        match tensors.len().saturating_sub(LISTED) {
+            0 => listed,
+            more => format!("{listed} and {more} more"),
+        }
+    };
+    let missing = (!missing.is_empty()).then(|| format!("missing: {}", list(missing)));
+    let surplus = (!surplus.is_empty()).then(|| format!("not part of the run's adapter: {}", list(surplus)));
+    missing.into_iter().chain(surplus).collect::<Vec<_>>().join("; ")
+}
+
 /// A PEFT folder that cannot be written, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum PeftError {
@@ -28,8 +54,8 @@ pub enum PeftError {
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The key.
-        key: &'static str,
+        /// The key and the layer.
+        key: String,
         /// Its value.
         found: String,
         /// What the run has.
@@ -43,25 +69,15 @@ pub enum PeftError {
         /// Why.
         reason: String,
     },
-    /// A tensor of the layout that the file lacks.
-    #[error("adapter weights {}: tensor {tensor} of shape {expected:?} is missing", path.display())]
-    Missing {
+    /// Tensors that only one of the layout and the file has.
+    #[error("adapter weights {}: {}", path.display(), difference(missing, surplus))]
+    Tensors {
         /// The file.
         path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        expected: Vec<usize>,
-    },
-    /// A tensor of the file that the layout lacks.
-    #[error("adapter weights {}: tensor {tensor} of shape {found:?} is not part of the run's adapter", path.display())]
-    Extra {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// Its shape.
-        found: Vec<usize>,
+        /// What the file lacks, in layout order.
+        missing: Vec<Named>,
+        /// What the layout lacks, by name.
+        surplus: Vec<Named>,
     },
     /// A tensor of another shape.
     #[error("adapter weights {}: tensor {tensor} has shape {found:?}, but the run's has {expected:?}", path.display())]
@@ -75,8 +91,8 @@ pub enum PeftError {
         /// The file's shape.
         found: Vec<usize>,
     },
-    /// A tensor that does not hold f32.
-    #[error("adapter weights {}: tensor {tensor} has type {found}, but only F32 is read", path.display())]
+    /// A tensor of a type that is not read.
+    #[error("adapter weights {}: tensor {tensor} has type {found}, but only F32, F16 and BF16 are read", path.display())]
     Type {
         /// The file.
         path: PathBuf,

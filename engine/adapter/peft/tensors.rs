@@ -6,8 +6,9 @@ use std::path::Path;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::error::Named;
 use super::{PeftError, load, replace};
-use crate::adapter::TensorInfo;
+use crate::adapter::{Role, TensorInfo, stored};
 
 /// Writes these tensors of the flat vector `values`.
 ///
@@ -32,36 +33,50 @@ pub(super) fn write(path: &Path, tensors: &[&TensorInfo], values: &[f32]) -> Res
     replace(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Reads exactly these tensors into their places of the flat vector `values`.
+/// Reads exactly these tensors into their places of the flat vector `values`. Where `heads` is false, the file need not have
+/// the heads; what it lacks of them keeps its value.
 ///
 /// # Errors
-/// [`PeftError`] naming the file and the tensor, with both values where two disagree.
-pub(super) fn read(path: &Path, tensors: &[&TensorInfo], values: &mut [f32]) -> Result<(), PeftError> {
+/// [`PeftError`] naming the file and the tensors, with both values where two disagree.
+pub(super) fn read(path: &Path, tensors: &[&TensorInfo], heads: bool, values: &mut [f32]) -> Result<(), PeftError> {
     let bytes = load(path)?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| PeftError::Weights { path: path.into(), reason: error.to_string() })?;
-    let mut views: HashMap<String, TensorView> = file.tensors().into_iter().collect();
+    let mut views: HashMap<String, TensorView> =
+        file.tensors().into_iter().map(|(name, view)| (present(name), view)).collect();
+    let mut missing = Vec::new();
     for tensor in tensors {
         let (name, expected) = (&tensor.spec.name, &tensor.spec.shape);
         let Some(view) = views.remove(name) else {
-            return Err(PeftError::Missing { path: path.into(), tensor: name.clone(), expected: expected.clone() });
+            if heads || tensor.spec.role != Role::Head {
+                missing.push(Named { tensor: name.clone(), shape: expected.clone() });
+            }
+            continue;
         };
         let found = view.shape().to_vec();
         if found != *expected {
             let (tensor, expected) = (name.clone(), expected.clone());
             return Err(PeftError::Shape { path: path.into(), tensor, expected, found });
         }
-        if view.dtype() != Dtype::F32 {
+        let Some(read) = stored::floats(view.dtype(), view.data()) else {
             let found = format!("{:?}", view.dtype());
             return Err(PeftError::Type { path: path.into(), tensor: name.clone(), found });
-        }
-        let places = &mut values[tensor.offset..tensor.offset + tensor.len];
-        for (place, bytes) in places.iter_mut().zip(view.data().as_chunks::<4>().0) {
-            *place = f32::from_le_bytes(*bytes);
-        }
+        };
+        values[tensor.offset..tensor.offset + tensor.len].copy_from_slice(&read);
     }
-    match views.into_iter().min_by(|left, right| left.0.cmp(&right.0)) {
-        Some((tensor, view)) => Err(PeftError::Extra { path: path.into(), tensor, found: view.shape().to_vec() }),
-        None => Ok(()),
+    let mut surplus: Vec<Named> =
+        views.into_iter().map(|(tensor, view)| Named { tensor, shape: view.shape().to_vec() }).collect();
+    surplus.sort_by(|left, right| left.tensor.cmp(&right.tensor));
+    match missing.is_empty() && surplus.is_empty() {
+        true => Ok(()),
+        false => Err(PeftError::Tensors { path: path.into(), missing, surplus }),
+    }
+}
+
+/// The name that PEFT gives a head's tensor today; older versions kept the wrapper's name in it.
+fn present(name: String) -> String {
+    match name.split_once(".modules_to_save.") {
+        Some((module, parameter)) => format!("{module}.{}", parameter.strip_prefix("default.").unwrap_or(parameter)),
+        None => name,
     }
 }

@@ -1,6 +1,6 @@
-//! Causal grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a
-//! batch lie one after the other; in main memory each has its own length, elsewhere all have the same, padded on the right.
-//! No real position ever sees a padded one, so that the causal mask is all that is needed.
+//! Grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a batch lie one after the other;
+//! in main memory each has its own length, elsewhere all have the same, padded on the right. Where positions see only what
+//! is before them, no real one ever sees a padded one; where they see everything, all sequences must have one length.
 
 mod host;
 mod lanes;
@@ -8,6 +8,17 @@ mod lanes;
 use burn::tensor::{Tensor, activation};
 
 use super::{Place, edit, read, simd, slice};
+
+/// What a position sees of its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Itself and all before it.
+    Before,
+    /// Itself and those before it, so many in all; at least 1.
+    Window(usize),
+    /// The whole sequence.
+    Whole,
+}
 
 /// How many heads of which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +46,7 @@ impl Heads {
 /// One attention over a batch, and what it keeps for its backward pass.
 pub(crate) struct Attention {
     heads: Heads,
+    sight: Sight,
     kept: Kept,
 }
 
@@ -50,13 +62,13 @@ enum Kept {
 impl Attention {
     /// `qkv`: `[sum of lengths, columns]`, rotated, queries scaled. Returns the heads' outputs, `[sum of lengths,
     /// query * size]`, too.
-    pub fn forward(qkv: Tensor<2>, heads: Heads, lengths: &[usize], place: &Place) -> (Tensor<2>, Self) {
+    pub fn forward(qkv: Tensor<2>, heads: Heads, sight: Sight, lengths: &[usize], place: &Place) -> (Tensor<2>, Self) {
         let rows = qkv.dims()[0];
         if place.host {
             let mut output = vec![0.0; rows * heads.query * heads.size];
-            let log_sums = read(&qkv, |qkv| host::forward(heads, lengths, qkv, &mut output));
+            let log_sums = read(&qkv, |qkv| host::forward(heads, sight, lengths, qkv, &mut output));
             let output = place.tensor(output, [rows, heads.query * heads.size]);
-            return (output.clone(), Self { heads, kept: Kept::Host { qkv, output, log_sums } });
+            return (output.clone(), Self { heads, sight, kept: Kept::Host { qkv, output, log_sums } });
         }
         let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let view = |from: usize, group: usize| {
@@ -67,12 +79,17 @@ impl Attention {
         let query = view(0, group);
         let key = view(heads.query, 1);
         let value = view(heads.query + heads.key_value, 1);
-        let mask = Tensor::<2>::full([length, length], f32::NEG_INFINITY, &place.device).triu(1);
-        let scores = query.clone().matmul(key.clone().swap_dims(3, 4)) + mask.unsqueeze();
+        let hidden = || Tensor::<2>::full([length, length], f32::NEG_INFINITY, &place.device);
+        let scores = query.clone().matmul(key.clone().swap_dims(3, 4));
+        let scores = match sight {
+            Sight::Before => scores + hidden().triu(1).unsqueeze(),
+            Sight::Window(window) => scores + (hidden().triu(1) + hidden().tril(-(window as i64))).unsqueeze(),
+            Sight::Whole => scores,
+        };
         let shares = activation::softmax(scores, 4);
         let output = shares.clone().matmul(value.clone());
         let joined = output.clone().permute([0, 3, 1, 2, 4]).reshape([rows, heads.query * heads.size]);
-        (joined, Self { heads, kept: Kept::Device { query, key, value, shares, output } })
+        (joined, Self { heads, sight, kept: Kept::Device { query, key, value, shares, output } })
     }
 
     /// The gradient of `qkv`, given that of the outputs.
@@ -84,6 +101,7 @@ impl Attention {
                 let [qkv, output, gradient] = [&qkv, &output, &gradient].map(Tensor::to_data);
                 let past = host::Past {
                     heads,
+                    sight: self.sight,
                     lengths,
                     qkv: slice(&qkv),
                     output: slice(&output),

@@ -1,78 +1,64 @@
-//! RMSNorm (Zhang and Sennrich 2019): `y = x / sqrt(mean(x^2) + epsilon) * weight`, rows apart.
+//! Norms: each row of a tensor made alike in size, with frozen weights, forward and backward.
+
+mod heads;
+mod layer;
+mod rms;
 
 use burn::tensor::Tensor;
 
-use super::{Place, edit, exp, slice};
+use super::Place;
 
-/// One RMSNorm with its frozen weight.
-#[derive(Debug)]
-pub(crate) struct RmsNorm {
-    weight: Tensor<2>,
-    values: Vec<f32>,
-    epsilon: f32,
-    host: bool,
+pub(crate) use heads::HeadNorms;
+use layer::LayerNorm;
+use rms::RmsNorm;
+
+/// Which norm a family has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NormKind {
+    /// Without mean and bias.
+    Rms,
+    /// With both.
+    Layer,
 }
 
-impl RmsNorm {
-    /// `weight` has one value a column.
-    pub fn new(weight: Vec<f32>, epsilon: f32, place: &Place) -> Self {
-        Self { weight: place.tensor(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
+/// One norm of either kind.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
+pub(crate) enum Norm {
+    Rms(RmsNorm),
+    Layer(LayerNorm),
+}
+
+impl Norm {
+    /// `weight`, and `bias` where the kind has one, have a value a column.
+    pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, epsilon: f32, place: &Place) -> Self {
+        match bias {
+            None => Self::Rms(RmsNorm::new(weight, epsilon, place)),
+            Some(bias) => Self::Layer(LayerNorm::new(weight, bias, epsilon, place)),
+        }
     }
 
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
-        self.values.len()
+        match self {
+            Self::Rms(norm) => norm.parameters(),
+            Self::Layer(norm) => norm.parameters(),
+        }
     }
 
     /// `[rows, columns]` to the same shape.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
-        if self.host {
-            return edit(x.clone(), |rows| {
-                for row in rows.chunks_exact_mut(self.values.len()) {
-                    let inverse = inverse_rms(row, self.epsilon);
-                    for (value, weight) in row.iter_mut().zip(&self.values) {
-                        *value = *value * inverse * weight;
-                    }
-                }
-            });
+        match self {
+            Self::Rms(norm) => norm.forward(x),
+            Self::Layer(norm) => norm.forward(x),
         }
-        x.clone() * self.inverse_rms(x) * self.weight.clone()
     }
 
     /// The gradient of the input `x`, given that of the output, plus `skip`, the gradient that reaches `x` around the norm.
     pub fn backward(&self, x: &Tensor<2>, gradient: Tensor<2>, skip: Tensor<2>) -> Tensor<2> {
-        if self.host {
-            let (x, gradient) = (x.to_data(), gradient.into_data());
-            return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
-        }
-        let inverse = self.inverse_rms(x);
-        let unit = x.clone() * inverse.clone();
-        let scaled = gradient * self.weight.clone();
-        let along = (scaled.clone() * unit.clone()).mean_dim(1);
-        skip + (scaled - unit * along) * inverse
-    }
-
-    fn backward_rows(&self, x: &[f32], gradient: &[f32], skip: &mut [f32]) {
-        let columns = self.values.len();
-        let mut scaled = vec![0.0; columns];
-        let rows = x.chunks_exact(columns).zip(gradient.chunks_exact(columns)).zip(skip.chunks_exact_mut(columns));
-        for ((x, gradient), skip) in rows {
-            let inverse = inverse_rms(x, self.epsilon);
-            for ((scaled, gradient), weight) in scaled.iter_mut().zip(gradient).zip(&self.values) {
-                *scaled = gradient * weight;
-            }
-            let along = exp::dot(&scaled, x) * inverse * inverse / columns as f32;
-            for ((skip, scaled), x) in skip.iter_mut().zip(&scaled).zip(x) {
-                *skip += (scaled - x * along) * inverse;
-            }
+        match self {
+            Self::Rms(norm) => norm.backward(x, gradient, skip),
+            Self::Layer(norm) => norm.backward(x, gradient, skip),
         }
     }
-
-    fn inverse_rms(&self, x: &Tensor<2>) -> Tensor<2> {
-        (x.clone().square().mean_dim(1) + self.epsilon).sqrt().recip()
-    }
-}
-
-fn inverse_rms(row: &[f32], epsilon: f32) -> f32 {
-    1.0 / (exp::dot(row, row) / row.len() as f32 + epsilon).sqrt()
 }

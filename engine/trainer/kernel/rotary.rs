@@ -1,5 +1,5 @@
 //! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: value `i` of a head turns with value
-//! `i + head_size / 2`. The scale of the scores, `1 / sqrt(head_size)`, is part of the table of the queries.
+//! `i + head_size / 2`. The queries are multiplied by the scale of the scores, `1 / sqrt(head_size)`, too.
 
 use burn::tensor::Tensor;
 
@@ -12,16 +12,18 @@ pub(crate) struct Rotary {
     /// `[positions, head_size / 2]`, row-major.
     cos: Vec<f32>,
     sin: Vec<f32>,
-    /// For devices: `[1, positions, turned heads, head_size]`, the sine negative in each first half.
-    tables: Option<[Tensor<4>; 2]>,
+    /// For devices: cosines and sines, `[1, positions, 1, head_size]`, the sine negative in each first half; scales,
+    /// `[1, 1, turned heads, 1]`.
+    tables: Option<[Tensor<4>; 3]>,
     host: bool,
 }
 
 impl Rotary {
-    /// Tables for positions `0..positions`; `theta` is the base of the frequencies.
-    pub fn new(positions: usize, theta: f64, heads: Heads, place: &Place) -> Self {
-        let half = heads.size / 2;
-        let angle = |at: usize| (at / half) as f64 * theta.powf(-((at % half) as f64) / half as f64);
+    /// Tables for positions `0..positions`; `frequencies` are the radians by which a position turns each pair of values,
+    /// `head_size / 2` of them. Where all are zero, queries are scaled and nothing is turned.
+    pub fn new(positions: usize, frequencies: &[f64], heads: Heads, place: &Place) -> Self {
+        let half = frequencies.len();
+        let angle = |at: usize| (at / half) as f64 * frequencies[at % half];
         let cos: Vec<f32> = (0..positions * half).map(|at| angle(at).cos() as f32).collect();
         let sin: Vec<f32> = (0..positions * half).map(|at| angle(at).sin() as f32).collect();
         let mut rotary = Self { heads, cos, sin, tables: None, host: place.host };
@@ -43,7 +45,7 @@ impl Rotary {
     }
 
     fn turn(&self, qkv: Tensor<2>, lengths: &[usize], direction: f32) -> Tensor<2> {
-        let Some([cos, sin]) = &self.tables else {
+        let Some([cos, sin, scales]) = &self.tables else {
             debug_assert!(self.host);
             return edit(qkv, |rows| self.turn_rows(rows, lengths, direction));
         };
@@ -53,9 +55,8 @@ impl Rotary {
         let x = qkv.clone().slice([0..rows, 0..turned]).reshape([batch, length, heads, size]);
         // Swapping the halves is a flip of an axis of length two.
         let swapped = x.clone().reshape([rows * heads, 2, size / 2]).flip([1]).reshape([batch, length, heads, size]);
-        let tables = [cos, sin].map(|table| table.clone().slice([0..1, 0..length, 0..heads, 0..size]));
-        let [cos, sin] = tables;
-        let x = (x * cos + swapped * (sin * direction)).reshape([rows, turned]);
+        let [cos, sin] = [cos, sin].map(|table| table.clone().slice([0..1, 0..length, 0..1, 0..size]));
+        let x = ((x * cos + swapped * (sin * direction)) * scales.clone()).reshape([rows, turned]);
         Tensor::cat(vec![x, qkv.slice([0..rows, turned..columns])], 1)
     }
 
@@ -80,18 +81,15 @@ impl Rotary {
         }
     }
 
-    fn device_tables(&self, positions: usize, place: &Place) -> [Tensor<4>; 2] {
+    fn device_tables(&self, positions: usize, place: &Place) -> [Tensor<4>; 3] {
         let (heads, size, half) = (self.heads.query + self.heads.key_value, self.heads.size, self.heads.size / 2);
         let table = |values: &[f32], first_sign: f32| {
-            let mut table = Vec::with_capacity(positions * heads * size);
-            for at in 0..positions * heads * size {
-                let (position, head, place) = (at / (heads * size), at / size % heads, at % size);
-                let scale = if head < self.heads.query { self.heads.score_scale() } else { 1.0 };
-                let sign = if place < half { first_sign } else { 1.0 };
-                table.push(values[position * half + place % half] * scale * sign);
-            }
-            place.tensor(table, [1, positions, heads, size])
+            let rows = values.chunks_exact(half);
+            let both = rows.flat_map(|row| row.iter().map(|value| value * first_sign).chain(row.iter().copied()));
+            place.tensor(both.collect(), [1, positions, 1, size])
         };
-        [table(&self.cos, 1.0), table(&self.sin, -1.0)]
+        let scale = |head| if head < self.heads.query { self.heads.score_scale() } else { 1.0 };
+        let scales = place.tensor((0..heads).map(scale).collect(), [1, 1, heads, 1]);
+        [table(&self.cos, 1.0), table(&self.sin, -1.0), scales]
     }
 }

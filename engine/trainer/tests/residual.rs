@@ -46,7 +46,7 @@ fn the_gradient_of_the_pairs_agrees_with_finite_differences_under_residuals() {
     let trainer = trainer(&with_residual());
     let weights = merged(&trainer, &anywhere(&trainer));
     assert!(weights[trainer.layout().trained()..].iter().all(|value| *value != 0.0));
-    check_gradient(&trainer, &weights);
+    check_gradient(&trainer, &weights, &sequences());
 }
 
 #[test]
@@ -71,10 +71,12 @@ fn residuals_go_out_beside_the_pairs_and_come_back_with_them() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), with_residual());
     let first = trainer(&lora);
     let weights = AdapterWeights(merged(&first, &anywhere(&first)));
-    peft::write(dir.path(), first.layout(), &weights, &lora.peft("stories260k")).unwrap();
+    peft::write(dir.path(), first.layout(), &weights, &MODEL.peft(&lora, first.layout())).unwrap();
     let again = |residual| {
         let lora = LoraConfig { init: Some(dir.path().into()), residual, ..with_residual() };
-        Trainer::new(MODEL.clone(), &lora, 2).map(|trainer| trainer.start().clone()).map_err(|error| error.to_string())
+        Trainer::new(MODEL.clone(), &lora, 0, 2)
+            .map(|trainer| trainer.start().clone())
+            .map_err(|error| error.to_string())
     };
     assert_eq!(again(true).unwrap(), weights);
     let error = again(false).unwrap_err();
@@ -88,7 +90,8 @@ fn a_plain_adapter_is_a_start_whose_residuals_are_zero() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig { residual: false, ..with_residual() });
     let plain = trainer(&lora);
     let weights = anywhere(&plain);
-    peft::write(dir.path(), plain.layout(), &AdapterWeights(weights.clone()), &lora.peft("stories260k")).unwrap();
+    peft::write(dir.path(), plain.layout(), &AdapterWeights(weights.clone()), &MODEL.peft(&lora, plain.layout()))
+        .unwrap();
     let start = trainer(&LoraConfig { init: Some(dir.path().into()), ..with_residual() }).start().0.clone();
     assert_eq!(start[..weights.len()], weights);
     assert!(start[weights.len()..].iter().all(|value| *value == 0.0));

@@ -1,18 +1,18 @@
 //! Attention in main memory. Eight queries of one head at a time, one to a lane: scores stay in the cache and are never
-//! stored, keys beyond the queries are skipped, softmax needs no sum across lanes, and the backward pass computes the
+//! stored, keys that none of the queries sees are skipped, softmax needs no sum across lanes, and the backward pass computes the
 //! scores again from each query's log-sum-exp (as FlashAttention does, Dao et al. 2022).
 
 use std::ops::Range;
 
-use super::Heads;
 use super::lanes::{Head, Mix, Score, Softmax, SoftmaxBackward, Spread};
+use super::{Heads, Sight};
 use crate::trainer::kernel::simd::{Lane, run};
 
 const ZERO: Lane = [0.0; 8];
 
 /// Attention of `qkv`, `[rows, columns]`, rotated, into `output`, `[rows, query heads * size]`. Returns the logarithm of each
 /// softmax's denominator: for each sequence and query head, the sequence's length / 8 rounded up.
-pub(super) fn forward(heads: Heads, lengths: &[usize], qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
+pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
     let mut shares = vec![ZERO; longest(lengths)];
@@ -25,12 +25,13 @@ pub(super) fn forward(heads: Heads, lengths: &[usize], qkv: &[f32], output: &mut
             for (copy, first) in [&mut keys, &mut values].into_iter().zip(heads.serving(head)) {
                 copy_columns(copy, rows, columns, first, size);
             }
-            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             for block in blocks(length) {
                 gather(&mut query, rows, columns, head * size, block.clone());
-                let shares = &mut shares[..block.end];
+                let seen = sight.seen(&block, length);
+                let [keys, values] = [&keys, &values].map(|rows| Head::part(rows, size, &seen));
+                let shares = &mut shares[..seen.len()];
                 run(Score { scores: shares, keys, query: &query });
-                hide_later_keys(shares, block.start);
+                sight.hide(shares, seen.start, block.start);
                 let [mut sums, mut largest] = [ZERO; 2];
                 run(Softmax { scores: shares, sums: &mut sums, largest: &mut largest });
                 run(Mix { out: &mut mixed, shares, values });
@@ -46,6 +47,7 @@ pub(super) fn forward(heads: Heads, lengths: &[usize], qkv: &[f32], output: &mut
 /// What [`forward`] read and gave, and the gradient of its output.
 pub(super) struct Past<'a> {
     pub heads: Heads,
+    pub sight: Sight,
     pub lengths: &'a [usize],
     pub qkv: &'a [f32],
     pub output: &'a [f32],
@@ -55,7 +57,7 @@ pub(super) struct Past<'a> {
 
 /// Writes the gradient of `qkv` to `of_qkv`, which is zero at first.
 pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
-    let Past { heads, lengths, .. } = past;
+    let Past { heads, sight, lengths, .. } = past;
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let lanes = size.div_ceil(8);
     let [mut query, mut gradient, mut output, mut of_query] = [(); 4].map(|()| vec![ZERO; size]);
@@ -72,7 +74,6 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
             let [key, value] = heads.serving(head);
             copy_columns(&mut keys, rows, columns, key, size);
             copy_columns(&mut values, rows, columns, value, size);
-            let [keys, values] = [&keys, &values].map(|rows| Head { rows, count: size });
             of_keys.fill(ZERO);
             of_values.fill(ZERO);
             for (block, log_sums) in blocks(length).zip(&mut log_sums) {
@@ -85,17 +86,20 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
                         *along += output * gradient;
                     }
                 }
-                let (shares, of_scores) = (&mut shares[..block.end], &mut of_scores[..block.end]);
+                let seen = sight.seen(&block, length);
+                let [keys, values] = [&keys, &values].map(|rows| Head::part(rows, size, &seen));
+                let (shares, of_scores) = (&mut shares[..seen.len()], &mut of_scores[..seen.len()]);
                 run(Score { scores: shares, keys, query: &query });
-                hide_later_keys(shares, block.start);
+                sight.hide(shares, seen.start, block.start);
                 run(Score { scores: of_scores, keys: values, query: &gradient });
                 run(SoftmaxBackward { scores: shares, gradients: of_scores, log_sums: *log_sums, along });
                 run(Mix { out: &mut of_query, shares: of_scores, values: keys });
                 scatter(&of_query, of_rows, columns, head * size, block);
                 transpose(&query, &mut query_rows);
                 transpose(&gradient, &mut gradient_rows);
-                run(Spread { out: &mut of_keys, factors: of_scores, rows: &query_rows });
-                run(Spread { out: &mut of_values, factors: shares, rows: &gradient_rows });
+                let first = seen.start * lanes;
+                run(Spread { out: &mut of_keys[first..], factors: of_scores, rows: &query_rows });
+                run(Spread { out: &mut of_values[first..], factors: shares, rows: &gradient_rows });
             }
             add_rows(&of_keys, lanes, of_rows, columns, key, size);
             add_rows(&of_values, lanes, of_rows, columns, value, size);
@@ -108,6 +112,34 @@ impl Heads {
     fn serving(self, head: usize) -> [usize; 2] {
         let serving = head / (self.query / self.key_value);
         [self.query + serving, self.query + self.key_value + serving].map(|head| head * self.size)
+    }
+}
+
+impl Sight {
+    /// The keys that some query of a block sees.
+    fn seen(self, block: &Range<usize>, length: usize) -> Range<usize> {
+        match self {
+            Self::Before => 0..block.end,
+            Self::Window(window) => (block.start + 1).saturating_sub(window)..block.end,
+            Self::Whole => 0..length,
+        }
+    }
+
+    /// Sets the scores that a query does not see so low that their share is zero beside any other. The first score is of
+    /// key `from`, the first lane of query `start`.
+    fn hide(self, scores: &mut [Lane], from: usize, start: usize) {
+        if self != Self::Whole {
+            for (ahead, score) in scores[start - from..].iter_mut().enumerate() {
+                score[..ahead].fill(f32::MIN);
+            }
+        }
+        if let Self::Window(window) = self {
+            // The query in lane `place` sees keys from `start + place + 1 - window` on.
+            for (key, score) in scores.iter_mut().enumerate() {
+                let Some(place) = (from + key + window).checked_sub(start).filter(|place| *place < 8) else { break };
+                score[place..].fill(f32::MIN);
+            }
+        }
     }
 }
 
@@ -152,13 +184,6 @@ fn scatter(lanes: &[Lane], rows: &mut [f32], columns: usize, first: usize, block
         for (lane, value) in lanes.iter().zip(&mut rows[row * columns + first..]) {
             *value = lane[place];
         }
-    }
-}
-
-/// Sets the scores of keys beyond each query so low that their share is zero beside any other.
-fn hide_later_keys(scores: &mut [Lane], start: usize) {
-    for (ahead, score) in scores[start..].iter_mut().enumerate() {
-        score[..ahead].fill(f32::MIN);
     }
 }
 

@@ -2,6 +2,8 @@
 //! compiled on its own: together they have more values in flight than registers, and then the compiler stops using
 //! vectors.
 
+use std::ops::Range;
+
 use crate::trainer::kernel::exp::exp;
 use crate::trainer::kernel::simd::{Lane, Loop, multiply_add};
 
@@ -11,6 +13,13 @@ use crate::trainer::kernel::simd::{Lane, Loop, multiply_add};
 pub(super) struct Head<'a> {
     pub rows: &'a [f32],
     pub count: usize,
+}
+
+impl<'a> Head<'a> {
+    /// Some rows of `[all rows, count]`.
+    pub fn part(rows: &'a [f32], count: usize, part: &Range<usize>) -> Self {
+        Self { rows: &rows[part.start * count..part.end * count], count }
+    }
 }
 
 /// `scores[row] = sum over values v of rows[row][v] * query[v]`.

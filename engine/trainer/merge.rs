@@ -1,0 +1,251 @@
+//! The merged model: a base model and adapter values in, a Hugging Face folder whose weights are `W + R + scale B A` out, in
+//! the base's types and shards. Tensors are made one at a time, as they are written.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::View;
+use serde_json::{Value, json};
+
+use super::source::{Located, locate};
+use super::weights::{Checkpoint, INDEX, Stored};
+use super::{ModelConfig, Trainer, TrainerError, model};
+use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
+
+/// The file that is rewritten where there is a head.
+const CONFIG: &str = "config.json";
+
+/// Files of a model's folder that are copied as they are, where it has them.
+const COPIED: [&str; 11] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+impl Trainer {
+    /// Writes the folder `to` with the merged model of `weights`, `P` values, and with the tokenizer's files. `base` is
+    /// the config that the trainer's model was loaded with, `labels` are the classes of its head in their order. Holds
+    /// one tensor at a time in memory, beside the mapped files of the base.
+    ///
+    /// # Errors
+    /// [`TrainerError`] naming the file or tensor at fault, also where `to` is the base's own folder.
+    pub fn write_merged(
+        &self,
+        base: &ModelConfig,
+        weights: &AdapterWeights,
+        labels: &[String],
+        to: &Path,
+    ) -> Result<(), TrainerError> {
+        let transposed = self.model().transposed();
+        let merger = |checkpoint| Merger { checkpoint, layout: self.layout(), values: &weights.0, transposed };
+        std::fs::create_dir_all(to).map_err(|source| TrainerError::Write { path: to.into(), source })?;
+        match &base.path {
+            None => {
+                let checkpoint = Checkpoint::read(model::BUNDLED_FILES[1], "model.safetensors")?;
+                merger(&checkpoint).write(to)?;
+                write(&to.join(CONFIG), &self.settings(model::BUNDLED_FILES[0], labels)?)?;
+                write(&to.join("tokenizer.json"), model::BUNDLED_FILES[2])?;
+                write(&to.join("tokenizer_config.json"), model::BUNDLED_TOKENIZER_CONFIG)
+            }
+            Some(path) => {
+                let Located { folder, .. } = locate(path, &mut |_| ())?;
+                if std::fs::canonicalize(&folder).ok() == std::fs::canonicalize(to).ok() {
+                    return Err(TrainerError::OntoBase { folder });
+                }
+                merger(&Checkpoint::open(&folder)?).write(to)?;
+                write(&to.join(CONFIG), &self.settings(&model::read(&folder.join(CONFIG))?, labels)?)?;
+                for file in COPIED.iter().filter(|file| folder.join(file).exists()) {
+                    write(&to.join(file), &model::read(&folder.join(file))?)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// config.json: the base's own, or that of its classifier where the adapter has a head.
+    fn settings(&self, base: &[u8], labels: &[String]) -> Result<Vec<u8>, TrainerError> {
+        let head = self.layout().tensors().iter().find(|tensor| tensor.spec.role == Role::Head);
+        let Some(head) = head else { return Ok(base.into()) };
+        let failed = |error: serde_json::Error| TrainerError::Config { file: CONFIG.into(), reason: error.to_string() };
+        let mut config: Value = serde_json::from_slice(base).map_err(failed)?;
+        let classes = head.spec.shape.first().copied().unwrap_or(0);
+        let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| format!("LABEL_{class}"));
+        config["id2label"] = (0..classes).map(|class| (class.to_string(), json!(label(class)))).collect();
+        config["label2id"] = (0..classes).map(|class| (label(class), json!(class))).collect();
+        if let Some(name) = config["architectures"][0].as_str() {
+            let family = ["ForCausalLM", "LMHeadModel"].iter().find_map(|end| name.strip_suffix(end));
+            if let Some(family) = family {
+                config["architectures"] = json!([format!("{family}ForSequenceClassification")]);
+            }
+        }
+        Ok(format!("{config:#}\n").into())
+    }
+}
+
+/// A base's tensors and what an adapter changes of them.
+struct Merger<'a> {
+    checkpoint: &'a Checkpoint<'a>,
+    layout: &'a AdapterLayout,
+    values: &'a [f32],
+    /// Whether the base holds the trained weights as `[inputs, outputs]`.
+    transposed: bool,
+}
+
+/// What an adapter has for one weight.
+#[derive(Debug, Clone, Copy, Default)]
+struct Change<'a> {
+    a: Option<&'a TensorInfo>,
+    b: Option<&'a TensorInfo>,
+    residual: Option<&'a TensorInfo>,
+}
+
+impl<'a> Merger<'a> {
+    /// Writes every shard of the base and, where there are several, the index.
+    fn write(&self, to: &Path) -> Result<(), TrainerError> {
+        let changes = self.changes()?;
+        let heads: Vec<&TensorInfo> =
+            self.layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::Head).collect();
+        let named = |head: &'a TensorInfo| head.spec.bare_name();
+        let mut index = serde_json::Map::new();
+        for (number, shard) in self.checkpoint.shards().iter().enumerate() {
+            let mut tensors = Vec::new();
+            for (name, stored) in self.checkpoint.tensors().filter(|(_, stored)| stored.shard == number) {
+                // A head of the base is another task's.
+                if heads.iter().any(|head| named(head) == name) {
+                    continue;
+                }
+                let change = changes.get(name).copied();
+                tensors.push((name, Merged { merger: self, dtype: stored.dtype, stored: Some(stored), change }));
+            }
+            for head in heads.iter().filter(|_| number == 0) {
+                let change = Some(Change { residual: Some(head), ..Change::default() });
+                tensors.push((named(head), Merged { merger: self, dtype: Dtype::F32, stored: None, change }));
+            }
+            index.extend(tensors.iter().map(|(name, _)| (name.to_string(), json!(shard.name))));
+            let path = to.join(&shard.name);
+            let partial = path.with_extension("partial");
+            let metadata = HashMap::from([("format".into(), "pt".into())]);
+            safetensors::serialize_to_file(tensors, Some(metadata), &partial)
+                .map_err(|error| std::io::Error::other(error.to_string()))
+                .and_then(|()| std::fs::rename(&partial, &path))
+                .map_err(|source| TrainerError::Write { path, source })?;
+        }
+        match self.checkpoint.shards().len() {
+            1 => Ok(()),
+            _ => write(&to.join(INDEX), format!("{:#}\n", json!({ "metadata": {}, "weight_map": index })).as_bytes()),
+        }
+    }
+
+    /// The changes by the name of the base's tensor.
+    fn changes(&self) -> Result<HashMap<String, Change<'a>>, TrainerError> {
+        let mut changes: HashMap<String, Change> = HashMap::new();
+        for tensor in self.layout.tensors().iter().filter(|tensor| tensor.spec.role != Role::Head) {
+            let (layer, role) = (tensor.spec.layer(), tensor.spec.role);
+            let name = self.checkpoint.named(&format!("{layer}.weight"));
+            let change = changes.entry(name).or_default();
+            match role {
+                Role::LoraA => change.a = Some(tensor),
+                Role::LoraB => change.b = Some(tensor),
+                _ => change.residual = Some(tensor),
+            }
+        }
+        for (name, change) in &changes {
+            let [outputs, inputs] = change.shape();
+            let expected = if self.transposed { [inputs, outputs] } else { [outputs, inputs] };
+            self.checkpoint.check(name, &expected)?;
+        }
+        Ok(changes)
+    }
+
+    /// A base weight with its change, as bytes of its type.
+    fn merge(&self, stored: &Stored, change: &Change) -> Vec<u8> {
+        let read = stored::floats(stored.dtype, self.checkpoint.bytes(stored));
+        let mut weight = read.unwrap_or_else(|| unreachable!("`changes` checked the types"));
+        let [outputs, inputs] = change.shape();
+        for (row, delta) in change.delta(self.values).chunks_exact(inputs).enumerate() {
+            for (column, delta) in delta.iter().enumerate() {
+                let at = if self.transposed { column * outputs + row } else { row * inputs + column };
+                weight[at] += delta;
+            }
+        }
+        stored::bytes(stored.dtype, &weight).unwrap_or_else(|| unreachable!("a type that is read is written"))
+    }
+}
+
+impl Change<'_> {
+    /// `[outputs, inputs]`.
+    fn shape(&self) -> [usize; 2] {
+        let side = |tensor: Option<&TensorInfo>, side: usize| Some(tensor?.spec.shape[side]);
+        let of = |pair: Option<usize>, number| pair.or_else(|| side(self.residual, number)).unwrap_or(0);
+        [of(side(self.b, 0), 0), of(side(self.a, 1), 1)]
+    }
+
+    /// `R + scale B A`, row-major.
+    fn delta(&self, values: &[f32]) -> Vec<f32> {
+        let [outputs, inputs] = self.shape();
+        let of = |tensor: &TensorInfo| &values[tensor.offset..tensor.offset + tensor.len];
+        let mut delta = self.residual.map_or_else(|| vec![0.0; outputs * inputs], |residual| of(residual).to_vec());
+        let (Some(a), Some(b)) = (self.a, self.b) else { return delta };
+        let (rank, scale) = (a.spec.shape[0], a.spec.scale);
+        for (row, b) in delta.chunks_exact_mut(inputs).zip(of(b).chunks_exact(rank)) {
+            for (b, a) in b.iter().zip(of(a).chunks_exact(inputs)) {
+                let factor = b * scale;
+                row.iter_mut().zip(a).for_each(|(to, a)| *to += factor * a);
+            }
+        }
+        delta
+    }
+}
+
+/// A tensor of the merged model: one of the base, changed or not, or a head.
+struct Merged<'a> {
+    merger: &'a Merger<'a>,
+    dtype: Dtype,
+    /// Where the base has it; a head lies in the adapter alone.
+    stored: Option<&'a Stored>,
+    change: Option<Change<'a>>,
+}
+
+impl View for Merged<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        match (self.stored, &self.change) {
+            (Some(stored), _) => &stored.shape,
+            (None, Some(Change { residual: Some(head), .. })) => &head.spec.shape,
+            (None, _) => &[],
+        }
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match (self.stored, &self.change) {
+            (Some(stored), Some(change)) => self.merger.merge(stored, change).into(),
+            (Some(stored), None) => self.merger.checkpoint.bytes(stored).into(),
+            (None, change) => {
+                let head = change.and_then(|change| change.residual);
+                let values = head.map_or(&[][..], |head| &self.merger.values[head.offset..head.offset + head.len]);
+                stored::bytes(Dtype::F32, values).unwrap_or_default().into()
+            }
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape().iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainerError> {
+    std::fs::write(path, bytes).map_err(|source| TrainerError::Write { path: path.into(), source })
+}

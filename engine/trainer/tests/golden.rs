@@ -1,0 +1,140 @@
+//! The engine beside `transformers` and `peft`: tiny models of every family, made by tests/golden/make.py.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::*;
+use crate::adapter::peft;
+use crate::data::Goal;
+
+const MODELS: [&str; 8] =
+    ["llama3", "llama-linear", "mistral", "qwen2", "qwen3", "gpt2", "llama-classes", "gpt2-classes"];
+
+/// A model, what is known of it, and the trainer of its adapter.
+struct Golden {
+    name: &'static str,
+    json: Value,
+    sequence: Sequence,
+    config: ModelConfig,
+    lora: LoraConfig,
+    trainer: Trainer,
+}
+
+impl Golden {
+    fn read(name: &'static str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(name);
+        let json: Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        let config = ModelConfig { path: Some(folder.clone()), device: "cpu".into(), ..ModelConfig::default() };
+        let adapter = peft::read_config(&folder.join("adapter")).unwrap();
+        let lora = LoraConfig {
+            rank: adapter.rank,
+            alpha: adapter.alpha,
+            targets: adapter.targets,
+            init: Some(folder.join("adapter")),
+            ..LoraConfig::default()
+        };
+        let classes = json["classes"].as_u64().unwrap() as usize;
+        let goal = json["class"].as_u64().map_or(Goal::From(0), |class| Goal::Class(class as u32));
+        let sequence = Sequence { tokens: tokens(&json["tokens"]), goal, image: None };
+        let trainer = Trainer::new(Model::load(&config).unwrap(), &lora, classes, 1).unwrap();
+        Self { name, json, sequence, config, lora, trainer }
+    }
+
+    /// The largest error of the logits in the rows that golden.json has.
+    fn error(&self, found: &[f32], part: &str) -> f64 {
+        let expected: Vec<f64> = floats(&self.json[part]["logits"]);
+        let rows = self.json["rows"].as_array().unwrap();
+        let width = expected.len() / rows.len();
+        let found = rows.iter().flat_map(|row| &found[row.as_u64().unwrap() as usize * width..][..width]);
+        let errors = found.zip(&expected).map(|(found, expected)| (f64::from(*found) - expected).abs());
+        errors.fold(0.0, f64::max)
+    }
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_logits_of_every_family_are_those_of_transformers() {
+    for golden in MODELS.map(Golden::read) {
+        let plain = LoraConfig { init: None, ..golden.lora.clone() };
+        let base = Trainer::new(golden.trainer.model().clone(), &plain, golden.trainer.classes(), 1).unwrap();
+        let error = golden.error(&base.logits(None, &golden.sequence.tokens).unwrap(), "base");
+        assert!(error <= 1e-4, "{}: largest error {error}", golden.name);
+    }
+}
+
+#[test]
+fn the_logits_and_the_loss_of_every_adapter_are_those_of_peft() {
+    for golden in MODELS.map(Golden::read) {
+        let (weights, sequence) = (&golden.trainer.start().0, &golden.sequence);
+        let error = golden.error(&golden.trainer.logits(Some(weights), &sequence.tokens).unwrap(), "adapter");
+        assert!(error <= 1e-4, "{}: largest error {error}", golden.name);
+        let found = loss(&golden.trainer, weights, std::slice::from_ref(sequence), 1).loss();
+        let expected = golden.json["adapter"]["loss"].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-4, "{}: {found} is not {expected}", golden.name);
+    }
+}
+
+#[test]
+fn the_gradient_of_every_adapter_is_that_of_peft() {
+    for golden in MODELS.map(Golden::read) {
+        let weights = &golden.trainer.start().0;
+        let found = gradient(&golden.trainer, weights, std::slice::from_ref(&golden.sequence));
+        let expected = golden.json["adapter"]["gradients"].as_object().unwrap();
+        assert_eq!(expected.len(), golden.trainer.layout().tensors().len(), "{}", golden.name);
+        for tensor in golden.trainer.layout().tensors() {
+            let name = &tensor.spec.name;
+            let expected = floats(&expected[name]);
+            let largest = expected.iter().map(|value| value.abs()).fold(0.0, f64::max);
+            for (found, expected) in found[tensor.offset..tensor.offset + tensor.len].iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error < 1e-3 * largest, "{} {name}: {found} is not {expected}", golden.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_every_family_agrees_with_finite_differences() {
+    for golden in MODELS.map(Golden::read) {
+        let shorter = Sequence { tokens: golden.sequence.tokens[3..].to_vec(), ..golden.sequence.clone() };
+        check_gradient(&golden.trainer, &golden.trainer.start().0, &[golden.sequence.clone(), shorter]);
+    }
+}
+
+#[test]
+fn tensor_operations_give_what_slices_give_in_every_family() {
+    for golden in MODELS.map(Golden::read) {
+        let shorter = Sequence { tokens: golden.sequence.tokens[3..].to_vec(), ..golden.sequence.clone() };
+        let weights = &golden.trainer.start().0;
+        check_tensors(&golden.trainer, &golden.config, &golden.lora, weights, &[golden.sequence, shorter]);
+    }
+}
+
+#[test]
+fn the_right_choices_are_counted() {
+    for golden in MODELS.map(Golden::read) {
+        let (weights, sequence) = (&golden.trainer.start().0, &golden.sequence);
+        let logits = golden.trainer.logits(Some(weights), &sequence.tokens).unwrap();
+        let width = golden.trainer.classes().max(logits.len() / sequence.tokens.len());
+        let best = |row: &[f32]| (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
+        let chosen: Vec<u32> = logits.chunks(width).map(|row| best(row) as u32).collect();
+        let correct = match sequence.goal {
+            Goal::Class(class) => u64::from(chosen == [class]),
+            _ => chosen.iter().zip(&sequence.tokens[1..]).filter(|(chosen, token)| chosen == token).count() as u64,
+        };
+        let wholly_right = Sequence { goal: Goal::Class(chosen[0]), ..sequence.clone() };
+        assert_eq!(
+            loss(&golden.trainer, weights, std::slice::from_ref(sequence), 1).correct,
+            correct,
+            "{}",
+            golden.name
+        );
+        if golden.trainer.classes() > 0 {
+            assert_eq!(loss(&golden.trainer, weights, &[wholly_right], 1).correct, 1, "{}", golden.name);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A transformer of any family: token ids in; logits, or the loss with the gradient of the adapter out.
+//!
+//! The backward pass is written out by hand. It computes no gradient of a frozen weight, has no tape, and its sums run
+//! in an order that no other thread can change: the same inputs give the same bits.
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+
+use super::TrainerError;
+use super::batch::Batch;
+use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
+use super::dropout::Dropout;
+use super::family::Spec;
+use super::head::{ClassPlan, Head, HeadPlan};
+use super::kernel::{Loss, Norm, Place, Rotary, cross_entropy};
+use super::weights::Checkpoint;
+
+/// What a checkpoint calls the language head of every family.
+const LANGUAGE_HEAD: &str = "lm_head.weight";
+
+/// Frozen weights on a device.
+#[derive(Debug)]
+pub(super) struct Transformer {
+    pub spec: Spec,
+    pub place: Place,
+    embedding: Tensor<2>,
+    /// `[positions, hidden]`, where positions are learned.
+    positions: Option<Tensor<2>>,
+    blocks: Vec<Block>,
+    norm: Norm,
+    /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
+    language_head: Option<Tensor<2>>,
+    /// Weight and bias of the checkpoint's own head for classes, one after the other; empty where it has none.
+    class_head: Vec<f32>,
+    rotary: Rotary,
+}
+
+/// Where an adapter's values lie, and what computes its logits.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub blocks: Vec<BlockPlan>,
+    pub head: HeadPlan,
+}
+
+/// An adapter's values, ready to compute with.
+pub(super) struct Adapted {
+    pub blocks: Vec<BlockPairs>,
+    pub head: Head,
+}
+
+impl Transformer {
+    /// Reads all weights.
+    pub fn read(file: &Checkpoint, spec: Spec, place: Place) -> Result<Self, TrainerError> {
+        let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
+            let shape = [rows, spec.hidden];
+            Ok(place.tensor(file.values(&file.named(&format!("{}.weight", spec.base(name))), &shape)?, shape))
+        };
+        let embedding = table(spec.names.embedding, spec.vocabulary)?;
+        let positions = spec.names.positions.map(|name| table(name, spec.positions)).transpose()?;
+        let shape = [spec.vocabulary, spec.hidden];
+        let language_head = match spec.tied {
+            true => Some(embedding.clone()),
+            false if !file.has(LANGUAGE_HEAD) => None,
+            false => Some(place.tensor(file.values(LANGUAGE_HEAD, &shape)?, shape)),
+        };
+        let blocks =
+            (0..spec.blocks()).map(|block| Block::read(file, &spec, block, &place)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            embedding,
+            positions,
+            language_head,
+            class_head: class_head(file, &spec)?,
+            blocks,
+            norm: block::norm(file, &spec, spec.base(spec.names.last_norm), &place)?,
+            rotary: Rotary::new(spec.positions, &spec.frequencies, spec.heads, &place),
+            spec,
+            place,
+        })
+    }
+
+    /// How many weights there are.
+    pub fn parameters(&self) -> usize {
+        let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
+        let head = self.language_head.as_ref().filter(|_| !self.spec.tied).map_or(0, of);
+        let blocks: usize = self.blocks.iter().map(Block::parameters).sum();
+        of(&self.embedding) + self.positions.as_ref().map_or(0, of) + head + blocks + self.norm.parameters()
+    }
+
+    /// The frozen language head; the error names `model`.
+    pub fn language_head(&self, model: &str) -> Result<HeadPlan, TrainerError> {
+        let missing = || TrainerError::MissingTensor { file: model.into(), tensor: LANGUAGE_HEAD.into() };
+        self.language_head.clone().map(HeadPlan::Language).ok_or_else(missing)
+    }
+
+    /// Puts the checkpoint's own head for classes in its place of a flat vector, where it has as many classes.
+    pub fn start_head(&self, plan: &ClassPlan, flat: &mut [f32]) {
+        let (weight, bias) = (plan.weight.clone(), plan.bias.clone().unwrap_or_default());
+        if self.class_head.len() == weight.len() + bias.len() {
+            let (of_weight, of_bias) = self.class_head.split_at(weight.len());
+            flat[weight].copy_from_slice(of_weight);
+            flat[bias].copy_from_slice(of_bias);
+        }
+    }
+
+    /// The weights that an adapter's residuals change. They hold until the residuals do; a local run makes them once.
+    pub fn with_residuals(&self, plan: &Plan, flat: &[f32]) -> Vec<BlockWeights> {
+        let blocks = self.blocks.iter().zip(&plan.blocks);
+        blocks.map(|(block, plan)| block.with_residuals(plan, flat, &self.place)).collect()
+    }
+
+    /// The matrices of an adapter; `weights` of as many blocks as the model has.
+    pub fn adapted(&self, plan: &Plan, weights: &[BlockWeights], flat: &[f32]) -> Adapted {
+        let of_block = |(plan, weights): (&BlockPlan, &BlockWeights)| {
+            std::array::from_fn(|number| plan[number].pairs(flat, weights[number].as_ref(), &self.place))
+        };
+        let blocks = plan.blocks.iter().zip(weights).map(of_block).collect();
+        Adapted { blocks, head: plan.head.head(flat, &self.place) }
+    }
+
+    /// The base model without any pair.
+    pub fn bare(&self, head: Head) -> Adapted {
+        Adapted { blocks: self.blocks.iter().map(|_| BlockPairs::default()).collect(), head }
+    }
+
+    /// What a batch's predictions are worth.
+    pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Loss {
+        let hidden = self.hidden(batch, adapted);
+        let logits = self.logits_of(&hidden.select(0, self.indices(&batch.rows)), &adapted.head);
+        cross_entropy(logits, &batch.targets, &self.place)
+    }
+
+    /// Logits `[rows, vocabulary or classes]` of some rows of a batch.
+    pub fn logits(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
+        let hidden = self.hidden(batch, adapted);
+        self.logits_of(&hidden.select(0, self.indices(&batch.rows)), &adapted.head)
+    }
+
+    /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat.
+    pub fn loss_and_gradient(
+        &self,
+        batch: &Batch,
+        plan: &Plan,
+        adapted: &Adapted,
+        mut dropout: Option<&mut Dropout>,
+        gradient: &mut [f32],
+    ) -> Result<f64, TrainerError> {
+        let pass = self.pass(&batch.lengths);
+        let mut x = self.embed(batch);
+        let shape = x.dims();
+        let mut kept: Vec<BlockKept> = Vec::with_capacity(self.blocks.len());
+        for (block, pairs) in self.blocks.iter().zip(&adapted.blocks) {
+            let (output, of_block) = block.forward(x, pairs, &pass, dropout.as_deref_mut());
+            x = output;
+            kept.push(of_block);
+        }
+        let rows = self.indices(&batch.rows);
+        let last = x.select(0, rows.clone());
+        let normed = self.norm.forward(&last);
+        let loss = cross_entropy(adapted.head.forward(normed.clone(), &self.place), &batch.targets, &self.place);
+        let of_normed = adapted.head.backward(loss.gradient.clone());
+        plan.head.collect(normed, loss.gradient, gradient)?;
+        let nothing = Tensor::zeros(last.dims(), &self.place.device);
+        let of_last = self.norm.backward(&last, of_normed, nothing);
+        let mut of_x = Tensor::zeros(shape, &self.place.device);
+        of_x = of_x.select_assign(0, rows, of_last, IndexingUpdateOp::Add);
+        for (number, ((block, kept), plan)) in self.blocks.iter().zip(kept).zip(&plan.blocks).enumerate().rev() {
+            let (of_input, of_pairs) = block.backward(kept, &adapted.blocks[number], of_x, &pass, number > 0);
+            of_x = of_input;
+            for (plan, of_pairs) in plan.iter().zip(of_pairs) {
+                let Some([of_a, of_b]) = of_pairs else { continue };
+                plan.collect(&values(of_a)?, &values(of_b)?, gradient);
+            }
+        }
+        Ok(loss.sum)
+    }
+
+    #[cfg(test)]
+    pub fn embedding_values(&self) -> Vec<f32> {
+        self.embedding.to_data().try_into_vec().unwrap()
+    }
+
+    fn hidden(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
+        let pass = self.pass(&batch.lengths);
+        let blocks = self.blocks.iter().zip(&adapted.blocks);
+        blocks.fold(self.embed(batch), |x, (block, pairs)| block.forward(x, pairs, &pass, None).0)
+    }
+
+    fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
+        Pass { rotary: &self.rotary, heads: self.spec.heads, place: &self.place, lengths }
+    }
+
+    fn embed(&self, batch: &Batch) -> Tensor<2> {
+        let x = self.embedding.clone().select(0, self.indices(&batch.tokens));
+        let Some(positions) = &self.positions else { return x };
+        let at: Vec<i64> = batch.lengths.iter().flat_map(|length| 0..*length as i64).collect();
+        x + positions.clone().select(0, self.indices(&at))
+    }
+
+    fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
+        head.forward(self.norm.forward(hidden), &self.place)
+    }
+
+    fn indices(&self, values: &[i64]) -> Tensor<1, Int> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.place.device)
+    }
+}
+
+fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {
+    let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", spec.classifier.name));
+    let Some(classes) = file.shape(&weight).and_then(|shape| shape.first()) else { return Ok(Vec::new()) };
+    let mut values = file.values(&weight, &[*classes, spec.hidden])?;
+    if spec.classifier.bias {
+        values.extend(file.values(&bias, &[*classes])?);
+    }
+    Ok(values)
+}
+
+/// The values of a tensor, row-major.
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
+    let failed = |reason: String| TrainerError::Compute(reason);
+    let data = tensor.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
+    data.try_into_vec().map_err(|error| failed(format!("{error:?}")))
+}

@@ -1,0 +1,333 @@
+//! The weights of a Hugging Face checkpoint: a folder, or the bytes of one safetensors file, in; f32 values out, one tensor
+//! at a time. Files are mapped into memory, not read: what is asked for is converted once, straight from the file's pages.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Component, Path};
+
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use super::TrainerError;
+use crate::adapter::stored;
+
+/// The file of a checkpoint that is one file.
+const WHOLE: &str = "model.safetensors";
+/// The file that tells where the tensors of a checkpoint of several files, its shards, lie.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a checkpoint, in one file or in shards.
+#[derive(Debug)]
+pub(super) struct Checkpoint<'a> {
+    /// What errors about a missing tensor call the whole: the one file, or the index.
+    file: String,
+    shards: Vec<Shard<'a>>,
+    tensors: HashMap<String, Stored>,
+}
+
+/// One safetensors file.
+#[derive(Debug)]
+pub(super) struct Shard<'a> {
+    /// Its name in the folder.
+    pub name: String,
+    /// What errors call it.
+    file: String,
+    bytes: Bytes<'a>,
+}
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Mapped(Mmap),
+    Given(&'a [u8]),
+}
+
+/// Where a tensor lies and what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Stored {
+    /// Index of the shard.
+    pub shard: usize,
+    /// Type of the values in the file.
+    pub dtype: Dtype,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+/// What model.safetensors.index.json says.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl Checkpoint<'static> {
+    /// Maps `model.safetensors` of a folder, or every shard that `model.safetensors.index.json` names, and checks that
+    /// each is whole. The files must not change while the checkpoint lives.
+    ///
+    /// # Errors
+    /// [`TrainerError`] naming the file that is missing or cut off, or the tensor that the index names and no shard has.
+    pub fn open(folder: &Path) -> Result<Self, TrainerError> {
+        let (whole, index) = (folder.join(WHOLE), folder.join(INDEX));
+        if whole.exists() || !index.exists() {
+            return Self::of_shard(map(&whole, WHOLE)?);
+        }
+        let file = index.display().to_string();
+        let text = std::fs::read(&index).map_err(|source| TrainerError::Read { path: index.clone(), source })?;
+        let failed = |reason: String| TrainerError::Index { file: file.clone(), reason };
+        let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        let mut names: Vec<&String> = weight_map.values().collect();
+        names.sort();
+        names.dedup();
+        let (mut shards, mut found) = (Vec::with_capacity(names.len()), HashMap::new());
+        for (number, name) in names.into_iter().enumerate() {
+            // The index comes from elsewhere: it may not point out of its folder.
+            if !matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
+                return Err(failed(format!("shard {name} is no plain file name")));
+            }
+            let shard = map(&folder.join(name), name).map_err(|error| match error {
+                TrainerError::Read { source, .. } => {
+                    TrainerError::MissingShard { file: file.clone(), shard: name.clone(), source }
+                }
+                other => other,
+            })?;
+            found.extend(shard.tensors(number)?);
+            shards.push(shard);
+        }
+        let mut tensors = HashMap::with_capacity(weight_map.len());
+        for (tensor, shard) in weight_map {
+            let stored = found.remove(&tensor).filter(|stored| shards[stored.shard].name == shard);
+            match stored {
+                Some(stored) => tensors.insert(tensor, stored),
+                None => return Err(TrainerError::NotInShard { file, tensor, shard }),
+            };
+        }
+        Ok(Self { file, shards, tensors })
+    }
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Takes the bytes of one file and checks that it is whole; `file` is what errors call it.
+    ///
+    /// # Errors
+    /// [`TrainerError::Weights`].
+    pub fn read(bytes: &'a [u8], file: &str) -> Result<Self, TrainerError> {
+        Self::of_shard(Shard { name: WHOLE.into(), file: file.into(), bytes: Bytes::Given(bytes) })
+    }
+
+    fn of_shard(shard: Shard<'a>) -> Result<Self, TrainerError> {
+        let tensors = shard.tensors(0)?.collect();
+        Ok(Self { file: shard.file.clone(), shards: vec![shard], tensors })
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, tensor: &str) -> bool {
+        self.tensors.contains_key(tensor)
+    }
+
+    /// The shape of a tensor; `None` where there is none of this name.
+    pub fn shape(&self, tensor: &str) -> Option<&[usize]> {
+        self.tensors.get(tensor).map(|stored| &*stored.shape)
+    }
+
+    /// The files, in the order of their names.
+    pub fn shards(&self) -> &[Shard<'a>] {
+        &self.shards
+    }
+
+    /// Every tensor with its name, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
+    }
+
+    /// The bytes of a tensor as its file has them.
+    pub fn bytes(&self, stored: &Stored) -> &[u8] {
+        &self.shards[stored.shard].bytes()[stored.range.clone()]
+    }
+
+    /// What the checkpoint calls a tensor: its whole name or, where it has that alone, the name without the first part. A
+    /// checkpoint of the base model alone leaves the name of the base out.
+    pub fn named(&self, tensor: &str) -> String {
+        match tensor.split_once('.') {
+            Some((_, bare)) if !self.has(tensor) && self.has(bare) => bare.into(),
+            _ => tensor.into(),
+        }
+    }
+
+    /// The values of one tensor as f32, row-major, after a check of its shape.
+    ///
+    /// # Errors
+    /// [`TrainerError`] naming the file and the tensor that is missing, of another shape, or of a type that is not read.
+    pub fn values(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, TrainerError> {
+        let stored = self.check(tensor, shape)?;
+        stored::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| {
+            let (file, found) = (self.shards[stored.shard].file.clone(), format!("{:?}", stored.dtype));
+            TrainerError::TensorType { file, tensor: tensor.into(), found }
+        })
+    }
+
+    /// Where a tensor lies, after a check of its shape.
+    ///
+    /// # Errors
+    /// As [`Self::values`], but for the type.
+    pub fn check(&self, tensor: &str, shape: &[usize]) -> Result<&Stored, TrainerError> {
+        let Some(stored) = self.tensors.get(tensor) else {
+            return Err(TrainerError::MissingTensor { file: self.file.clone(), tensor: tensor.into() });
+        };
+        if stored.shape != shape {
+            let (expected, found) = (shape.to_vec(), stored.shape.clone());
+            let file = self.shards[stored.shard].file.clone();
+            return Err(TrainerError::TensorShape { file, tensor: tensor.into(), expected, found });
+        }
+        Ok(stored)
+    }
+}
+
+impl Shard<'_> {
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(map) => map,
+            Bytes::Given(bytes) => bytes,
+        }
+    }
+
+    /// Every tensor of the file, as of shard `shard`.
+    fn tensors(&self, shard: usize) -> Result<impl Iterator<Item = (String, Stored)> + use<>, TrainerError> {
+        let (header, metadata) = SafeTensors::read_metadata(self.bytes())
+            .map_err(|error| TrainerError::Weights { file: self.file.clone(), reason: error.to_string() })?;
+        let tensors = metadata.tensors().into_iter().map(|(name, info)| {
+            // Offsets count from behind the header, which its own length precedes.
+            let (from, to) = info.data_offsets;
+            let first = size_of::<u64>() + header;
+            (name, Stored { shard, dtype: info.dtype, shape: info.shape.clone(), range: first + from..first + to })
+        });
+        Ok(tensors.collect::<Vec<_>>().into_iter())
+    }
+}
+
+fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
+    // SAFETY: the pages are read as plain bytes, of which every pattern is valid; a file that another process cuts off
+    // while it is mapped ends this one with a bus error, as documented on `open`.
+    let mapped = File::open(path).and_then(|file| unsafe { Mmap::map(&file) });
+    let mapped = mapped.map_err(|source| TrainerError::Read { path: path.into(), source })?;
+    Ok(Shard { name: name.into(), file: path.display().to_string(), bytes: Bytes::Mapped(mapped) })
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+
+    fn file(tensors: &[(&str, Dtype, &[u8])]) -> Vec<u8> {
+        let view = |dtype: Dtype, data| {
+            let count = 8 * size_of_val::<[u8]>(data) / dtype.bitsize();
+            safetensors::tensor::TensorView::new(dtype, vec![count], data).unwrap()
+        };
+        safetensors::serialize(tensors.iter().map(|(name, dtype, data)| (*name, view(*dtype, *data))), None).unwrap()
+    }
+
+    fn f32s(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn half_precision_files_are_read_and_other_types_refused() {
+        let values = [1.0f32, -2.5, 0.15625];
+        let halves: Vec<u8> = values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
+        let upper: Vec<u8> = values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect();
+        let bytes = file(&[("f16", Dtype::F16, &halves), ("bf16", Dtype::BF16, &upper), ("u8", Dtype::U8, &[1, 2, 3])]);
+        let checkpoint = Checkpoint::read(&bytes, "m").unwrap();
+        assert_eq!(checkpoint.values("f16", &[3]).unwrap(), values);
+        assert_eq!(checkpoint.values("bf16", &[3]).unwrap(), values);
+        let error = |tensor: &str, shape: &[usize]| checkpoint.values(tensor, shape).unwrap_err().to_string();
+        assert_eq!(error("u8", &[3]), "model weights m: tensor u8 has type U8, but only F32, F16 and BF16 are read");
+        assert_eq!(error("f16", &[1, 3]), "model weights m: tensor f16 has shape [3], but config.json makes it [1, 3]");
+        assert_eq!(error("lm_head.weight", &[3]), "model weights m: tensor lm_head.weight is missing");
+        assert!(checkpoint.has("u8") && !checkpoint.has("lm_head.weight"));
+        assert!(Checkpoint::read(&bytes[..bytes.len() - 1], "m").is_err());
+    }
+
+    /// A folder of two shards: `a` in the first, `b` and `c` in the second, and an index that says `map`.
+    fn sharded(map: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        write("one.safetensors", &file(&[("a", Dtype::F32, &f32s(&[1.0, 2.0]))]));
+        write(
+            "two.safetensors",
+            &file(&[("b", Dtype::F32, &f32s(&[3.0])), ("c", Dtype::F32, &f32s(&[4.0, 5.0, 6.0]))]),
+        );
+        write(INDEX, format!("{{\"metadata\": {{\"total_size\": 24}}, \"weight_map\": {{{map}}}}}").as_bytes());
+        dir
+    }
+
+    const MAP: &str = r#""a": "one.safetensors", "b": "two.safetensors", "c": "two.safetensors""#;
+
+    fn refused(dir: &tempfile::TempDir) -> String {
+        let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+        error.replace(&format!("{}/", dir.path().display()), "")
+    }
+
+    #[test]
+    fn a_sharded_checkpoint_is_read_as_if_it_were_one_file() {
+        let dir = sharded(MAP);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.values("a", &[2]).unwrap(), [1.0, 2.0]);
+        assert_eq!(checkpoint.values("c", &[3]).unwrap(), [4.0, 5.0, 6.0]);
+        let error = checkpoint.values("b", &[7]).unwrap_err().to_string();
+        assert!(error.ends_with("two.safetensors: tensor b has shape [1], but config.json makes it [7]"), "{error}");
+        let error = checkpoint.values("d", &[1]).unwrap_err().to_string();
+        assert!(error.ends_with("model.safetensors.index.json: tensor d is missing"), "{error}");
+        let names: Vec<&str> = checkpoint.shards().iter().map(|shard| shard.name.as_str()).collect();
+        assert_eq!((names, checkpoint.tensors().count()), (vec!["one.safetensors", "two.safetensors"], 3));
+    }
+
+    #[test]
+    fn one_file_wins_over_an_index_beside_it() {
+        let dir = sharded(r#""x": "nowhere.safetensors""#);
+        std::fs::write(dir.path().join(WHOLE), file(&[("x", Dtype::F32, &f32s(&[9.0]))])).unwrap();
+        assert_eq!(Checkpoint::open(dir.path()).unwrap().values("x", &[1]).unwrap(), [9.0]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_shards_is_named() {
+        let dir = sharded(MAP);
+        std::fs::remove_file(dir.path().join("two.safetensors")).unwrap();
+        let error = refused(&dir);
+        assert!(error.starts_with("model weights model.safetensors.index.json: shard two.safetensors: "), "{error}");
+        assert_eq!(
+            refused(&sharded(r#""a": "one.safetensors", "d": "two.safetensors""#)),
+            "model weights model.safetensors.index.json: tensor d should lie in two.safetensors, which does not have it"
+        );
+        assert_eq!(
+            refused(&sharded(r#""a": "two.safetensors", "b": "two.safetensors""#)),
+            "model weights model.safetensors.index.json: tensor a should lie in two.safetensors, which does not have it"
+        );
+        assert_eq!(
+            refused(&sharded(r#""a": "../one.safetensors""#)),
+            "model weights model.safetensors.index.json: shard ../one.safetensors is no plain file name"
+        );
+        assert!(refused(&sharded("a")).contains("index.json: key must be a string"));
+    }
+
+    #[test]
+    fn a_cut_off_shard_is_named() {
+        let dir = sharded(MAP);
+        let shard = dir.path().join("one.safetensors");
+        let bytes = std::fs::read(&shard).unwrap();
+        for left in [bytes.len() - 1, 20, 7, 0] {
+            std::fs::write(&shard, &bytes[..left]).unwrap();
+            let error = refused(&dir);
+            assert!(
+                error.starts_with("model weights one.safetensors: not a readable safetensors file: "),
+                "{left}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_without_weights_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refused(&dir).starts_with("cannot read model file model.safetensors: "));
+    }
+}
