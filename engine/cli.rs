@@ -4,6 +4,7 @@
 //! 3 data or model, 4 policy, 5 interrupted but resumable, 1 anything else.
 
 mod args;
+mod data;
 mod doctor;
 mod eval;
 mod export;
@@ -43,6 +44,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Command::Export(export) => export::export(&export, voice),
         Command::Report(report) => export::report(&report),
         Command::Plugin(command) => plugin::plugin(command),
+        Command::Data(command) => data::data(&command),
         Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources),
         Command::Config(ConfigCommand::Keys) => sources::keys(),
         Command::Doctor(sources) => doctor::doctor(&sources, voice),

@@ -1,21 +1,34 @@
-//! Where text comes from: files or the bundled speeches in; records, client shards and token sequences out.
+//! Where data comes from: files or the bundled speeches in; records, client shards and token sequences out.
 //!
-//! [`Dataset::load`] reads records, [`partition()`] gives each client its shard, [`tokenize`] makes sequences of a shard's records.
+//! [`Dataset::load`] looks for records and keeps their places, [`partition()`] gives each client its shard, [`Dataset::read`]
+//! reads the records of a shard, [`tokenize`] makes sequences of them.
 
 pub mod bundled;
+mod chat;
 mod config;
 mod dataset;
 mod error;
+mod heatmap;
 mod image;
+mod inspection;
+mod parquet;
 pub mod partition;
+mod pictures;
 mod reader;
+mod recipe;
+mod sequence;
+mod store;
 mod template;
-mod tokenize;
+mod tokenizer;
 
+pub use self::image::Image;
 pub use bundled::bundled_speeches;
+pub use chat::Turn;
 pub use config::{Config, Format, LongRecords, Source, Task};
 pub use dataset::{Dataset, Record};
 pub use error::DataError;
-pub use image::Image;
+pub use inspection::{Inspected, Inspection};
 pub use partition::{Partition, Shard, partition};
-pub use tokenize::{Goal, Sequence, Tokenizer, tokenize};
+pub use recipe::Content;
+pub use sequence::{Goal, Sequence, tokenize};
+pub use tokenizer::Tokenizer;

@@ -19,6 +19,7 @@ mod noop;
 mod optimizer;
 mod pool;
 mod projection;
+mod shards;
 mod source;
 mod trainable;
 mod transformer;
@@ -27,9 +28,10 @@ mod weights;
 pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, TrainerKind};
 pub use error::TrainerError;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
-pub use model::Model;
+pub use model::{Model, tokenizer};
 pub use noop::noop_train;
-pub use pool::{Shards, Trainers};
+pub use pool::Trainers;
+pub use shards::{EVALUATION_CHUNK, Shards};
 pub use source::Download;
 
 #[cfg(test)]

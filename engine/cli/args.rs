@@ -39,6 +39,9 @@ pub enum Command {
     Export(Export),
     /// Write an HTML report on one or several runs.
     Report(Report),
+    /// Look at the data.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Look at the policies that there are, and make new ones.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -112,6 +115,24 @@ pub struct Report {
     /// that ends in .md or .csv gets the comparison table alone.
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Show what each client has, as the config splits the data: records, tokens, labels.
+    Inspect(Inspect),
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    pub sources: Sources,
+    /// Draw the labels of every client, as SVG.
+    #[arg(long, value_name = "FILE.svg")]
+    pub to: Option<PathBuf>,
+    /// Print one JSON object in place of the table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::adapter::peft;
 use crate::config::{Config, Loaded};
-use crate::data::{self, DataError, Dataset, LongRecords, Record, Sequence, partition, tokenize};
-use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
+use crate::data::{self, DataError, Dataset, LongRecords, Sequence, Task, partition, tokenize};
+use crate::trainer::{EVALUATION_CHUNK, LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::{Eval, Voice};
+use super::args::{Eval, Sources, Voice};
 use super::{Failure, output, progress, run, sources};
 
 /// Sequences a forward pass; the loss does not depend on it.
@@ -37,6 +37,9 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         if !given("lora.init") {
             config.lora.init = Some(dir.join("adapter"));
         }
+    }
+    if let (Some(dir), true, true) = (&arguments.run, given("data.path"), config.data.classes.is_empty()) {
+        config.data.classes = run_classes(dir)?;
     }
     follow_adapter(&mut config.lora, given)?;
 
@@ -63,6 +66,15 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         "data": config.data.path,
     }))?;
     Ok(0)
+}
+
+/// The classes that a run learned, in their order: other data may lack some of them, or have them in another one.
+fn run_classes(dir: &Path) -> Result<Vec<String>, Failure> {
+    let own = run::stored(dir, &Sources::default())?.0.config.data;
+    match own.task {
+        Task::Classification => Ok(Dataset::load(&own, None)?.classes().to_vec()),
+        Task::Text | Task::Instruction => Ok(Vec::new()),
+    }
 }
 
 /// Whether the user of this command set a key, rather than the defaults or the run's own config.
@@ -116,20 +128,20 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
         None => Dataset::load(&config.data, None)?,
     };
     let max_tokens = limit.min(model.max_positions());
-    let cut = data::Config { max_tokens, long: LongRecords::Truncate, ..config.data.clone() };
-    let sequences = tokenize(model.tokenizer(), &data.records, &cut)?;
-    Ok(Examples { sequences, records: data.records.len(), classes: data.classes().len() })
+    let cut = data::Config { max_tokens, long: LongRecords::Truncate, packing: false, ..config.data.clone() };
+    let records: Vec<u32> = (0..).take(data.len()).collect();
+    let sequences = sequences(&data, &records, model, &cut)?;
+    Ok(Examples { sequences, records: records.len(), classes: data.classes().len() })
 }
 
 /// The validation records of every client of the run.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
     let data = Dataset::load(&config.data, config.partition.field())?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
-    let held_out = split.shards.iter().flat_map(|shard| &shard.validation);
-    let records: Vec<&Record> = held_out.filter_map(|number| data.records.get(*number as usize)).collect();
+    let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
     let max_tokens = config.data.max_tokens.min(model.max_positions());
     let cut = data::Config { max_tokens, ..config.data.clone() };
-    let sequences = tokenize(model.tokenizer(), records.iter().copied(), &cut)?;
+    let sequences = sequences(&data, &records, model, &cut)?;
     if sequences.is_empty() {
         let found = config.data.validation.to_string();
         return Err(DataError::Value {
@@ -140,4 +152,13 @@ fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
         .into());
     }
     Ok(Examples { sequences, records: records.len(), classes: data.classes().len() })
+}
+
+/// Made in the parts in which a run makes them: where records are packed, no sequence goes over the end of one.
+fn sequences(data: &Dataset, records: &[u32], model: &Model, cut: &data::Config) -> Result<Vec<Sequence>, DataError> {
+    let mut sequences = Vec::new();
+    for records in records.chunks(EVALUATION_CHUNK) {
+        sequences.extend(tokenize(model.tokenizer(), &data.read(records)?, cut)?);
+    }
+    Ok(sequences)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::recipe::Recipe;
 
 /// Which data to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,17 +20,25 @@ pub enum Source {
     File,
 }
 
-/// How a file is read.
+/// How a file or folder is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By the file's name: `.jsonl`, `.jsonl.gz`, `.txt`, `.txt.gz`.
+    /// By the name (`.jsonl`, `.csv`, `.txt`, each also `.gz` and `.zst`, `.parquet`), or by what a folder holds.
     #[default]
     Auto,
     /// One JSON object a line.
     Jsonl,
+    /// Values split by commas; the first row names the fields.
+    Csv,
+    /// A Parquet file, or a folder of them, read in the order of their names.
+    Parquet,
     /// Plain text; a paragraph (lines up to a blank line) is a record whose only field is `text`.
     Txt,
+    /// A folder with a folder of PNG or JPEG files for each class. The fields of a record are `label` and `file`.
+    ImageFolder,
+    /// The binary version of CIFAR-10: its folder, or one of its files. The fields of a record are `label` and `file`.
+    Cifar10,
 }
 
 /// What is learned from the records.
@@ -39,6 +48,8 @@ pub enum Task {
     /// The next token of everything.
     #[default]
     Text,
+    /// The next token of the answers alone.
+    Instruction,
     /// The class that `data.label` names.
     Classification,
 }
@@ -52,34 +63,53 @@ pub enum LongRecords {
     Split,
     /// It is cut; the rest is not used.
     Truncate,
+    /// It is left out.
+    Drop,
 }
 
 /// What to read and how a record becomes text and tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What is learned: text (the next token of everything) or classification (the class that `label` names).
+    /// What is learned: text (the next token of everything), instruction (the next token of the answers) or classification
+    /// (the class that `label` names; of images too).
     pub task: Task,
     /// Where records come from: auto (the file at `path` if set, else bundled), bundled or file.
     pub source: Source,
-    /// File to read: .jsonl, .jsonl.gz, .txt or .txt.gz.
+    /// What to read: a .jsonl, .csv or .txt file, each also .gz or .zst, a .parquet file or a folder of them, a folder of
+    /// images, or CIFAR-10 in its binary version.
     pub path: Option<PathBuf>,
-    /// How to read the file: auto (by its name), jsonl or txt (a paragraph is a record).
+    /// How to read it: auto (by its name, or by what the folder holds), jsonl, csv, parquet, txt (a paragraph is a record),
+    /// image-folder (a folder a class) or cifar10.
     pub format: Format,
-    /// Text of a record; `{field}` stands for a field's value, `{{` and `}}` for braces.
+    /// Text of a record; `{field}` stands for a field's value, `{{` and `}}` for braces. Or a format of instructions: alpaca
+    /// (fields instruction, input, output), dolly (instruction, context, response), sharegpt (conversations) or messages
+    /// (messages); the latter two need the chat template of the tokenizer.
     pub template: String,
-    /// The field that `{text}` in the template stands for.
+    /// Text of the answer, which follows the template's, as a template itself; only what it gives is learned where the task
+    /// is instruction. The named templates have their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// The field that `{text}` in a template stands for.
     pub text: String,
     /// Field that holds the record's label, where it has one: its class where the task is classification.
     pub label: Option<String>,
+    /// Names of the classes in their order, where they are to be others than the labels that occur, sorted.
+    pub classes: Vec<String>,
     /// Tokens a training sequence has at most.
     pub max_tokens: usize,
     /// Share of each client's records held out for validation, in [0, 1).
     pub validation: f32,
     /// Records whose text has fewer characters are left out.
     pub min_chars: usize,
-    /// A record longer than max_tokens: split (consecutive windows) or truncate; one to classify is always cut.
+    /// A record longer than max_tokens: split (consecutive windows), truncate or drop. One with an answer or a class is cut
+    /// where this says split; what then has no answer left is left out.
     pub long: LongRecords,
+    /// Put the records of a client one after the other in sequences of max_tokens, in which each token sees all before it,
+    /// those of other records too; only where the task is text.
+    pub packing: bool,
+    /// Megabytes of tokens that are kept from round to round; the others are read and made again when they are needed.
+    pub cache_mb: usize,
 }
 
 impl Default for Config {
@@ -90,12 +120,16 @@ impl Default for Config {
             path: None,
             format: Format::Auto,
             template: "{text}".into(),
+            answer: None,
             text: "text".into(),
             label: None,
+            classes: Vec::new(),
             max_tokens: 128,
             validation: 0.2,
             min_chars: 1,
             long: LongRecords::Split,
+            packing: false,
+            cache_mb: 256,
         }
     }
 }
@@ -119,10 +153,40 @@ impl Config {
         if let (Source::Bundled, Some(path)) = (self.source, &self.path) {
             return Err(DataError::value("data.path", path.display(), "not set, as data.source is `bundled`"));
         }
-        if self.task == Task::Classification && self.label.is_none() {
+        if self.packing && self.task != Task::Text {
+            return Err(DataError::value("data.packing", true, "false unless data.task is `text`"));
+        }
+        self.validate_classes()?;
+        Recipe::new(self, None).map(|_| ())
+    }
+
+    fn validate_classes(&self) -> Result<(), DataError> {
+        let classifies = self.task == Task::Classification;
+        let pictures = matches!(self.format, Format::ImageFolder | Format::Cifar10);
+        if classifies && self.label.is_none() && !pictures && self.format != Format::Auto {
             return Err(DataError::value("data.label", "not set", "a field, as data.task is `classification`"));
         }
-        super::template::Template::parse(&self.template).map(|_| ())
+        if pictures && !classifies {
+            let format = if self.format == Format::Cifar10 { "cifar10" } else { "image-folder" };
+            let allowed = format!("`classification`, as data.format is `{format}`");
+            return Err(DataError::value("data.task", format!("`{}`", self.task.name()), allowed));
+        }
+        let twice = self.classes.iter().enumerate().find(|(at, class)| self.classes[..*at].contains(class));
+        match twice {
+            Some((_, class)) => Err(DataError::value("data.classes", format!("`{class}` twice"), "each name once")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Task {
+    /// What the config calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Instruction => "instruction",
+            Self::Classification => "classification",
+        }
     }
 }
 
@@ -146,6 +210,27 @@ mod tests {
         assert_eq!(message(|c| c.validation = 1.0), "data.validation is 1, it must be in [0, 1)");
         assert_eq!(message(|c| c.validation = f32::NAN), "data.validation is NaN, it must be in [0, 1)");
         assert!(message(|c| c.source = Source::File).contains("data.path is not set"));
+    }
+
+    #[test]
+    fn a_task_asks_for_what_it_needs_and_refuses_what_it_cannot_use() {
+        let message = |task, change: fn(&mut Config)| {
+            let mut config = Config { task, format: Format::Jsonl, ..Config::default() };
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let error = message(Task::Classification, |_| {});
+        assert_eq!(error, "data.label is not set, it must be a field, as data.task is `classification`");
+        let error = message(Task::Text, |c| c.format = Format::Cifar10);
+        assert_eq!(error, "data.task is `text`, it must be `classification`, as data.format is `cifar10`");
+        let error = message(Task::Instruction, |c| (c.answer, c.packing) = (Some("{a}".into()), true));
+        assert_eq!(error, "data.packing is true, it must be false unless data.task is `text`");
+        let error = message(Task::Text, |c| c.classes = ["a", "b", "a"].map(String::from).into());
+        assert_eq!(error, "data.classes is `a` twice, it must be each name once");
+        let error = message(Task::Instruction, |_| {});
+        assert!(error.starts_with("data.answer is not set, it must be a template"), "{error}");
+        let error = message(Task::Classification, |c| (c.label, c.template) = (Some("l".into()), "messages".into()));
+        assert!(error.starts_with("data.template is `messages`, it must be"), "{error}");
     }
 
     #[test]

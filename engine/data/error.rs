@@ -24,34 +24,69 @@ pub enum DataError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that is no Parquet file, or a row of one that cannot be read.
+    #[error("cannot read {name} after row {row}: {reason}")]
+    Parquet {
+        /// The file.
+        name: String,
+        /// Rows read so far.
+        row: usize,
+        /// Why.
+        reason: String,
+    },
     /// A name that does not tell the format.
     #[error(
-        "cannot tell the format of {} from its name: name it .jsonl, .jsonl.gz, .txt or .txt.gz, or set data.format",
+        "cannot tell the format of {} from its name: name it .jsonl, .csv or .txt, each also .gz or .zst, or .parquet, or set \
+         data.format",
         path.display()
     )]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
-    /// A line that is not a JSON object.
-    #[error("{name} line {line} (record {record}): {reason}")]
-    Json {
+    /// A folder in which there is nothing to read.
+    #[error("{} has no {what}", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What it should have.
+        what: String,
+    },
+    /// A picture that cannot be read.
+    #[error("cannot read image {}: {reason}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Data that is not what it was when the run looked for its records.
+    #[error("{name} changed while it was in use: it had {before} bytes, it has {now}")]
+    Changed {
+        /// The file.
+        name: String,
+        /// Bytes before.
+        before: u64,
+        /// Bytes now.
+        now: u64,
+    },
+    /// A record that is not what its format says.
+    #[error("{name} {place}: {reason}")]
+    Record {
         /// The file or source.
         name: String,
-        /// Line, from 1.
-        line: usize,
-        /// Record, from 1.
-        record: usize,
+        /// Its line or row, from 1.
+        place: String,
         /// What is wrong.
         reason: String,
     },
     /// A field that a setting asks for and the record lacks.
-    #[error("{name} line {line} has no field `{field}` ({setting}); its fields are {fields}")]
+    #[error("{name} {place} has no field `{field}` ({setting}); its fields are {fields}")]
     MissingField {
         /// The file or source.
         name: String,
-        /// Line, from 1.
-        line: usize,
+        /// Its line or row, from 1.
+        place: String,
         /// The field asked for.
         field: String,
         /// The setting that asks for it.
@@ -60,12 +95,12 @@ pub enum DataError {
         fields: String,
     },
     /// A field whose value cannot become text.
-    #[error("{name} line {line}: field `{field}` ({setting}) is {found}, it must be text, a number or a truth value")]
+    #[error("{name} {place}: field `{field}` ({setting}) is {found}, it must be text, a number or a truth value")]
     FieldKind {
         /// The file or source.
         name: String,
-        /// Line, from 1.
-        line: usize,
+        /// Its line or row, from 1.
+        place: String,
         /// The field.
         field: String,
         /// The setting that asks for it.
@@ -73,9 +108,23 @@ pub enum DataError {
         /// What was found.
         found: &'static str,
     },
+    /// A label that `data.classes` does not have.
+    #[error("{name} {place} has the label `{label}` (data.label), data.classes has {classes}")]
+    UnknownClass {
+        /// The file or source.
+        name: String,
+        /// Its line or row, from 1.
+        place: String,
+        /// The label.
+        label: String,
+        /// The names of the classes.
+        classes: String,
+    },
     /// A template that does not parse.
-    #[error("data.template `{template}`: {reason}")]
+    #[error("{setting} `{template}`: {reason}")]
     Template {
+        /// The setting.
+        setting: &'static str,
         /// The template.
         template: String,
         /// What is wrong.
@@ -147,6 +196,48 @@ pub enum DataError {
         /// Records.
         records: usize,
     },
+    /// A client for which the numbers leave nothing.
+    #[error(
+        "client {client} of {clients} has no share of the {records} records of {name}: take fewer partition.clients or another \
+         partition.kind"
+    )]
+    NoShare {
+        /// The client's number, from 0.
+        client: usize,
+        /// Clients.
+        clients: usize,
+        /// Records.
+        records: usize,
+        /// The file or source.
+        name: String,
+    },
+    /// A class with fewer records than clients that are to have it.
+    #[error("class `{class}` has {records} records, but {clients} clients are to share it")]
+    ClassTooSmall {
+        /// The class.
+        class: String,
+        /// Its records.
+        records: usize,
+        /// Clients that are to have it.
+        clients: usize,
+    },
+    /// Fewer shards than clients want.
+    #[error(
+        "shard partition: {records} records make {shards} shards of {size}, but {clients} clients are to have {} each",
+        (*each).max(1)
+    )]
+    TooFewShards {
+        /// Shards that there are.
+        shards: usize,
+        /// Records of a shard.
+        size: usize,
+        /// Clients.
+        clients: usize,
+        /// `partition.num_shards_per_partition`; 0 deals all.
+        each: usize,
+        /// Records.
+        records: usize,
+    },
     /// A tokenizer that cannot be read, or a text that it cannot encode.
     #[error("tokenizer {name}: {reason}")]
     Tokenizer {
@@ -161,5 +252,16 @@ impl DataError {
     /// A setting outside its range.
     pub(super) fn value(key: &'static str, found: impl Display, allowed: impl Display) -> Self {
         Self::Value { key, found: found.to_string(), allowed: allowed.to_string() }
+    }
+
+    /// Names as errors list them, the first ones where there are many.
+    pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+        const MOST: usize = 30;
+        let names: Vec<&str> = names.collect();
+        match names.len() {
+            0 => "none".into(),
+            1..=MOST => names.join(", "),
+            count => format!("{} and {} more", names[..MOST].join(", "), count - MOST),
+        }
     }
 }

@@ -1,16 +1,21 @@
-//! Who owns which record: a dataset in, one shard a client out. The partitioners and their arguments are those of Flower
-//! Datasets (`NaturalIdPartitioner`, `IidPartitioner`, `DirichletPartitioner`).
+//! Who owns which record: a dataset in, one shard a client out. The partitioners and their arguments have the names that they
+//! have in Flower Datasets; the draws are our own, so a seed gives other shards there.
 
 mod config;
 mod dirichlet;
+mod distribution;
 mod draw;
+mod grouped;
+mod inner_dirichlet;
+mod pathological;
+mod shard;
+mod sizes;
 
 use std::collections::HashMap;
 
-use rand_core::Rng;
+pub use config::{ClassAssignment, Config, GroupMode, Kind};
 
-pub use config::{Config, Kind};
-
+use super::dataset::by_value;
 use super::{Config as DataConfig, DataError, Dataset};
 use crate::random::{Purpose, stream};
 
@@ -25,7 +30,7 @@ pub struct Shard {
     pub validation: Vec<u32>,
 }
 
-/// All clients, in roster order; no record has two owners.
+/// All clients, in roster order; no record has two owners, and with some partitioners some have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// The shards; a client's number is its place here.
@@ -37,15 +42,28 @@ pub struct Partition {
 /// A shard of `n` records holds out `n * validation`, rounded.
 ///
 /// # Errors
-/// Settings outside their range, more clients than the data can give, a Dirichlet split that leaves a client too small,
-/// and [`DataError::EmptyShard`] where a client has no record to train on.
+/// Settings outside their range or at odds with the data, more clients than it can give, a split that leaves a client too
+/// small, and [`DataError::EmptyShard`] where a client has no record to train on.
 pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u64) -> Result<Partition, DataError> {
     config.validate()?;
     let random = &mut stream(seed, Purpose::Partition, 0, 0);
     let owned = match config.kind {
         Kind::NaturalId => natural_id(dataset, config)?,
-        Kind::Iid => numbered(iid(dataset, config, random)?),
+        Kind::GroupedNaturalId => numbered(grouped::split(dataset, config)?),
+        Kind::Iid => numbered(sizes::iid(dataset, config, random)?),
         Kind::Dirichlet => numbered(dirichlet::split(dataset, config, random)?),
+        Kind::InnerDirichlet => numbered(inner_dirichlet::split(dataset, config, random)?),
+        Kind::Distribution => numbered(distribution::split(dataset, config, random)?),
+        Kind::Pathological => numbered(pathological::split(dataset, config, random)?),
+        Kind::Shard => numbered(shard::split(dataset, config, random)?),
+        Kind::Size => numbered(sizes::given(dataset, config, random)?),
+        Kind::Linear => numbered(sizes::by_number(dataset, config, |number| number, random)?),
+        Kind::Square => numbered(sizes::by_number(dataset, config, |number| number * number, random)?),
+        Kind::Exponential => {
+            // Divided by the largest, so that no power overflows.
+            let largest = config.clients as f64;
+            numbered(sizes::by_number(dataset, config, |number| libm::exp(number - largest), random)?)
+        }
     };
     let shards = owned.into_iter().zip(0..).map(|((name, records), client)| split(name, records, data, seed, client));
     Ok(Partition { shards: shards.collect::<Result<_, _>>()? })
@@ -54,7 +72,7 @@ pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u6
 /// One client an id, the one with most text first, equals in the order of the data.
 fn natural_id(dataset: &Dataset, config: &Config) -> Result<Vec<(String, Vec<u32>)>, DataError> {
     let mut groups = groups(dataset);
-    let size = |records: &[u32]| records.iter().map(|&i| dataset.records[i as usize].text.len()).sum::<usize>();
+    let size = |records: &[u32]| records.iter().map(|record| dataset.size(*record)).sum::<usize>();
     groups.sort_by_cached_key(|(_, records)| std::cmp::Reverse(size(records)));
     if config.clients > groups.len() {
         return Err(too_many(dataset, config, groups.len(), "ids"));
@@ -69,8 +87,8 @@ fn natural_id(dataset: &Dataset, config: &Config) -> Result<Vec<(String, Vec<u32
 fn groups(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
     let mut places = HashMap::new();
     let mut groups: Vec<(&str, Vec<u32>)> = Vec::new();
-    for (record, number) in dataset.records.iter().zip(0..) {
-        let id = record.natural_id.as_deref().unwrap_or_default();
+    for number in (0..).take(dataset.len()) {
+        let id = dataset.natural_id(number).unwrap_or_default();
         let place = *places.entry(id).or_insert_with(|| {
             groups.push((id, Vec::new()));
             groups.len() - 1
@@ -80,22 +98,18 @@ fn groups(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
     groups
 }
 
-/// Shuffled, then cut into equal parts; the first ones are one longer where it does not divide.
-fn iid(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
-    let (records, clients) = (dataset.records.len(), config.clients);
-    if clients > records {
-        return Err(too_many(dataset, config, records, "records"));
-    }
-    let mut numbers: Vec<u32> = (0..).take(records).collect();
-    draw::shuffle(random, &mut numbers);
-    let mut rest = numbers.as_slice();
-    let mut shards = Vec::with_capacity(clients);
-    for client in 0..clients {
-        let (shard, after) = rest.split_at(records / clients + usize::from(client < records % clients));
-        shards.push(shard.to_vec());
-        rest = after;
-    }
-    Ok(shards)
+/// As [`groups`], sorted by name, numbers by value.
+fn classes(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
+    let mut classes = groups(dataset);
+    classes.sort_by(|(a, _), (b, _)| by_value(a, b));
+    classes
+}
+
+/// `items` in `count` consecutive parts, the first ones longer by one where it does not divide.
+fn even_parts<T>(items: &[T], count: usize) -> impl Iterator<Item = &[T]> {
+    let (size, longer) = (items.len() / count.max(1), items.len() % count.max(1));
+    let start = move |part: usize| part * size + part.min(longer);
+    (0..count).map(move |part| &items[start(part)..start(part + 1)])
 }
 
 fn numbered(shards: Vec<Vec<u32>>) -> Vec<(String, Vec<u32>)> {
@@ -123,25 +137,53 @@ fn split(name: String, mut records: Vec<u32>, data: &DataConfig, seed: u64, clie
 }
 
 fn too_many(dataset: &Dataset, config: &Config, found: usize, unit: &'static str) -> DataError {
-    DataError::TooManyClients { name: dataset.name.clone(), wanted: config.clients, found, unit }
+    DataError::TooManyClients { name: dataset.name().into(), wanted: config.clients, found, unit }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Instant;
 
-    use super::super::Record;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Records `a`, `b`, `b`, `c`, `c`, `c`, ... : the n-th id has n records.
     pub(super) fn triangle(ids: usize) -> Dataset {
-        let name = |id: usize| format!("id{id}").into();
-        let record = |id| Record { text: "to be".into(), label: None, natural_id: Some(name(id)), class: None };
-        Dataset {
-            records: (1..=ids).flat_map(|id| (0..id).map(move |_| record(id))).collect(),
-            name: "triangle".into(),
-            classes: std::sync::Arc::default(),
-        }
+        Dataset::made_up("triangle", (1..=ids).flat_map(|id| (0..id).map(move |_| format!("id{id}"))))
+    }
+
+    /// `classes` classes of `each` records: `id1`, ..., one after the other.
+    pub(super) fn even(classes: usize, each: usize) -> Dataset {
+        let ids = (0..classes * each).map(move |record| format!("id{}", record % classes + 1));
+        Dataset::made_up("even", ids)
+    }
+
+    fn records(shard: &Shard) -> impl Iterator<Item = u32> + '_ {
+        shard.train.iter().chain(&shard.validation).copied()
+    }
+
+    /// The distinct natural ids of each client, sorted.
+    pub(super) fn names(dataset: &Dataset, partition: &Partition) -> Vec<Vec<String>> {
+        let of = |shard: &Shard| {
+            let names: BTreeSet<String> =
+                records(shard).map(|record| dataset.natural_id(record).unwrap().to_owned()).collect();
+            let mut names: Vec<String> = names.into_iter().collect();
+            names.sort_by(|a, b| by_value(a, b));
+            names
+        };
+        partition.shards.iter().map(of).collect()
+    }
+
+    /// Mean over clients of the share that a client's largest class has among its records.
+    pub(super) fn concentration(dataset: &Dataset, partition: &Partition) -> f64 {
+        let largest = |shard: &Shard| {
+            let mut counts = HashMap::new();
+            records(shard).for_each(|record| *counts.entry(dataset.natural_id(record)).or_insert(0_u32) += 1);
+            f64::from(counts.into_values().max().unwrap_or(0)) / records(shard).count().max(1) as f64
+        };
+        partition.shards.iter().map(largest).sum::<f64>() / partition.shards.len() as f64
     }
 
     pub(super) fn config(kind: Kind, clients: usize) -> Config {
@@ -226,6 +268,75 @@ mod tests {
         assert_eq!(error(Kind::Dirichlet), "partition.clients is 7, triangle has 6 records");
     }
 
+    const KINDS: [Kind; 12] = [
+        Kind::NaturalId,
+        Kind::GroupedNaturalId,
+        Kind::Iid,
+        Kind::Dirichlet,
+        Kind::InnerDirichlet,
+        Kind::Distribution,
+        Kind::Pathological,
+        Kind::Shard,
+        Kind::Size,
+        Kind::Linear,
+        Kind::Square,
+        Kind::Exponential,
+    ];
+
+    /// Kinds that give every record to someone, whatever the numbers.
+    const COMPLETE: [Kind; 6] =
+        [Kind::GroupedNaturalId, Kind::Iid, Kind::Dirichlet, Kind::Linear, Kind::Square, Kind::Exponential];
+
+    proptest! {
+        /// Whatever the numbers: a split is refused with words, or no record has two owners, nobody has nothing to train
+        /// on, and the same seed gives the same split.
+        #[test]
+        fn every_record_has_at_most_one_owner(
+            kind in prop::sample::select(&KINDS[..]),
+            (classes, each, clients) in (1_usize..8, 1_usize..30, 1_usize..9),
+            (number, size) in (1_usize..4, 0_usize..12),
+            (alpha, flag, seed) in (0.05_f64..5.0, any::<bool>(), any::<u64>()),
+        ) {
+            let grouped = kind == Kind::GroupedNaturalId;
+            let sized = matches!(kind, Kind::Size | Kind::InnerDirichlet);
+            let columns = number * clients / classes;
+            let config = Config {
+                kind,
+                clients: if grouped || sized { 0 } else { clients },
+                alpha,
+                min_partition_size: 0,
+                self_balancing: flag,
+                partition_sizes: vec![size + 1; clients],
+                num_classes_per_partition: number,
+                class_assignment_mode:
+                    if flag { ClassAssignment::FirstDeterministic } else { ClassAssignment::Random },
+                num_shards_per_partition: if flag { number } else { 0 },
+                shard_size: size,
+                keep_incomplete_shard: size % 2 == 0,
+                group_size: number,
+                mode: if flag { GroupMode::AllowBigger } else { GroupMode::AllowSmaller },
+                sort_unique_ids: flag,
+                distribution_array: vec![vec![alpha; columns]; classes],
+                num_unique_labels_per_partition: number,
+                preassigned_num_samples_per_label: 1,
+                rescale: flag,
+                ..Config::default()
+            };
+            let (dataset, data) = (even(classes, each), DataConfig::default());
+            let Ok(split) = partition(&dataset, &config, &data, seed) else { return Ok(()) };
+            let owned = owners(&split);
+            prop_assert!(owned.windows(2).all(|pair| pair[0] < pair[1]), "{owned:?}");
+            prop_assert!(split.shards.iter().all(|shard| !shard.train.is_empty()));
+            if COMPLETE.contains(&kind) {
+                prop_assert_eq!(owned.len(), classes * each);
+            }
+            if sized {
+                prop_assert!(split.shards.iter().all(|shard| records(shard).count() == size + 1));
+            }
+            prop_assert_eq!(partition(&dataset, &config, &data, seed).unwrap(), split);
+        }
+    }
+
     #[test]
     fn the_bundled_data_gives_24_clients_of_one_role_each() {
         let start = Instant::now();
@@ -235,7 +346,7 @@ mod tests {
         eprintln!("bundled data loaded and split in {:?}", start.elapsed());
         assert_eq!(split.shards.len(), 24);
         for shard in &split.shards {
-            let text = |numbers: &[u32]| numbers.iter().map(|&i| dataset.records[i as usize].text.len()).sum::<usize>();
+            let text = |numbers: &[u32]| numbers.iter().map(|record| dataset.size(*record)).sum::<usize>();
             assert!(text(&shard.train) > 8_000 && text(&shard.validation) > 1_000, "{}", shard.name);
         }
     }

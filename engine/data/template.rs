@@ -1,10 +1,11 @@
-//! `data.template`: text with `{field}` placeholders in, the text of a record out.
+//! `data.template` and `data.answer`: text with `{field}` placeholders in, the text of a record out.
 
 use super::DataError;
 
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
+    setting: &'static str,
     pieces: Vec<Piece>,
 }
 
@@ -15,9 +16,9 @@ enum Piece {
 }
 
 impl Template {
-    /// Parses `{field}` placeholders; `{{` and `}}` are literal braces.
-    pub(super) fn parse(template: &str) -> Result<Self, DataError> {
-        let failed = |reason: &str| DataError::Template { template: template.into(), reason: reason.into() };
+    /// Parses `{field}` placeholders; `{{` and `}}` are literal braces. `setting` is the key that holds the template.
+    pub(super) fn parse(setting: &'static str, template: &str) -> Result<Self, DataError> {
+        let failed = |reason: &str| DataError::Template { setting, template: template.into(), reason: reason.into() };
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut rest = template;
@@ -50,22 +51,35 @@ impl Template {
         if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
             return Err(failed("it has no `{field}`, so every record would be the same"));
         }
-        Ok(Self { pieces })
+        Ok(Self { setting, pieces })
     }
 
-    /// Fills the placeholders; `field` appends a field's value to the text.
+    /// The key that holds the template.
+    pub(super) fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// The names in its placeholders.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Field(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// Appends the template to `text` with its placeholders filled; `field` appends a field's value.
     pub(super) fn fill(
         &self,
+        text: &mut String,
         mut field: impl FnMut(&str, &mut String) -> Result<(), DataError>,
-    ) -> Result<String, DataError> {
-        let mut text = String::new();
+    ) -> Result<(), DataError> {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(literal) => text.push_str(literal),
-                Piece::Field(name) => field(name, &mut text)?,
+                Piece::Field(name) => field(name, text)?,
             }
         }
-        Ok(text)
+        Ok(())
     }
 }
 
@@ -74,13 +88,13 @@ mod tests {
     use super::*;
 
     fn fill(template: &str) -> String {
-        Template::parse(template)
-            .unwrap()
-            .fill(|name, text| {
-                text.push_str(&name.to_uppercase());
-                Ok(())
-            })
-            .unwrap()
+        let mut text = String::new();
+        let upper = |name: &str, text: &mut String| {
+            text.push_str(&name.to_uppercase());
+            Ok(())
+        };
+        Template::parse("data.template", template).unwrap().fill(&mut text, upper).unwrap();
+        text
     }
 
     #[test]
@@ -95,8 +109,8 @@ mod tests {
         for (template, part) in
             [("a } b {c}", "without `{`"), ("{text", "without `}`"), ("{}", "must be"), ("hello", "no `{field}`")]
         {
-            let error = Template::parse(template).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains(template), "{error}");
+            let error = Template::parse("data.answer", template).unwrap_err().to_string();
+            assert!(error.contains(part) && error.starts_with(&format!("data.answer `{template}`: ")), "{error}");
         }
     }
 }

@@ -106,6 +106,9 @@ fn record(config: &Config, layout: &AdapterLayout, policies: &Policies) -> RunRe
                 run.remove(key);
             }
         }
+        if let Some(data) = sections.get_mut("data").and_then(|data| data.as_object_mut()) {
+            data.remove("cache_mb");
+        }
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);

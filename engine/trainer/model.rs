@@ -25,6 +25,17 @@ pub(super) const BUNDLED_FILES: [&[u8]; 3] = [
 /// Its tokenizer_config.json, which the engine does not need but other tools do.
 pub(super) const BUNDLED_TOKENIZER_CONFIG: &[u8] = include_bytes!("bundled/stories260k/tokenizer_config.json");
 
+/// The tokenizer of a model, without its weights.
+///
+/// # Errors
+/// [`TrainerError`] naming the file at fault.
+pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
+    Ok(match &config.path {
+        None => Tokenizer::from_bytes(BUNDLED_FILES[2], format!("{BUNDLED}/tokenizer.json"))?,
+        Some(path) => Tokenizer::from_folder(&locate(path, &mut |_| ())?.folder)?,
+    })
+}
+
 /// Frozen weights on a device, and the tokenizer. All clients and threads share one; nothing in it ever changes.
 #[derive(Debug)]
 pub struct Model {
@@ -57,7 +68,10 @@ impl Model {
                 let files = ["config.json", "tokenizer.json"].map(|file| folder.join(file));
                 let [settings, tokenizer] = [read(&files[0])?, read(&files[1])?];
                 let names = files.map(|file| file.display().to_string());
-                Self::from_parts([&settings, &tokenizer], &Checkpoint::open(&folder)?, names, name, place)?
+                let weights = Checkpoint::open(&folder)?;
+                let mut model = Self::from_parts([&settings, &tokenizer], &weights, names, name, place)?;
+                model.tokenizer = model.tokenizer.with_folder(&folder)?;
+                model
             }
         };
         Ok(Arc::new(model))

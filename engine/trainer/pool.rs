@@ -1,80 +1,14 @@
 //! The trainer pool: one worker a device slot. In: training and evaluation tasks. Out: deltas and losses.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
 use ractor::{ActorCell, RpcReplyPort};
 
 use crate::adapter::AdapterLayout;
-use crate::data::{self, Dataset, Partition, Sequence};
 use crate::pool::{Pool, PoolError, Work};
 
-use super::{Evaluated, LocalConfig, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
-
-/// Every client's text, tokenized when it is first needed.
-pub struct Shards {
-    trainer: Arc<Trainer>,
-    dataset: Arc<Dataset>,
-    partition: Arc<Partition>,
-    config: data::Config,
-    train: Vec<OnceLock<Arc<Vec<Sequence>>>>,
-    validation: OnceLock<Arc<Vec<Sequence>>>,
-}
-
-impl Shards {
-    /// Shards over `partition`; nothing is tokenized yet.
-    pub fn new(trainer: Arc<Trainer>, dataset: Arc<Dataset>, partition: Arc<Partition>, config: data::Config) -> Self {
-        let train = partition.shards.iter().map(|_| OnceLock::new()).collect();
-        Self { trainer, dataset, partition, config, train, validation: OnceLock::new() }
-    }
-
-    /// Clients in the roster.
-    pub fn clients(&self) -> usize {
-        self.partition.shards.len()
-    }
-
-    /// A client's name.
-    pub fn name(&self, client: u32) -> &str {
-        &self.partition.shards[client as usize].name
-    }
-
-    /// Training records that a client has.
-    pub fn examples(&self, client: u32) -> u64 {
-        self.partition.shards[client as usize].train.len() as u64
-    }
-
-    /// A client's training sequences.
-    ///
-    /// # Errors
-    /// What the tokenizer says.
-    pub fn train(&self, client: u32) -> Result<Arc<Vec<Sequence>>, TrainerError> {
-        let shard = &self.partition.shards[client as usize];
-        self.cached(&self.train[client as usize], &mut shard.train.iter())
-    }
-
-    /// The validation sequences of all clients, in roster order.
-    ///
-    /// # Errors
-    /// What the tokenizer says.
-    pub fn validation(&self) -> Result<Arc<Vec<Sequence>>, TrainerError> {
-        let mut records = self.partition.shards.iter().flat_map(|shard| &shard.validation);
-        self.cached(&self.validation, &mut records)
-    }
-
-    fn cached(
-        &self,
-        cell: &OnceLock<Arc<Vec<Sequence>>>,
-        records: &mut dyn Iterator<Item = &u32>,
-    ) -> Result<Arc<Vec<Sequence>>, TrainerError> {
-        if let Some(sequences) = cell.get() {
-            return Ok(sequences.clone());
-        }
-        let records = records.map(|record| &self.dataset.records[*record as usize]);
-        let tokenizer = self.trainer.model().tokenizer();
-        let sequences = Arc::new(data::tokenize(tokenizer, records, &self.config)?);
-        Ok(cell.get_or_init(|| sequences).clone())
-    }
-}
+use super::{Evaluated, LocalConfig, Shards, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
 
 /// A task for a trainer.
 enum Job {
@@ -87,8 +21,7 @@ enum Job {
     },
     Evaluate {
         weights: Arc<Vec<f32>>,
-        sequences: Arc<Vec<Sequence>>,
-        range: std::ops::Range<usize>,
+        chunk: usize,
         cancel: Arc<AtomicBool>,
         reply: RpcReplyPort<Result<Evaluated, TrainerError>>,
     },
@@ -96,9 +29,6 @@ enum Job {
 
 /// A reply that crosses the pool: the trainer's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, TrainerError>, PoolError>;
-
-/// Sequences of one evaluation task. Fixed, so that sums are formed alike whatever the number of workers.
-const EVALUATION_CHUNK: usize = 64;
 
 /// Sequences of one evaluation batch.
 const EVALUATION_BATCH: usize = 16;
@@ -123,8 +53,8 @@ impl Trainers {
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
         let slot = Slot {
-            trainer: shards.trainer.clone(),
-            layout: shards.trainer.layout().clone(),
+            trainer: shards.trainer().clone(),
+            layout: shards.trainer().layout().clone(),
             shards: shards.clone(),
             local: Arc::new(local),
         };
@@ -155,26 +85,12 @@ impl Trainers {
     /// # Errors
     /// What the trainer says, and [`PoolError`].
     pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> Answer<Evaluated> {
-        let shards = self.shards.clone();
-        let sequences = match tokio::task::spawn_blocking(move || shards.validation()).await {
-            Ok(Ok(sequences)) => sequences,
-            Ok(Err(error)) => return Ok(Err(error)),
-            Err(_) => return Err(PoolError::Crashed { pool: "trainer", attempts: 1 }),
-        };
         let mut chunks = Vec::new();
-        for first in (0..sequences.len()).step_by(EVALUATION_CHUNK) {
-            let range = first..sequences.len().min(first + EVALUATION_CHUNK);
-            let (pool, sequences) = (self.pool.clone(), sequences.clone());
-            let (weights, cancel) = (weights.clone(), cancel.clone());
+        for chunk in 0..self.shards.validation_chunks() {
+            let (pool, weights, cancel) = (self.pool.clone(), weights.clone(), cancel.clone());
             chunks.push(tokio::spawn(async move {
-                pool.call(|reply| Job::Evaluate {
-                    weights: weights.clone(),
-                    sequences: sequences.clone(),
-                    range: range.clone(),
-                    cancel: cancel.clone(),
-                    reply,
-                })
-                .await
+                pool.call(|reply| Job::Evaluate { weights: weights.clone(), chunk, cancel: cancel.clone(), reply })
+                    .await
             }));
         }
         let mut total = Evaluated::default();
@@ -217,15 +133,22 @@ impl Work for Slot {
                 let trainable = trainable.as_ref().map(|at| at.as_slice());
                 drop(reply.send(self.train(key, &start, &cancel, trainable)));
             }
-            Job::Evaluate { weights, sequences, range, cancel, reply } => {
-                let batch = EVALUATION_BATCH;
-                drop(reply.send(self.trainer.evaluate(&weights, &sequences[range], batch, &cancel)));
+            Job::Evaluate { weights, chunk, cancel, reply } => {
+                drop(reply.send(self.evaluate(&weights, chunk, &cancel)))
             }
         }
     }
 }
 
 impl Slot {
+    fn evaluate(&self, weights: &[f32], chunk: usize, cancel: &AtomicBool) -> Result<Evaluated, TrainerError> {
+        let sequences = self.shards.validation(chunk)?;
+        match sequences.is_empty() {
+            true => Ok(Evaluated::default()),
+            false => self.trainer.evaluate(weights, &sequences, EVALUATION_BATCH, cancel),
+        }
+    }
+
     fn train(
         &self,
         key: TrainKey,

@@ -4,34 +4,111 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 
-/// How records are split over clients.
+/// How records are split over clients, each as the partitioner of Flower Datasets with that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// One client an id found in the data (Flower's `NaturalIdPartitioner`).
+    /// One client an id found in the data.
     NaturalId,
-    /// Shuffled, then dealt in equal shares (Flower's `IidPartitioner`).
+    /// One client a group of ids.
+    GroupedNaturalId,
+    /// Shuffled, then dealt in equal shares.
     Iid,
-    /// Each class split by shares drawn from a Dirichlet distribution (Flower's `DirichletPartitioner`).
+    /// Each class split by shares drawn from a Dirichlet distribution.
     Dirichlet,
+    /// Each client of a given size, its classes drawn by shares of its own from a Dirichlet distribution.
+    InnerDirichlet,
+    /// Each class split by given shares over the clients that have it.
+    Distribution,
+    /// Each client has so many classes.
+    Pathological,
+    /// Sorted by class and cut in shards, of which each client gets some.
+    Shard,
+    /// Clients of given sizes.
+    Size,
+    /// Client N has records in proportion to N.
+    Linear,
+    /// Client N has records in proportion to the square of N.
+    Square,
+    /// Client N has records in proportion to e to the power of N.
+    Exponential,
 }
 
-/// Which client gets which record. In Flower's words `clients` is `num_partitions` and `by` is `partition_by`.
+/// How the classes of a client are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassAssignment {
+    /// All of them at random.
+    #[default]
+    Random,
+    /// Client N has the class N and those after it, round and round.
+    Deterministic,
+    /// Client N has the class N, round and round, and others at random.
+    FirstDeterministic,
+}
+
+/// What becomes of the ids that are left when groups are full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupMode {
+    /// They are a smaller group.
+    #[default]
+    AllowSmaller,
+    /// They go to the other groups.
+    AllowBigger,
+    /// They are left out.
+    DropReminder,
+    /// They are an error.
+    Strict,
+}
+
+/// Which client gets which record. In Flower's words `clients` is `num_partitions` and `by` is `partition_by`; the others are
+/// its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How records are split over clients: natural-id, iid or dirichlet.
+    /// How records are split over clients: natural-id, grouped-natural-id, iid, dirichlet, inner-dirichlet, distribution,
+    /// pathological, shard, size, linear, square or exponential.
     pub kind: Kind,
-    /// Clients; for natural-id the so many ids with most text, and 0 takes all of them.
+    /// Clients; for natural-id the so many ids with most text, for grouped-natural-id the so many first groups, and 0 takes
+    /// all of them. For size and inner-dirichlet 0, or as many as `partition_sizes` has.
     pub clients: usize,
-    /// Field that tells the client (natural-id) or the class (dirichlet); several, split by commas, are joined by "/".
+    /// Field that tells the client (natural-id, grouped-natural-id) or the class (dirichlet, inner-dirichlet, distribution,
+    /// pathological, shard); several, split by commas, are joined by "/".
     pub by: String,
-    /// Dirichlet concentration, above 0: small values give each client few classes.
+    /// Dirichlet concentration, above 0: small values give each client few classes (dirichlet, inner-dirichlet).
     pub alpha: f64,
     /// Records that each client has at least (dirichlet); drawn up to 10 times until it holds.
     pub min_partition_size: usize,
     /// Give no more records to a client that has more than the average (dirichlet).
     pub self_balancing: bool,
+    /// Records of each client (size, inner-dirichlet).
+    pub partition_sizes: Vec<usize>,
+    /// Classes of each client (pathological).
+    pub num_classes_per_partition: usize,
+    /// How these are chosen: random, deterministic or first-deterministic (pathological).
+    pub class_assignment_mode: ClassAssignment,
+    /// Shards of each client (shard); 0 deals all there are.
+    pub num_shards_per_partition: usize,
+    /// Records of a shard (shard); 0 makes them as large as num_shards_per_partition lets them be.
+    pub shard_size: usize,
+    /// Deal the last shard too where it is smaller (shard, where num_shards_per_partition is 0).
+    pub keep_incomplete_shard: bool,
+    /// Ids of a group (grouped-natural-id).
+    pub group_size: usize,
+    /// What becomes of ids that do not fill a group: allow-smaller, allow-bigger, drop-reminder or strict
+    /// (grouped-natural-id).
+    pub mode: GroupMode,
+    /// Sort the ids before they are grouped, numbers by value (grouped-natural-id); else they come as in the data.
+    pub sort_unique_ids: bool,
+    /// A row a class, in sorted order, with the share of each client that has the class (distribution).
+    pub distribution_array: Vec<Vec<f64>>,
+    /// Classes of each client (distribution).
+    pub num_unique_labels_per_partition: usize,
+    /// Records of each of its classes that a client has before the shares count (distribution, where rescale is true).
+    pub preassigned_num_samples_per_label: usize,
+    /// Take the shares as proportions of all records of the class; else as numbers of records (distribution).
+    pub rescale: bool,
 }
 
 impl Default for Config {
@@ -43,14 +120,39 @@ impl Default for Config {
             alpha: 0.5,
             min_partition_size: 10,
             self_balancing: false,
+            partition_sizes: Vec::new(),
+            num_classes_per_partition: 2,
+            class_assignment_mode: ClassAssignment::Random,
+            num_shards_per_partition: 0,
+            shard_size: 0,
+            keep_incomplete_shard: false,
+            group_size: 2,
+            mode: GroupMode::AllowSmaller,
+            sort_unique_ids: false,
+            distribution_array: Vec::new(),
+            num_unique_labels_per_partition: 2,
+            preassigned_num_samples_per_label: 0,
+            rescale: true,
         }
     }
 }
 
+impl Kind {
+    /// Whether `partition.by` tells the class of a record, in place of its owner.
+    pub fn by_class(self) -> bool {
+        use Kind::{Dirichlet, Distribution, InnerDirichlet, Pathological, Shard};
+        matches!(self, Dirichlet | InnerDirichlet | Distribution | Pathological | Shard)
+    }
+
+    fn by_id(self) -> bool {
+        matches!(self, Kind::NaturalId | Kind::GroupedNaturalId)
+    }
+}
+
 impl Config {
-    /// The fields that [`super::super::Dataset::load`] must read for this partitioner; none for iid.
+    /// The fields that [`super::super::Dataset::load`] must read for this partitioner; none where only sizes count.
     pub fn field(&self) -> Option<&str> {
-        (self.kind != Kind::Iid).then_some(self.by.as_str())
+        (self.kind.by_class() || self.kind.by_id()).then_some(self.by.as_str())
     }
 
     /// Checks what can be checked without data.
@@ -58,14 +160,66 @@ impl Config {
     /// # Errors
     /// [`DataError::Value`] names the key, what was found and what is allowed.
     pub fn validate(&self) -> Result<(), DataError> {
-        if self.kind != Kind::NaturalId && self.clients == 0 {
+        let sized = matches!(self.kind, Kind::Size | Kind::InnerDirichlet);
+        if !self.kind.by_id() && !sized && self.clients == 0 {
             return Err(DataError::value("partition.clients", 0, "at least 1 for this partition.kind"));
         }
-        if self.kind != Kind::Iid && self.by.split(',').any(|field| field.trim().is_empty()) {
+        if self.field().is_some() && self.by.split(',').any(|field| field.trim().is_empty()) {
             return Err(DataError::value("partition.by", format!("`{}`", self.by), "field names, split by commas"));
         }
-        if self.kind == Kind::Dirichlet && !(self.alpha > 0.0 && self.alpha.is_finite()) {
+        if matches!(self.kind, Kind::Dirichlet | Kind::InnerDirichlet) && !(self.alpha > 0.0 && self.alpha.is_finite())
+        {
             return Err(DataError::value("partition.alpha", self.alpha, "above 0"));
+        }
+        match self.kind {
+            Kind::Size | Kind::InnerDirichlet => self.validate_sizes(),
+            Kind::Distribution => self.validate_distribution(),
+            Kind::Pathological if self.num_classes_per_partition == 0 => {
+                Err(DataError::value("partition.num_classes_per_partition", 0, "at least 1"))
+            }
+            Kind::Shard if self.num_shards_per_partition == 0 && self.shard_size == 0 => {
+                let allowed = "at least 1 where partition.num_shards_per_partition is 0";
+                Err(DataError::value("partition.shard_size", 0, allowed))
+            }
+            Kind::GroupedNaturalId if self.group_size == 0 => {
+                Err(DataError::value("partition.group_size", 0, "at least 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_sizes(&self) -> Result<(), DataError> {
+        let sizes = &self.partition_sizes;
+        if sizes.is_empty() {
+            let allowed = "a number of records for each client, as partition.kind asks for it";
+            return Err(DataError::value("partition.partition_sizes", "empty", allowed));
+        }
+        if sizes.contains(&0) {
+            return Err(DataError::value("partition.partition_sizes", "0 for some client", "at least 1 for each"));
+        }
+        if self.clients > 0 && self.clients != sizes.len() {
+            let allowed = format!("0 or {}, the numbers in partition.partition_sizes", sizes.len());
+            return Err(DataError::value("partition.clients", self.clients, allowed));
+        }
+        Ok(())
+    }
+
+    fn validate_distribution(&self) -> Result<(), DataError> {
+        const ARRAY: &str = "partition.distribution_array";
+        if self.num_unique_labels_per_partition == 0 {
+            return Err(DataError::value("partition.num_unique_labels_per_partition", 0, "at least 1"));
+        }
+        let Some(first) = self.distribution_array.first() else {
+            return Err(DataError::value(ARRAY, "empty", "a row for each class"));
+        };
+        for (number, row) in self.distribution_array.iter().enumerate() {
+            if row.len() != first.len() {
+                let found = format!("{} numbers in row {}", row.len(), number + 1);
+                return Err(DataError::value(ARRAY, found, format!("{} in each, as in the first", first.len())));
+            }
+            if let Some(share) = row.iter().find(|share| !(**share >= 0.0 && share.is_finite())) {
+                return Err(DataError::value(ARRAY, format!("{share} in row {}", number + 1), "finite and 0 or more"));
+            }
         }
         Ok(())
     }
@@ -77,8 +231,8 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_lists_the_known_ones() {
-        let error = serde_json::from_str::<Config>(r#"{"kind": "pathological"}"#).unwrap_err().to_string();
-        for part in ["pathological", "natural-id", "iid", "dirichlet"] {
+        let error = serde_json::from_str::<Config>(r#"{"kind": "semantic"}"#).unwrap_err().to_string();
+        for part in ["semantic", "natural-id", "iid", "inner-dirichlet", "exponential"] {
             assert!(error.contains(part), "{error}");
         }
     }
@@ -93,8 +247,47 @@ mod tests {
     }
 
     #[test]
-    fn iid_needs_no_field() {
-        assert_eq!(Config::default().field(), Some("play,role"));
-        assert_eq!(Config { kind: Kind::Iid, ..Config::default() }.field(), None);
+    fn what_a_kind_asks_for_must_be_there() {
+        let message = |kind, change: fn(&mut Config)| {
+            let mut config = Config { kind, ..Config::default() };
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        for (message, begins) in [
+            (message(Kind::Size, |_| {}), "partition.partition_sizes is empty, it must be a number of records"),
+            (message(Kind::Size, |c| c.partition_sizes = vec![3, 0]), "partition.partition_sizes is 0 for some client"),
+            (
+                message(Kind::InnerDirichlet, |c| c.partition_sizes = vec![3, 4]),
+                "partition.clients is 24, it must be 0 or 2, the numbers in partition.partition_sizes",
+            ),
+            (message(Kind::Shard, |_| {}), "partition.shard_size is 0, it must be at least 1 where"),
+            (
+                message(Kind::Pathological, |c| c.num_classes_per_partition = 0),
+                "partition.num_classes_per_partition is 0",
+            ),
+            (message(Kind::GroupedNaturalId, |c| c.group_size = 0), "partition.group_size is 0"),
+            (message(Kind::Distribution, |_| {}), "partition.distribution_array is empty"),
+            (
+                message(Kind::Distribution, |c| c.distribution_array = vec![vec![1.0], vec![1.0, 2.0]]),
+                "partition.distribution_array is 2 numbers in row 2, it must be 1 in each",
+            ),
+            (
+                message(Kind::Distribution, |c| c.distribution_array = vec![vec![1.0, -2.0]]),
+                "partition.distribution_array is -2 in row 1, it must be finite",
+            ),
+        ] {
+            assert!(message.starts_with(begins), "{message}");
+        }
+    }
+
+    #[test]
+    fn fields_are_read_only_where_they_count() {
+        let field = |kind| Config { kind, ..Config::default() }.field().map(str::to_owned);
+        for kind in [Kind::NaturalId, Kind::GroupedNaturalId, Kind::Dirichlet, Kind::Shard, Kind::Pathological] {
+            assert_eq!(field(kind).as_deref(), Some("play,role"));
+        }
+        for kind in [Kind::Iid, Kind::Size, Kind::Linear, Kind::Square, Kind::Exponential] {
+            assert_eq!(field(kind), None);
+        }
     }
 }

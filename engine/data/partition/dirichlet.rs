@@ -11,7 +11,7 @@ const ATTEMPTS: usize = 10;
 
 /// Record numbers of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
-    let records = dataset.records.len();
+    let records = dataset.len();
     if config.clients > records {
         return Err(too_many(dataset, config, records, "records"));
     }
@@ -91,7 +91,7 @@ mod tests {
         let largest = |shard: &Vec<u32>| {
             let mut counts = std::collections::HashMap::new();
             for &record in shard {
-                *counts.entry(&dataset.records[record as usize].natural_id).or_insert(0_u32) += 1;
+                *counts.entry(dataset.natural_id(record)).or_insert(0_u32) += 1;
             }
             f64::from(counts.into_values().max().unwrap_or(0)) / shard.len().max(1) as f64
         };

@@ -11,13 +11,28 @@ pub(super) fn shuffle(random: &mut impl Rng, items: &mut [u32]) {
 }
 
 /// A uniform number below `limit`, without bias (Lemire 2019, <https://arxiv.org/abs/1805.10941>).
-fn below(random: &mut impl Rng, limit: u64) -> u64 {
+pub(super) fn below(random: &mut impl Rng, limit: u64) -> u64 {
     loop {
         let product = u128::from(random.next_u64()) * u128::from(limit);
         if product as u64 >= limit.wrapping_neg() % limit {
             return (product >> 64) as u64;
         }
     }
+}
+
+/// A number below `weights.len()`, each in proportion to its weight; none where no weight is above 0.
+pub(super) fn weighted(random: &mut impl Rng, weights: &[f64]) -> Option<usize> {
+    let sum: f64 = weights.iter().sum();
+    let mut left = uniform(random) * sum;
+    let mut last = None;
+    for (number, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        last = Some(number);
+        left -= weight;
+        if left <= 0.0 {
+            break;
+        }
+    }
+    last
 }
 
 /// `count` shares that sum to 1, from the symmetric Dirichlet distribution. The shares are kept as logarithms until the
@@ -99,6 +114,17 @@ mod tests {
             let shares = dirichlet(&mut stream(7, Purpose::Partition, 0, 0), alpha, 5);
             assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12, "alpha {alpha}: {shares:?}");
         }
+    }
+
+    #[test]
+    fn a_weighted_choice_follows_its_weights_and_never_takes_a_zero() {
+        let random = &mut stream(7, Purpose::Partition, 0, 0);
+        let mut counts = [0; 4];
+        for _ in 0..10_000 {
+            counts[weighted(random, &[0.0, 1.0, 3.0, 0.0]).unwrap()] += 1;
+        }
+        assert!(counts[0] == 0 && counts[3] == 0 && (2_300..2_700).contains(&counts[1]), "{counts:?}");
+        assert_eq!(weighted(random, &[0.0, 0.0]), None);
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! `cellm data inspect`: who has what of the data, as the config splits it, before anything is trained.
+
+use serde_json::{Map, Value, json};
+
+use crate::data::{Dataset, Inspected, Inspection, partition};
+use crate::trainer;
+
+use super::args::{DataCommand, Inspect};
+use super::{Failure, output, sources};
+
+/// Does what the command says.
+pub fn data(command: &DataCommand) -> Result<u8, Failure> {
+    match command {
+        DataCommand::Inspect(arguments) => inspect(arguments),
+    }
+}
+
+fn inspect(arguments: &Inspect) -> Result<u8, Failure> {
+    let config = sources::load(&arguments.sources)?.config;
+    let tokenizer = trainer::tokenizer(&config.model)?;
+    let dataset = Dataset::load(&config.data, config.partition.field())?;
+    let split = partition::partition(&dataset, &config.partition, &config.data, config.run.seed)?;
+    let by_class = config.partition.kind.by_class();
+    let found = Inspection::new(&dataset, &split, &config.data, by_class, &tokenizer)?;
+    if let Some(to) = &arguments.to {
+        let picture = found.heatmap().ok_or_else(|| {
+            Failure::usage("--to draws labels by clients, but the data has no labels: set data.label to their field")
+        })?;
+        std::fs::write(to, picture).map_err(|error| Failure::file("write", to, error))?;
+    }
+    match arguments.json {
+        true => output::print_json(&object(&found))?,
+        false => output::print(&table(&found))?,
+    }
+    Ok(0)
+}
+
+fn object(found: &Inspection) -> Value {
+    let client = |client: &Inspected| {
+        let labels = found.labels.iter().cloned().zip(client.labels.iter().map(|count| json!(count)));
+        json!({
+            "name": client.name,
+            "train": client.train,
+            "validation": client.validation,
+            "sequences": client.sequences,
+            "tokens": client.tokens,
+            "predicted": client.predicted,
+            "labels": labels.filter(|(_, count)| *count != 0).collect::<Map<_, _>>(),
+        })
+    };
+    json!({
+        "data": found.name,
+        "records": found.records,
+        "unowned": found.unowned,
+        "labels": found.labels,
+        "clients": found.clients.iter().map(client).collect::<Vec<_>>(),
+    })
+}
+
+fn table(found: &Inspection) -> String {
+    let records = found.clients.iter().map(|client| (client.train + client.validation) as u64).collect();
+    let tokens = found.clients.iter().map(|client| client.tokens).collect();
+    let mut text = format!("data     {}\nrecords  {}", found.name, found.records);
+    if found.unowned > 0 {
+        text += &format!(", {} of them nobody's", found.unowned);
+    }
+    if !found.labels.is_empty() {
+        text += &format!("\nlabels   {}", found.labels.len());
+    }
+    text += &format!(
+        "\nclients  {}; records {}, training tokens {}\n\n",
+        found.clients.len(),
+        range(records),
+        range(tokens)
+    );
+    let heads =
+        ["client", "train", "validation", "sequences", "tokens", "predicted", "labels", "most of"].map(String::from);
+    let mut rows = vec![heads.to_vec()];
+    rows.extend(found.clients.iter().map(|client| row(client, &found.labels)));
+    if found.labels.is_empty() {
+        rows.iter_mut().for_each(|row| row.truncate(6));
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    for row in &rows {
+        let cell = |(column, text): (usize, &String)| match column {
+            0 => format!("{text:<width$}", width = widths[column]),
+            7 => format!("  {text}"),
+            _ => format!("  {text:>width$}", width = widths[column]),
+        };
+        text += row.iter().enumerate().map(cell).collect::<String>().trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn row(client: &Inspected, labels: &[String]) -> Vec<String> {
+    let all: u32 = client.labels.iter().sum();
+    let most = client.labels.iter().zip(labels).max_by_key(|(count, _)| **count);
+    let most = most.map_or_else(String::new, |(count, label)| {
+        format!("{label} {:.0}%", 100.0 * f64::from(*count) / f64::from(all.max(1)))
+    });
+    let distinct = client.labels.iter().filter(|count| **count > 0).count();
+    let numbers = [client.train, client.validation, client.sequences].map(|number| number.to_string());
+    let tokens = [client.tokens, client.predicted].map(|number| number.to_string());
+    [vec![client.name.clone()], numbers.to_vec(), tokens.to_vec(), vec![distinct.to_string(), most]].concat()
+}
+
+/// The smallest, the median and the largest of some numbers.
+fn range(mut numbers: Vec<u64>) -> String {
+    numbers.sort_unstable();
+    match (numbers.first(), numbers.last()) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{first} to {last} (median {})", numbers[numbers.len() / 2])
+        }
+        (Some(first), _) => format!("{first} each"),
+        _ => "no".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found() -> Inspection {
+        let client = |name: &str, labels: [u32; 2]| Inspected {
+            name: name.into(),
+            train: 3,
+            validation: 1,
+            sequences: 3,
+            tokens: 30,
+            predicted: 27,
+            labels: labels.into(),
+        };
+        let clients = vec![client("client-0", [4, 0]), client("client-1", [1, 3])];
+        Inspection { name: "a.csv".into(), records: 9, unowned: 1, labels: vec!["no".into(), "yes".into()], clients }
+    }
+
+    #[test]
+    fn the_table_says_who_has_what() {
+        let expected = "data     a.csv\nrecords  9, 1 of them nobody's\nlabels   2\n\
+                        clients  2; records 4 each, training tokens 30 each\n\n\
+                        client    train  validation  sequences  tokens  predicted  labels  most of\n\
+                        client-0      3           1          3      30         27       1  no 100%\n\
+                        client-1      3           1          3      30         27       2  yes 75%\n";
+        assert_eq!(table(&found()), expected);
+        let plain = table(&Inspection { labels: Vec::new(), ..found() });
+        assert!(plain.lines().all(|line| !line.contains("labels")), "{plain}");
+        assert_eq!(range(vec![3, 9, 1]), "1 to 9 (median 3)");
+    }
+
+    #[test]
+    fn the_object_counts_only_labels_that_a_client_has() {
+        let object = object(&found());
+        assert_eq!(object["clients"][0]["labels"], json!({"no": 4}));
+        assert_eq!(object["clients"][1]["labels"], json!({"no": 1, "yes": 3}));
+    }
+}

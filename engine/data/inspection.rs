@@ -1,0 +1,162 @@
+//! What each client has: a dataset and its partition in; records, sequences, tokens and labels of every client out.
+
+use super::dataset::by_value;
+use super::heatmap::heatmap;
+use super::{Config, DataError, Dataset, Partition, Tokenizer, tokenize};
+
+/// Records that are read at a time.
+const CHUNK: usize = 256;
+
+/// What there is and who has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// Where the data comes from.
+    pub name: String,
+    /// Records that there are.
+    pub records: usize,
+    /// Of these, in no shard.
+    pub unowned: usize,
+    /// The labels that are counted: those of `data.label`, else the classes that `partition.by` tells; may be none.
+    pub labels: Vec<String>,
+    /// Every client, in roster order.
+    pub clients: Vec<Inspected>,
+}
+
+/// What one client has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspected {
+    /// Its name.
+    pub name: String,
+    /// Records that it trains on.
+    pub train: usize,
+    /// Records that it is evaluated on.
+    pub validation: usize,
+    /// Training sequences.
+    pub sequences: usize,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Tokens of them that are to be predicted; none where the goal is a class.
+    pub predicted: u64,
+    /// Records of each of [`Inspection::labels`], validation included.
+    pub labels: Vec<u32>,
+}
+
+impl Inspection {
+    /// Counts, which reads and encodes all training records once. `by_class` says that `partition.by` tells the class of a
+    /// record.
+    ///
+    /// # Errors
+    /// Data that cannot be read, and what the tokenizer says.
+    pub fn new(
+        dataset: &Dataset,
+        partition: &Partition,
+        config: &Config,
+        by_class: bool,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
+        let (labels, of_record) = labels(dataset, by_class);
+        let mut owned = 0;
+        let mut clients = Vec::with_capacity(partition.shards.len());
+        for shard in &partition.shards {
+            owned += shard.train.len() + shard.validation.len();
+            let mut client = Inspected {
+                name: shard.name.clone(),
+                train: shard.train.len(),
+                validation: shard.validation.len(),
+                sequences: 0,
+                tokens: 0,
+                predicted: 0,
+                labels: vec![0; labels.len()],
+            };
+            for record in shard.train.iter().chain(&shard.validation) {
+                if let Some(label) = of_record(*record) {
+                    client.labels[label] += 1;
+                }
+            }
+            for records in shard.train.chunks(CHUNK) {
+                for sequence in tokenize(tokenizer, &dataset.read(records)?, config)? {
+                    client.sequences += 1;
+                    client.tokens += sequence.tokens.len() as u64;
+                    client.predicted += sequence.predicted().count() as u64;
+                }
+            }
+            clients.push(client);
+        }
+        let (name, records) = (dataset.name().to_owned(), dataset.len());
+        Ok(Self { name, records, unowned: records - owned, labels, clients })
+    }
+
+    /// Labels by clients as a picture, SVG; none where there are no labels.
+    pub fn heatmap(&self) -> Option<String> {
+        let rows: Vec<&[u32]> = self.clients.iter().map(|client| client.labels.as_slice()).collect();
+        let names: Vec<&str> = self.clients.iter().map(|client| client.name.as_str()).collect();
+        (!self.labels.is_empty()).then(|| heatmap(&self.labels, &names, &rows))
+    }
+}
+
+/// The labels that there are, and which of them a record has.
+fn labels(dataset: &Dataset, by_class: bool) -> (Vec<String>, Box<dyn Fn(u32) -> Option<usize> + '_>) {
+    if !dataset.labels().is_empty() || !by_class {
+        return (dataset.labels().to_vec(), Box::new(|record| dataset.label(record).map(|label| label as usize)));
+    }
+    let mut names: Vec<String> = (0..)
+        .take(dataset.len())
+        .filter_map(|record| dataset.natural_id(record))
+        .collect::<std::collections::HashSet<_>>()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    names.sort_by(|a, b| by_value(a, b));
+    let sorted = names.clone();
+    let place = move |record| {
+        let id = dataset.natural_id(record)?;
+        sorted.binary_search_by(|name| by_value(name, id)).ok()
+    };
+    (names, Box::new(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::partition::{Config as PartitionConfig, Kind, partition};
+    use super::super::tokenizer::tests::words;
+    use super::*;
+
+    fn inspect(change: impl FnOnce(&mut Config, &mut PartitionConfig)) -> Inspection {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "text,kind\nto be,10\nor not,9\nto be or not,10\nbe,x\n").unwrap();
+        let mut config = Config { path: Some(path), validation: 0.0, ..Config::default() };
+        let mut split =
+            PartitionConfig { kind: Kind::Size, partition_sizes: vec![2, 1], clients: 0, ..Default::default() };
+        change(&mut config, &mut split);
+        let dataset = Dataset::load(&config, split.field()).unwrap();
+        let partition = partition(&dataset, &split, &config, 1).unwrap();
+        Inspection::new(&dataset, &partition, &config, split.kind.by_class(), &words()).unwrap()
+    }
+
+    #[test]
+    fn records_tokens_and_labels_of_every_client_are_counted() {
+        let found = inspect(|config, _| config.label = Some("kind".into()));
+        assert_eq!((found.records, found.unowned, found.clients.len()), (4, 1, 2));
+        assert_eq!(found.labels, ["9", "10", "x"]);
+        for client in &found.clients {
+            assert_eq!(client.labels.iter().sum::<u32>() as usize, client.train);
+            assert_eq!(client.tokens, client.predicted + client.sequences as u64);
+        }
+        assert_eq!(found.clients.iter().map(|client| client.sequences).sum::<usize>(), 3);
+        assert!(found.heatmap().unwrap().starts_with("<svg"));
+    }
+
+    #[test]
+    fn the_classes_of_the_partition_stand_in_for_labels() {
+        let found = inspect(|_, split| {
+            (split.kind, split.by, split.shard_size, split.clients) = (Kind::Shard, "kind".into(), 2, 2);
+        });
+        assert_eq!(found.labels, ["9", "10", "x"]);
+        let mut sums: Vec<_> = found.clients.iter().map(|client| client.labels.clone()).collect();
+        sums.sort();
+        assert_eq!(sums, [vec![0, 1, 1], vec![1, 1, 0]]);
+        let none = inspect(|_, _| {});
+        assert!(none.labels.is_empty() && none.heatmap().is_none());
+    }
+}

@@ -1,0 +1,68 @@
+//! Flower's `InnerDirichletPartitioner`: each client has shares of the classes from Dirichlet(alpha) and draws its records one
+//! by one by them (Acar et al. 2021, <https://arxiv.org/abs/2111.04263>).
+
+use rand_core::Rng;
+
+use super::super::{DataError, Dataset};
+use super::{Config, classes, draw, sizes};
+
+/// Record numbers of each client. The next client to draw is chosen at random among those that are not full; a class that
+/// has no record left is drawn no more.
+pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
+    sizes::check_sum(dataset, config)?;
+    let mut classes: Vec<Vec<u32>> = classes(dataset).into_iter().map(|(_, records)| records).collect();
+    classes.iter_mut().for_each(|records| draw::shuffle(random, records));
+    let wanted = &config.partition_sizes;
+    let mut shares: Vec<Vec<f64>> =
+        wanted.iter().map(|_| draw::dirichlet(random, config.alpha, classes.len())).collect();
+    let mut shards: Vec<Vec<u32>> = wanted.iter().map(|size| Vec::with_capacity(*size)).collect();
+    let mut open: Vec<usize> = (0..wanted.len()).collect();
+    while !open.is_empty() {
+        let at = draw::below(random, open.len() as u64) as usize;
+        let client = open[at];
+        for (share, class) in shares[client].iter_mut().zip(&classes) {
+            if class.is_empty() {
+                *share = 0.0;
+            }
+        }
+        let class = draw::weighted(random, &shares[client]).unwrap_or_else(|| {
+            // All of the client's classes are used up: any other will do.
+            let left: Vec<usize> = (0..classes.len()).filter(|class| !classes[*class].is_empty()).collect();
+            left[draw::below(random, left.len() as u64) as usize]
+        });
+        shards[client].extend(classes[class].pop());
+        if shards[client].len() == wanted[client] {
+            open.swap_remove(at);
+        }
+    }
+    Ok(shards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Config as DataConfig;
+    use super::super::tests::{concentration, config, even};
+    use super::super::{Kind, partition};
+    use super::*;
+
+    #[test]
+    fn clients_have_their_sizes_and_a_small_alpha_gives_them_few_classes() {
+        let data = even(10, 100);
+        let at = |alpha| {
+            let config = Config { alpha, partition_sizes: vec![50, 100, 20], ..config(Kind::InnerDirichlet, 0) };
+            let split = partition(&data, &config, &DataConfig::default(), 1).unwrap();
+            let sizes: Vec<_> = split.shards.iter().map(|shard| shard.train.len() + shard.validation.len()).collect();
+            assert_eq!(sizes, [50, 100, 20]);
+            concentration(&data, &split)
+        };
+        let (small, large) = (at(0.1), at(1e6));
+        assert!(small > 2.0 * large, "{small} {large}");
+    }
+
+    #[test]
+    fn when_a_clients_classes_are_used_up_it_takes_others() {
+        let config = Config { alpha: 1e-6, partition_sizes: vec![30, 30], ..config(Kind::InnerDirichlet, 0) };
+        let split = partition(&even(4, 15), &config, &DataConfig::default(), 1).unwrap();
+        assert!(split.shards.iter().all(|shard| shard.train.len() + shard.validation.len() == 30));
+    }
+}

@@ -1,0 +1,192 @@
+//! Records in, sequences for the trainer out: token ids, and which of them are to be predicted.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Config, Content, DataError, Image, LongRecords, Record, Task, Tokenizer};
+
+/// One training or evaluation example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    /// Token ids, at most `data.max_tokens`, and at least 2 where the next one is to be predicted; none of an image.
+    pub tokens: Vec<u32>,
+    /// What it is to teach.
+    pub goal: Goal,
+    /// The picture, where the record is one.
+    pub image: Option<Arc<Image>>,
+}
+
+/// What a sequence is to teach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// Every token from this position on is predicted from those before it; 0 and 1 mean all (position 0 is never
+    /// predicted).
+    From(usize),
+    /// Tokens at these positions (sorted, disjoint) are predicted: the answers of a conversation.
+    Spans(Vec<Range<usize>>),
+    /// The whole sequence belongs to this class.
+    Class(u32),
+}
+
+impl Sequence {
+    /// Positions whose tokens are to be predicted, ascending; none where the goal is a class.
+    pub fn predicted(&self) -> impl Iterator<Item = usize> + '_ {
+        let count = self.tokens.len();
+        let (from, spans): (_, &[Range<usize>]) = match &self.goal {
+            Goal::From(first) => (*first..count, &[]),
+            Goal::Spans(spans) => (0..0, spans),
+            Goal::Class(_) => (0..0, &[]),
+        };
+        std::iter::once(from).chain(spans.iter().cloned()).flat_map(move |span| span.start.max(1)..span.end.min(count))
+    }
+
+    /// Whether there is something to learn from it: a token to predict, or a class.
+    pub fn teaches(&self) -> bool {
+        match self.goal {
+            Goal::Class(_) => !self.tokens.is_empty() || self.image.is_some(),
+            _ => self.predicted().next().is_some(),
+        }
+    }
+}
+
+/// Makes sequences of records, in their order; of `config` the keys `task`, `max_tokens`, `long` and `packing` count.
+///
+/// A text longer than `max_tokens` becomes consecutive windows that do not overlap, is cut or is left out, as `long` says. One
+/// with an answer or a class is never split but cut. What has nothing to predict is left out. Unless `packing` says so, a
+/// sequence never holds tokens of two records.
+///
+/// # Errors
+/// [`DataError::Tokenizer`] where a text cannot be encoded or a chat template fails.
+pub fn tokenize<'a>(
+    tokenizer: &Tokenizer,
+    records: impl IntoIterator<Item = &'a Record>,
+    config: &Config,
+) -> Result<Vec<Sequence>, DataError> {
+    let most = config.max_tokens.max(2);
+    let mut sequences = Vec::new();
+    let mut packed = Vec::new();
+    for record in records {
+        let mut sequence = sequence(tokenizer, record, config.task)?;
+        let split = config.long == LongRecords::Split && matches!(sequence.goal, Goal::From(_));
+        if sequence.tokens.len() > most && !split {
+            if config.long == LongRecords::Drop {
+                continue;
+            }
+            sequence.tokens.truncate(most);
+        }
+        match config.packing {
+            true => packed.append(&mut sequence.tokens),
+            false if split => windows(&mut sequences, &sequence.tokens, most),
+            false => sequences.extend(Some(sequence).filter(Sequence::teaches)),
+        }
+    }
+    windows(&mut sequences, &packed, most);
+    Ok(sequences)
+}
+
+/// A whole record.
+fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task) -> Result<Sequence, DataError> {
+    let answered = match &record.content {
+        Content::Image(image) => {
+            let goal = record.class.map_or(Goal::From(0), Goal::Class);
+            return Ok(Sequence { tokens: Vec::new(), goal, image: Some(image.clone()) });
+        }
+        Content::Text { text, answer: None } => {
+            let goal = record.class.map_or(Goal::From(0), Goal::Class);
+            return Ok(Sequence { tokens: tokenizer.encode(text)?, goal, image: None });
+        }
+        Content::Text { text, answer: Some(answer) } => tokenizer.encode_answer(text, answer.clone())?,
+        Content::Chat(turns) => tokenizer.encode_chat(turns)?,
+    };
+    let goal = if task == Task::Instruction { Goal::Spans(answered.spans) } else { Goal::From(0) };
+    Ok(Sequence { tokens: answered.tokens, goal, image: None })
+}
+
+fn windows(sequences: &mut Vec<Sequence>, tokens: &[u32], most: usize) {
+    let window = |window: &[u32]| Sequence { tokens: window.to_vec(), goal: Goal::From(0), image: None };
+    sequences.extend(tokens.chunks(most).map(window).filter(Sequence::teaches));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokenizer::tests::words;
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record { content: Content::text(text), class: None }
+    }
+
+    fn tokens(texts: &[&str], max_tokens: usize, long: LongRecords) -> Vec<Vec<u32>> {
+        let records: Vec<_> = texts.iter().map(|text| record(text)).collect();
+        let config = Config { max_tokens, long, ..Config::default() };
+        let sequences = tokenize(&words(), &records, &config).unwrap();
+        sequences.into_iter().map(|sequence| sequence.tokens).collect()
+    }
+
+    #[test]
+    fn a_long_record_becomes_windows_is_cut_or_is_left_out() {
+        assert_eq!(tokens(&["to be or not"], 3, LongRecords::Split), [vec![0, 2, 3], vec![4, 5]]);
+        assert_eq!(tokens(&["to be or not"], 3, LongRecords::Truncate), [vec![0, 2, 3]]);
+        assert_eq!(tokens(&["to be or not", "to be"], 3, LongRecords::Drop), [vec![0, 2, 3]]);
+    }
+
+    #[test]
+    fn what_has_nothing_to_predict_is_left_out_and_records_are_never_packed() {
+        assert_eq!(
+            tokens(&["to be or not to be", "", "or"], 3, LongRecords::Split),
+            [vec![0, 2, 3], vec![4, 5, 2], vec![0, 4]]
+        );
+    }
+
+    #[test]
+    fn a_record_of_a_class_is_one_sequence_and_always_cut() {
+        let records = [Record { class: Some(3), ..record("to be or not") }, Record { class: Some(0), ..record("") }];
+        let config = Config { task: Task::Classification, max_tokens: 3, ..Config::default() };
+        let sequences = tokenize(&words(), &records, &config).unwrap();
+        let found: Vec<_> = sequences.into_iter().map(|sequence| (sequence.tokens, sequence.goal)).collect();
+        assert_eq!(found, [(vec![0, 2, 3], Goal::Class(3)), (vec![0], Goal::Class(0))]);
+    }
+
+    #[test]
+    fn packed_records_fill_sequences() {
+        let config = Config { max_tokens: 4, packing: true, ..Config::default() };
+        let sequences = tokenize(&words(), &["to be", "or", "", "not"].map(record), &config).unwrap();
+        let found: Vec<_> = sequences.into_iter().map(|sequence| sequence.tokens).collect();
+        assert_eq!(found, [vec![0, 2, 3, 0], vec![4, 0, 0, 5]]);
+    }
+
+    #[test]
+    fn of_an_answer_only_its_tokens_are_learned_and_what_is_cut_off_has_nothing_to_teach() {
+        let answered = |text: &str, answer| Record {
+            content: Content::Text { text: text.into(), answer: Some(answer) },
+            class: None,
+        };
+        let records = [answered("to be or not", 3..8), answered("to be or not", 9..12), answered("to be", 5..5)];
+        let config = Config { task: Task::Instruction, max_tokens: 4, ..Config::default() };
+        let sequences = tokenize(&words(), &records, &config).unwrap();
+        let found: Vec<_> = sequences.into_iter().map(|sequence| (sequence.tokens, sequence.goal)).collect();
+        assert_eq!(found, [(vec![0, 2, 3, 4], Goal::Spans(vec![2..4]))]);
+    }
+
+    #[test]
+    fn a_picture_is_a_sequence_without_tokens() {
+        let image = Arc::new(Image { channels: 1, height: 1, width: 1, values: vec![7] });
+        let record = Record { content: Content::Image(image.clone()), class: Some(2) };
+        let sequences = tokenize(&words(), [&record], &Config::default()).unwrap();
+        assert_eq!(sequences, [Sequence { tokens: Vec::new(), goal: Goal::Class(2), image: Some(image) }]);
+    }
+
+    #[test]
+    fn what_is_predicted_follows_the_goal_and_is_never_the_first_token() {
+        let predicted = |goal| {
+            let sequence = Sequence { tokens: vec![0, 2, 3, 4, 5], goal, image: None };
+            (sequence.predicted().collect::<Vec<_>>(), sequence.teaches())
+        };
+        assert_eq!(predicted(Goal::From(0)), (vec![1, 2, 3, 4], true));
+        assert_eq!(predicted(Goal::From(3)), (vec![3, 4], true));
+        assert_eq!(predicted(Goal::From(5)), (vec![], false));
+        assert_eq!(predicted(Goal::Spans(vec![0..2, 4..9])), (vec![1, 4], true));
+        assert_eq!(predicted(Goal::Spans(vec![0..1])), (vec![], false));
+        assert_eq!(predicted(Goal::Class(7)), (vec![], true));
+    }
+}

@@ -1,0 +1,372 @@
+//! A file or the bundled speeches in; text that can be read from the beginning and at any place out. What is packed or a
+//! table of columns is unpacked once: into memory while it is small, else into a temporary file that has no name.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use flate2::read::MultiGzDecoder;
+use tempfile::{SpooledData, SpooledTempFile};
+
+use super::reader::{Found, Layout, Records, Span};
+use super::recipe::Recipe;
+use super::{DataError, Format, bundled, parquet};
+
+/// Unpacked bytes that may lie in memory.
+const IN_MEMORY: usize = 16 << 20;
+
+/// Bytes read at a time.
+const BUFFER: usize = 1 << 16;
+
+/// Text with records in it.
+#[derive(Debug)]
+pub(super) struct Store {
+    bytes: Mutex<Bytes>,
+    layout: Layout,
+    name: String,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Memory(Cursor<Vec<u8>>),
+    /// A temporary file.
+    Unpacked(File),
+    /// Someone's file, and the bytes that it had when it was opened.
+    Theirs(File, u64),
+}
+
+impl Store {
+    /// The speeches that the program carries.
+    ///
+    /// # Errors
+    /// None in practice: they are part of the program.
+    pub(super) fn bundled() -> Result<Self, DataError> {
+        let name = bundled::NAME.to_owned();
+        let bytes = unpack(MultiGzDecoder::new(bundled::bundled_speeches()), &name)?;
+        Ok(Self { bytes: Mutex::new(bytes), layout: Layout::Jsonl { unit: "line" }, name })
+    }
+
+    /// Opens a file of text or a table; `format` is none of those of pictures. Of a table the columns that `recipe` reads are
+    /// unpacked.
+    ///
+    /// # Errors
+    /// A file that cannot be opened or unpacked, and a table that lacks a column.
+    pub(super) fn open(path: &Path, format: Format, recipe: &Recipe) -> Result<Self, DataError> {
+        let name = path.display().to_string();
+        if format == Format::Parquet {
+            let mut spool = SpooledTempFile::new(IN_MEMORY);
+            for file in files(path, "parquet")? {
+                parquet::unpack(&file, recipe, &mut spool)?;
+            }
+            let bytes = Mutex::new(Bytes::of(spool, &name)?);
+            return Ok(Self { bytes, layout: Layout::Jsonl { unit: "row" }, name });
+        }
+        let open = |source| DataError::Open { path: path.into(), source };
+        let file = File::open(path).map_err(open)?;
+        let about = file.metadata().map_err(open)?;
+        if about.is_dir() {
+            return Err(open(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let bytes = match Packing::of(path) {
+            Packing::None => Bytes::Theirs(file, about.len()),
+            Packing::Gzip => unpack(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file)), &name)?,
+            Packing::Zstd => unpack(zstd::stream::read::Decoder::new(file).map_err(open)?, &name)?,
+        };
+        let layout = match format {
+            Format::Csv => Layout::Csv { names: csv::StringRecord::new() },
+            Format::Txt => Layout::Txt,
+            _ => Layout::Jsonl { unit: "line" },
+        };
+        Ok(Self { bytes: Mutex::new(bytes), layout, name })
+    }
+
+    /// The file, or what the bundled data is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hands every record to `each`, in order, with its place.
+    ///
+    /// # Errors
+    /// Text that is not what its format says, and what `each` returns.
+    pub(super) fn scan(&mut self, each: impl FnMut(Found<'_>, Span) -> Result<(), DataError>) -> Result<(), DataError> {
+        let bytes = self.bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let failed = |source| DataError::Read { name: self.name.clone(), line: 0, source };
+        let input = BufReader::with_capacity(BUFFER, bytes.at(0).map_err(failed)?);
+        Records::new(input, &self.name).each(&mut self.layout, each)
+    }
+
+    /// Reads the records at `spans` again and hands each to `each`. One reader at a time.
+    ///
+    /// # Errors
+    /// [`DataError::Changed`] where the file is another than [`Self::scan`] saw, and what `each` returns.
+    pub(super) fn read(
+        &self,
+        spans: impl Iterator<Item = Span>,
+        mut each: impl FnMut(Found<'_>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let mut layout = self.layout.clone();
+        let mut buffer = Vec::new();
+        for span in spans {
+            buffer.resize(span.length as usize, 0);
+            self.fill(&mut buffer, span.start)?;
+            let mut records = 0;
+            Records::new(buffer.as_slice(), &self.name).each(&mut layout, |found, _| {
+                records += 1;
+                each(found)
+            })?;
+            if records != 1 {
+                let place = format!("byte {}", span.start);
+                let reason = format!("{records} records where there was one: the file changed while it was in use");
+                return Err(DataError::Record { name: self.name.clone(), place, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, buffer: &mut [u8], start: u64) -> Result<(), DataError> {
+        let failed = |source| DataError::Read { name: self.name.clone(), line: 0, source };
+        let mut bytes: MutexGuard<'_, Bytes> = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Bytes::Theirs(file, before) = &*bytes {
+            let (before, now) = (*before, file.metadata().map_err(failed)?.len());
+            if before != now {
+                return Err(DataError::Changed { name: self.name.clone(), before, now });
+            }
+        }
+        bytes.at(start).and_then(|input| input.read_exact(buffer)).map_err(failed)
+    }
+}
+
+impl Bytes {
+    fn of(mut spool: SpooledTempFile, name: &str) -> Result<Self, DataError> {
+        let failed = |source| DataError::Read { name: name.into(), line: 0, source };
+        spool.flush().map_err(failed)?;
+        Ok(match spool.into_inner() {
+            SpooledData::InMemory(bytes) => Self::Memory(bytes),
+            SpooledData::OnDisk(file) => Self::Unpacked(file),
+        })
+    }
+
+    /// Input from a place on.
+    fn at(&mut self, start: u64) -> std::io::Result<&mut dyn Read> {
+        match self {
+            Self::Memory(bytes) => {
+                bytes.set_position(start);
+                Ok(bytes)
+            }
+            Self::Unpacked(file) | Self::Theirs(file, _) => {
+                file.seek(SeekFrom::Start(start))?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+/// Unpacks a stream; an error says after how many lines.
+fn unpack(mut packed: impl Read, name: &str) -> Result<Bytes, DataError> {
+    let mut spool = SpooledTempFile::new(IN_MEMORY);
+    let mut buffer = vec![0; BUFFER];
+    let mut line = 0;
+    loop {
+        let failed = |source| DataError::Read { name: name.into(), line, source };
+        let read = match packed.read(&mut buffer) {
+            Ok(0) => return Bytes::of(spool, name),
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        spool.write_all(&buffer[..read]).map_err(failed)?;
+        line += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn of(path: &Path) -> Self {
+        let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        match end.as_str() {
+            "gz" => Self::Gzip,
+            "zst" => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// The format of a file or folder, where the config does not say it; never [`Format::Auto`].
+///
+/// # Errors
+/// A name that does not tell the format, and a folder that cannot be read.
+pub(super) fn format(path: &Path, format: Format) -> Result<Format, DataError> {
+    if format != Format::Auto {
+        return Ok(format);
+    }
+    if path.is_dir() {
+        let has = |beginning, ending| Ok::<_, DataError>(!named(path, beginning, ending)?.is_empty());
+        return Ok(if has("data_batch_1", "bin")? {
+            Format::Cifar10
+        } else if has("", "parquet")? {
+            Format::Parquet
+        } else {
+            Format::ImageFolder
+        });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    match Path::new(stem).extension().unwrap_or_default().to_str() {
+        Some("jsonl") => Ok(Format::Jsonl),
+        Some("csv") => Ok(Format::Csv),
+        Some("txt") => Ok(Format::Txt),
+        Some("parquet") if stem == name => Ok(Format::Parquet),
+        Some("bin") if stem == name => Ok(Format::Cifar10),
+        _ => Err(DataError::UnknownFormat { path: path.into() }),
+    }
+}
+
+/// A file itself, or the files of a folder with an ending, by name.
+///
+/// # Errors
+/// A folder that cannot be read or has no such file.
+pub(super) fn files(path: &Path, ending: &str) -> Result<Vec<PathBuf>, DataError> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let found = named(path, "", ending)?;
+    match found.is_empty() {
+        true => Err(DataError::EmptyFolder { path: path.into(), what: format!("file that ends in .{ending}") }),
+        false => Ok(found),
+    }
+}
+
+/// The files of a folder whose names begin and end so, sorted.
+pub(super) fn named(folder: &Path, beginning: &str, ending: &str) -> Result<Vec<PathBuf>, DataError> {
+    let open = |source| DataError::Open { path: folder.into(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(open)? {
+        let path = entry.map_err(open)?.path();
+        let begins = path.file_name().unwrap_or_default().to_string_lossy().starts_with(beginning);
+        if begins && path.extension().is_some_and(|end| end.eq_ignore_ascii_case(ending)) && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::super::Config;
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// The texts of a file's records, read in order and then backwards by their places.
+    fn texts(name: &str, content: &[u8], as_format: Format) -> Result<Vec<String>, DataError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let recipe = Recipe::new(&Config::default(), None).unwrap();
+        let mut store = Store::open(&path, format(&path, as_format)?, &recipe)?;
+        let text = |found: &Found<'_>| found.fields["text"].as_str().unwrap().to_owned();
+        let (mut found, mut spans) = (Vec::new(), Vec::new());
+        store.scan(|record, span| {
+            found.push(text(&record));
+            spans.push(span);
+            Ok(())
+        })?;
+        let mut again = Vec::new();
+        store.read(spans.into_iter().rev(), |record| {
+            again.push(text(&record));
+            Ok(())
+        })?;
+        again.reverse();
+        assert_eq!(again, found);
+        Ok(found)
+    }
+
+    fn message(name: &str, content: &[u8]) -> String {
+        texts(name, content, Format::Auto).unwrap_err().to_string()
+    }
+
+    const JSON: &[u8] = b"{\"text\": \"a\\nb\"}\n\n{\"text\": \"c\"}";
+
+    #[test]
+    fn files_are_read_plain_and_packed_by_their_names() {
+        let zstd = |content| zstd::encode_all(content, 3).unwrap();
+        let expected = ["a\nb", "c"];
+        assert_eq!(texts("a.jsonl", JSON, Format::Auto).unwrap(), expected);
+        assert_eq!(texts("a.JSONL.gz", &gzip(JSON), Format::Auto).unwrap(), expected);
+        assert_eq!(texts("a.jsonl.zst", &zstd(JSON), Format::Auto).unwrap(), expected);
+        assert_eq!(texts("data", JSON, Format::Jsonl).unwrap(), expected);
+        let (text, table) = (b"a\nb\n\nc\n", b"n,text\n1,\"a\nb\"\n2,c\n");
+        assert_eq!(texts("a.txt", text, Format::Auto).unwrap(), expected);
+        assert_eq!(texts("a.txt.gz", &gzip(text), Format::Auto).unwrap(), expected);
+        assert_eq!(texts("a.csv", table, Format::Auto).unwrap(), expected);
+        assert_eq!(texts("a.csv.zst", &zstd(table), Format::Auto).unwrap(), expected);
+    }
+
+    #[test]
+    fn several_gzip_members_and_zstd_frames_are_one_file() {
+        let parts: [&[u8]; 2] = [b"{\"text\": \"a\"}\n", b"{\"text\": \"b\"}\n"];
+        assert_eq!(texts("a.jsonl.gz", &parts.map(gzip).concat(), Format::Auto).unwrap().len(), 2);
+        let frames = parts.map(|part| zstd::encode_all(part, 3).unwrap()).concat();
+        assert_eq!(texts("a.jsonl.zst", &frames, Format::Auto).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_unpacked_beyond_the_limit_lies_in_a_file() {
+        let line = format!("{{\"text\": \"{}\"}}\n", "x".repeat(1 << 20));
+        let content = line.repeat(IN_MEMORY / line.len() + 2);
+        let found = texts("big.jsonl.gz", &gzip(content.as_bytes()), Format::Auto).unwrap();
+        assert_eq!(found.len(), IN_MEMORY / line.len() + 2);
+    }
+
+    #[test]
+    fn a_broken_stream_is_an_error_that_names_the_file_and_the_line() {
+        let lines: String = (0..20_000).map(|i| format!("{{\"text\": \"{}\"}}\n", i * 7919 % 10_007)).collect();
+        let packed = gzip(lines.as_bytes());
+        let error = message("cut.jsonl.gz", &packed[..packed.len() / 2]);
+        assert!(error.contains("cut.jsonl.gz after line ") && !error.contains("after line 0:"), "{error}");
+        let packed = zstd::encode_all(lines.as_bytes(), 3).unwrap();
+        assert!(message("cut.jsonl.zst", &packed[..packed.len() / 2]).contains("cut.jsonl.zst after line "));
+        for name in ["not.jsonl.gz", "not.jsonl.zst"] {
+            assert!(message(name, b"hello hello").contains(&format!("{name} after line 0")));
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_in_use_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        std::fs::write(&path, JSON).unwrap();
+        let recipe = Recipe::new(&Config::default(), None).unwrap();
+        let store = Store::open(&path, Format::Jsonl, &recipe).unwrap();
+        std::fs::write(&path, b"{}").unwrap();
+        let error = store.read([Span { start: 0, length: 2 }].into_iter(), |_| Ok(())).unwrap_err().to_string();
+        assert!(error.ends_with("a.jsonl changed while it was in use: it had 31 bytes, it has 2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_of_unknown_format_is_named() {
+        let recipe = Recipe::new(&Config::default(), None).unwrap();
+        let error = Store::open(Path::new("/nowhere/a.jsonl"), Format::Jsonl, &recipe).unwrap_err().to_string();
+        assert!(error.contains("cannot open data file /nowhere/a.jsonl"), "{error}");
+        for name in ["/nowhere/a.xml", "/nowhere/a.parquet.gz", "/nowhere/jsonl"] {
+            let error = format(Path::new(name), Format::Auto).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("data.format"), "{error}");
+        }
+    }
+}

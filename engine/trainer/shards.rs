@@ -1,0 +1,164 @@
+//! Every client's records as sequences: made when they are needed, kept while there is room.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::data::{self, Dataset, Partition, Sequence};
+
+use super::{Trainer, TrainerError};
+
+/// Records of one evaluation task. Fixed, so that sums are formed alike whatever the number of workers.
+pub const EVALUATION_CHUNK: usize = 64;
+
+/// The data of all clients. Memory: the numbers of their records, and sequences of at most `data.cache_mb`.
+pub struct Shards {
+    trainer: Arc<Trainer>,
+    dataset: Arc<Dataset>,
+    partition: Arc<Partition>,
+    config: data::Config,
+    /// The validation records of all clients, in roster order.
+    validation: Vec<u32>,
+    kept: Mutex<Kept>,
+}
+
+/// Whose sequences they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Train(u32),
+    Validation(usize),
+}
+
+impl Shards {
+    /// Shards over `partition`; nothing is read yet.
+    pub fn new(trainer: Arc<Trainer>, dataset: Arc<Dataset>, partition: Arc<Partition>, config: data::Config) -> Self {
+        let validation = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
+        let kept = Mutex::new(Kept::new(config.cache_mb << 20));
+        Self { trainer, dataset, partition, config, validation, kept }
+    }
+
+    /// Who trains on them.
+    pub(super) fn trainer(&self) -> &Arc<Trainer> {
+        &self.trainer
+    }
+
+    /// Clients in the roster.
+    pub fn clients(&self) -> usize {
+        self.partition.shards.len()
+    }
+
+    /// A client's name.
+    pub fn name(&self, client: u32) -> &str {
+        &self.partition.shards[client as usize].name
+    }
+
+    /// Training records that a client has.
+    pub fn examples(&self, client: u32) -> u64 {
+        self.partition.shards[client as usize].train.len() as u64
+    }
+
+    /// A client's training sequences.
+    ///
+    /// # Errors
+    /// What reading and the tokenizer say.
+    pub fn train(&self, client: u32) -> Result<Arc<Vec<Sequence>>, TrainerError> {
+        self.sequences(Key::Train(client), &self.partition.shards[client as usize].train)
+    }
+
+    /// Parts into which the validation data of all clients falls.
+    pub fn validation_chunks(&self) -> usize {
+        self.validation.len().div_ceil(EVALUATION_CHUNK)
+    }
+
+    /// The validation sequences of one part, in roster order.
+    ///
+    /// # Errors
+    /// What reading and the tokenizer say.
+    pub fn validation(&self, chunk: usize) -> Result<Arc<Vec<Sequence>>, TrainerError> {
+        let first = chunk * EVALUATION_CHUNK;
+        let last = self.validation.len().min(first + EVALUATION_CHUNK);
+        self.sequences(Key::Validation(chunk), &self.validation[first..last])
+    }
+
+    fn sequences(&self, key: Key, records: &[u32]) -> Result<Arc<Vec<Sequence>>, TrainerError> {
+        // The lock is not held while they are made: two workers that need the same ones at once both make them.
+        if let Some(sequences) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return Ok(sequences);
+        }
+        let records = self.dataset.read(records)?;
+        let sequences = Arc::new(data::tokenize(self.trainer.model().tokenizer(), &records, &self.config)?);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(key, sequences.clone());
+        Ok(sequences)
+    }
+}
+
+/// Sequences up to so many bytes; those that were not used for the longest time go first.
+struct Kept {
+    most: usize,
+    bytes: usize,
+    /// With the use that was their last.
+    sequences: HashMap<Key, (u64, Arc<Vec<Sequence>>)>,
+    by_use: BTreeMap<u64, Key>,
+    uses: u64,
+}
+
+impl Kept {
+    fn new(most: usize) -> Self {
+        Self { most, bytes: 0, sequences: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
+    }
+
+    fn get(&mut self, key: Key) -> Option<Arc<Vec<Sequence>>> {
+        let (used, sequences) = self.sequences.get_mut(&key)?;
+        self.by_use.remove(used);
+        self.uses += 1;
+        *used = self.uses;
+        self.by_use.insert(self.uses, key);
+        Some(sequences.clone())
+    }
+
+    fn put(&mut self, key: Key, sequences: Arc<Vec<Sequence>>) {
+        let bytes = bytes(&sequences);
+        if bytes > self.most || self.sequences.contains_key(&key) {
+            return;
+        }
+        while self.bytes + bytes > self.most {
+            let Some((_, oldest)) = self.by_use.pop_first() else { break };
+            self.bytes -= self.sequences.remove(&oldest).map_or(0, |(_, old)| self::bytes(&old));
+        }
+        self.bytes += bytes;
+        self.uses += 1;
+        self.sequences.insert(key, (self.uses, sequences));
+        self.by_use.insert(self.uses, key);
+    }
+}
+
+/// Memory that sequences take.
+fn bytes(sequences: &[Sequence]) -> usize {
+    let image = |sequence: &Sequence| sequence.image.as_ref().map_or(0, |image| image.values.len());
+    sequences.iter().map(|sequence| size_of::<Sequence>() + 4 * sequence.tokens.capacity() + image(sequence)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Goal;
+
+    fn sequences(tokens: usize) -> Arc<Vec<Sequence>> {
+        Arc::new(vec![Sequence { tokens: vec![0; tokens], goal: Goal::From(0), image: None }])
+    }
+
+    #[test]
+    fn what_was_unused_for_the_longest_time_makes_room() {
+        let one = bytes(&sequences(100));
+        let mut kept = Kept::new(2 * one);
+        let has = |kept: &Kept, client| kept.sequences.contains_key(&Key::Train(client));
+        for client in [1, 2] {
+            kept.put(Key::Train(client), sequences(100));
+        }
+        assert!(kept.get(Key::Train(1)).is_some() && kept.get(Key::Validation(1)).is_none());
+        kept.put(Key::Train(3), sequences(100));
+        assert!(has(&kept, 1) && !has(&kept, 2) && has(&kept, 3));
+        assert_eq!((kept.bytes, kept.by_use.len()), (2 * one, 2));
+        kept.put(Key::Train(4), sequences(1000));
+        assert!(!has(&kept, 4) && kept.bytes == 2 * one);
+    }
+}
