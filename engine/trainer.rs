@@ -25,7 +25,7 @@ mod trainable;
 mod transformer;
 mod weights;
 
-pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, TrainerKind};
+pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, tokenizer};

@@ -47,11 +47,11 @@ pub fn write(
 }
 
 /// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name, and nothing else. What a folder
-/// never had keeps the layout's start: its heads where `modules_to_save` names none, its residuals.
+/// never had keeps its value of `start`: the heads where `modules_to_save` names none, the residuals.
 ///
 /// # Errors
 /// [`PeftError`] naming the file, the tensors or key, and both values where two disagree.
-pub fn read(dir: &Path, layout: &AdapterLayout) -> Result<AdapterWeights, PeftError> {
+pub fn read(dir: &Path, layout: &AdapterLayout, start: AdapterWeights) -> Result<AdapterWeights, PeftError> {
     let config = read_config(dir)?;
     config.check(&dir.join(CONFIG), layout)?;
     let (residuals, pairs): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| tensor.spec.is_residual());
@@ -59,7 +59,7 @@ pub fn read(dir: &Path, layout: &AdapterLayout) -> Result<AdapterWeights, PeftEr
         let reason = "it has residuals, but the run has none: set lora.residual = true";
         return Err(PeftError::Residual { folder: dir.into(), reason });
     }
-    let mut values = layout.start().0;
+    let mut values = start.0;
     tensors::read(&dir.join(WEIGHTS), &pairs, !config.heads.is_empty(), &mut values)?;
     if config.residual {
         tensors::read(&dir.join(RESIDUAL), &residuals, true, &mut values)?;

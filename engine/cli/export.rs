@@ -1,6 +1,7 @@
 //! `cellm export` and `cellm report`: what a run directory holds, in another form.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
@@ -48,7 +49,11 @@ fn merge(arguments: &Export, from: Option<PathBuf>, voice: Voice) -> Result<(), 
     let finished = from.is_some();
     let trainer = run.trainer(from)?;
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
-    Ok(trainer.write_merged(&run.config.model, &weights, &[], &arguments.to)?)
+    let labels = match trainer.classes() {
+        0 => Arc::default(),
+        _ => Dataset::load(&run.config.data, None)?.classes().clone(),
+    };
+    Ok(trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?)
 }
 
 fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {

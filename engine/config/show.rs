@@ -28,11 +28,19 @@ impl Loaded {
     /// A table of options can come from several places.
     fn option_origins(&self, key: &str, value: &Value) -> String {
         let mut origins: Vec<String> = match value.as_dict().filter(|dict| !dict.is_empty()) {
-            Some(dict) => dict.keys().map(|inner| self.origin(&format!("{key}.{inner}"))).collect(),
+            Some(dict) => dict.keys().map(|inner| self.inner_origin(key, inner)).collect(),
             None => vec![self.origin(key)],
         };
         origins.dedup();
         origins.join("; ")
+    }
+
+    /// The path of a layer has dots of its own, so it cannot be looked up by a dotted key; its table can.
+    fn inner_origin(&self, key: &str, inner: &str) -> String {
+        match inner.contains('.') {
+            true => self.origin(key),
+            false => self.origin(&format!("{key}.{inner}")),
+        }
     }
 }
 
@@ -106,12 +114,16 @@ mod tests {
             "run.name=a \"b\" #c",
             "data.path=x.jsonl",
             "client.lr=1e-20",
+            "lora.rank_pattern={ \"mlp.up_proj\" = 4 }",
+            "lora.targets=all-linear",
         ];
         let overrides = set.iter().map(|text| Override::parse(text).unwrap()).collect();
         let loaded = Layers { overrides, ..Layers::default() }.load().unwrap();
         let text = loaded.to_toml();
         assert!(text.contains("density = 0.0625  # --set"), "{text}");
         assert!(text.contains("options = { decay = 0.5 }  # --set"), "{text}");
+        assert!(text.contains("rank_pattern = { \"mlp.up_proj\" = 4 }  # --set"), "{text}");
+        assert!(text.contains("targets = \"all-linear\"  # --set"), "{text}");
         assert!(text.contains("cohort = 8  # default"), "{text}");
         assert!(text.contains("tau = 0.001  # default"), "{text}");
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), loaded.config);

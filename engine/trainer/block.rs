@@ -70,6 +70,11 @@ impl Block {
         })
     }
 
+    /// The same with its linear layers in 8 bits.
+    pub fn quantized(self) -> Self {
+        Self { projections: self.projections.map(Projection::quantized), ..self }
+    }
+
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
         let norms: usize = self.norms.iter().map(Norm::parameters).sum();

@@ -20,6 +20,19 @@ pub struct ModelConfig {
     pub device: String,
     /// Type of weights and arithmetic in memory; only f32 for now. Files may hold f32, f16 or bf16.
     pub dtype: Dtype,
+    /// How the frozen linear layers of the blocks are held in memory: none (as dtype says), or int8, a quarter of that, made
+    /// f32 again for each use (as QLoRA does with four bits). Adapters, heads, norms and embeddings stay as they are.
+    pub quantize: Quantize,
+}
+
+/// How the frozen linear layers are held in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantize {
+    /// In the arithmetic's own type.
+    None,
+    /// In whole numbers of 8 bits, with a scale for at most 64 of them.
+    Int8,
 }
 
 /// Type of weights and arithmetic in memory.
@@ -32,7 +45,7 @@ pub enum Dtype {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { path: None, device: "auto".into(), dtype: Dtype::F32 }
+        Self { path: None, device: "auto".into(), dtype: Dtype::F32, quantize: Quantize::None }
     }
 }
 

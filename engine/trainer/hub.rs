@@ -140,6 +140,9 @@ impl Progress for Teller<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -179,6 +182,76 @@ mod tests {
         let index = r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#;
         let dir = cached(&[("config.json", "{}"), (INDEX, index), ("one.safetensors", ""), ("two.safetensors", "")]);
         assert!(fetched(&dir, "main").is_ok());
+    }
+
+    /// A hub on this machine that has these files of `org/name`; gives its address.
+    fn serve(files: &'static [(&'static str, &'static str)]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || listener.incoming().for_each(|stream| answer(&mut stream.unwrap(), files)));
+        address
+    }
+
+    fn answer(stream: &mut TcpStream, files: &[(&str, &str)]) {
+        let lines: Vec<String> =
+            BufReader::new(&*stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let path = lines[0].split(' ').nth(1).unwrap();
+        let file = files.iter().find(|(name, _)| path == format!("/org/name/resolve/main/{name}"));
+        let (status, more, body) = match file {
+            Some((name, text)) => {
+                let probe = lines.iter().any(|line| line.to_lowercase() == "range: bytes=0-0");
+                let body = if probe { &text[..1] } else { *text };
+                let range = format!("bytes 0-{}/{}", body.len() - 1, text.len());
+                ("206 Partial Content", format!("content-range: {range}\r\netag: \"of-{name}\"\r\n"), body.to_string())
+            }
+            None if path == "/api/models/org/name/revision/main" => {
+                let siblings: Vec<_> = files.iter().map(|(name, _)| serde_json::json!({ "rfilename": name })).collect();
+                let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
+                ("200 OK", "content-type: application/json\r\n".into(), info.to_string())
+            }
+            None => ("404 Not Found", String::new(), String::new()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\n{more}x-repo-commit: {COMMIT}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        // A client that hangs up early is not this side's concern.
+        let _ = stream.write_all(format!("{head}{body}").as_bytes());
+    }
+
+    #[test]
+    fn a_model_is_fetched_once_shards_and_all_and_its_progress_told() {
+        let address = serve(&[
+            ("README.md", "not wanted"),
+            ("config.json", "{}"),
+            ("tokenizer.json", "{ }"),
+            (INDEX, r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#),
+            ("one.safetensors", "the first shard"),
+            ("two.safetensors", "the second"),
+        ]);
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().into());
+        let mut told = Vec::new();
+        let tell = &mut |download: Download| told.push(format!("{} {}/{}", download.file, download.bytes, download.of));
+        let api = ApiBuilder::from_cache(cache.clone()).with_endpoint(address);
+        let folder = fetch_into(&cache, Some(api), &hub("main"), tell).unwrap();
+        let mut found: Vec<String> =
+            folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort();
+        assert_eq!(found, ["config.json", INDEX, "one.safetensors", "tokenizer.json", "two.safetensors"]);
+        assert_eq!(std::fs::read_to_string(folder.join("two.safetensors")).unwrap(), "the second");
+        assert!(told.contains(&"one.safetensors 15/15".to_string()), "{told:?}");
+        assert_eq!(fetched(&dir, "main").unwrap(), folder, "the second time nobody is asked");
+    }
+
+    #[test]
+    fn a_model_without_safetensors_is_told() {
+        let address = serve(&[("config.json", "{}"), ("pytorch_model.bin", "pickled")]);
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().into());
+        let api = ApiBuilder::from_cache(cache.clone()).with_endpoint(address);
+        let error = fetch_into(&cache, Some(api), &hub("main"), &mut |_| ()).unwrap_err();
+        assert!(error.ends_with("and on the hub it has no model.safetensors"), "{error}");
     }
 
     #[test]

@@ -83,26 +83,25 @@ pub struct Trainer {
 impl Trainer {
     /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes` 0
     /// the model predicts the next token; with more, a trained head that lies in the adapter tells so many classes apart by
-    /// the last token of a sequence. It starts from the checkpoint's, where that has one of so many, else from zero.
+    /// the last token of a sequence. It starts from the folder's, else from the checkpoint's where that has one of so many,
+    /// else from zero.
     ///
     /// # Errors
     /// [`TrainerError`] where a setting or target is wrong, the checkpoint has no language head and one is needed, or the
     /// PEFT folder does not fit the layout.
     pub fn new(model: Arc<Model>, lora: &LoraConfig, classes: usize, seed: u64) -> Result<Self, TrainerError> {
         let (layout, blocks, head) = lora::plan(&model.transformer.spec, lora, classes, seed)?;
-        let mut start = match &lora.init {
-            Some(folder) => peft::read(folder, &layout)?,
-            None => layout.start(),
-        };
+        let mut start = layout.start();
         let head = match head {
             Some(plan) => {
-                if lora.init.is_none() {
-                    model.transformer.start_head(&plan, &mut start.0);
-                }
+                model.transformer.start_head(&plan, &mut start.0);
                 HeadPlan::Classes(plan)
             }
             None => model.transformer.language_head(model.name())?,
         };
+        if let Some(folder) = &lora.init {
+            start = peft::read(folder, &layout, start)?;
+        }
         let plan = Plan { blocks, head };
         Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout })
     }

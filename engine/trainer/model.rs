@@ -9,7 +9,7 @@ use super::kernel::Place;
 use super::source::{Download, Located, locate};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
-use super::{LoraConfig, ModelConfig, TrainerError, lora};
+use super::{LoraConfig, ModelConfig, Quantize, TrainerError, lora};
 use crate::adapter::peft::PeftConfig;
 use crate::adapter::{AdapterLayout, Role};
 use crate::data::Tokenizer;
@@ -45,8 +45,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads what the config names, from the hub where it is no folder. Keeps every weight once, as f32; the files are
-    /// mapped, not read.
+    /// Loads what the config names, from the hub where it is no folder. Keeps every weight once, as f32 or as
+    /// `model.quantize` says; the files are mapped, not read.
     ///
     /// # Errors
     /// [`TrainerError`] naming the file, tensor, model or device at fault.
@@ -56,12 +56,13 @@ impl Model {
 
     /// [`Self::load`] to a place, whatever `model.device` says.
     pub(super) fn load_on(config: &ModelConfig, place: Place) -> Result<Arc<Self>, TrainerError> {
+        let on = (config.quantize, place);
         let model = match &config.path {
             None => {
                 let [settings, weights, tokenizer] = BUNDLED_FILES;
                 let names = ["config.json", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}"));
                 let weights = Checkpoint::read(weights, &format!("{BUNDLED}/model.safetensors"))?;
-                Self::from_parts([settings, tokenizer], &weights, names, "stories260k".into(), place)?
+                Self::from_parts([settings, tokenizer], &weights, names, "stories260k".into(), on)?
             }
             Some(path) => {
                 let Located { folder, name } = locate(path, &mut |_| ())?;
@@ -69,7 +70,7 @@ impl Model {
                 let [settings, tokenizer] = [read(&files[0])?, read(&files[1])?];
                 let names = files.map(|file| file.display().to_string());
                 let weights = Checkpoint::open(&folder)?;
-                let mut model = Self::from_parts([&settings, &tokenizer], &weights, names, name, place)?;
+                let mut model = Self::from_parts([&settings, &tokenizer], &weights, names, name, on)?;
                 model.tokenizer = model.tokenizer.with_folder(&folder)?;
                 model
             }
@@ -95,7 +96,7 @@ impl Model {
         weights: &Checkpoint,
         names: [String; 2],
         name: String,
-        place: Place,
+        (quantize, place): (Quantize, Place),
     ) -> Result<Self, TrainerError> {
         let spec = Spec::read(settings, &names[0])?;
         let tokenizer = Tokenizer::from_bytes(tokenizer, names[1].clone())?;
@@ -104,7 +105,7 @@ impl Model {
             let tokenizer = names[1].clone();
             return Err(TrainerError::Vocabulary { tokenizer, tokens, model: name, embeddings });
         }
-        let transformer = Transformer::read(weights, spec, place)?;
+        let transformer = Transformer::read(weights, spec, quantize, place)?;
         Ok(Self { transformer, tokenizer, name })
     }
 
@@ -196,7 +197,9 @@ mod tests {
     fn load([settings, weights, tokenizer]: [&[u8]; 3]) -> Result<Model, String> {
         let names = ["config.json", "tokenizer.json"].map(String::from);
         Checkpoint::read(weights, "model.safetensors")
-            .and_then(|weights| Model::from_parts([settings, tokenizer], &weights, names, "m".into(), Place::cpu()))
+            .and_then(|weights| {
+                Model::from_parts([settings, tokenizer], &weights, names, "m".into(), (Quantize::None, Place::cpu()))
+            })
             .map_err(|error| error.to_string())
     }
 

@@ -4,13 +4,17 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
+use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 
 use super::kernel::{Place, add_columns};
+
+/// The most values of a row that share a scale in 8 bits.
+const BLOCK: usize = 64;
 
 /// Frozen linear layers with a common input, their outputs side by side. `Clone` shares the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
-    /// `[outputs, inputs]`.
+    /// `[outputs, inputs]`, in f32 or in 8 bits.
     weight: Tensor<2>,
     /// `[1, outputs]`.
     bias: Option<Tensor<2>>,
@@ -70,6 +74,15 @@ impl Projection {
         Self { weight: place.tensor(weight, [outputs, inputs]), bias }
     }
 
+    /// The same with its weights in 8 bits: each is a whole number from -127 to 127 times the scale of its block, a part
+    /// of a row, so no weight moves by more than a 254th of the largest magnitude of its block.
+    pub fn quantized(self) -> Self {
+        let [_, inputs] = self.weight.dims();
+        let block = (1..=BLOCK.min(inputs)).rev().find(|block| inputs.is_multiple_of(*block)).unwrap_or(1);
+        let scheme = QuantScheme::default().with_value(QuantValue::Q8S).per_block([1, block as u8], ScaleDtype::F32);
+        Self { weight: self.weight.quantize_dynamic(&scheme), bias: self.bias }
+    }
+
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
         let bias = self.bias.as_ref().map_or(0, |bias| bias.dims()[1]);
@@ -87,7 +100,7 @@ impl Projection {
         for (outputs, values) in residuals() {
             sum[outputs.start * plan.inputs..outputs.end * plan.inputs].copy_from_slice(values);
         }
-        Some(self.weight.clone() + place.tensor(sum, [plan.outputs, plan.inputs]))
+        Some(self.frozen() + place.tensor(sum, [plan.outputs, plan.inputs]))
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`.
@@ -125,7 +138,12 @@ impl Projection {
     }
 
     fn weight(&self, pairs: Option<&Pairs>) -> Tensor<2> {
-        pairs.and_then(|pairs| pairs.weight.as_ref()).unwrap_or(&self.weight).clone()
+        pairs.and_then(|pairs| pairs.weight.clone()).unwrap_or_else(|| self.frozen())
+    }
+
+    /// The frozen weight in f32; made for this use where it is held in 8 bits.
+    fn frozen(&self) -> Tensor<2> {
+        self.weight.clone().dequantize()
     }
 }
 
@@ -185,5 +203,29 @@ impl PairPlan {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::transformer::values;
+
+    #[test]
+    fn eight_bits_move_no_weight_by_more_than_half_a_step_of_its_block() {
+        let (outputs, inputs) = (5, 172);
+        let weight: Vec<f32> =
+            (0..outputs * inputs).map(|at| (at as f32 * 0.7).sin() * (1.0 + at as f32 / 100.0)).collect();
+        let projection = Projection::new(weight.clone(), None, inputs, &Place::cpu()).quantized();
+        let read = values(projection.frozen()).unwrap();
+        // 172 has no divisor between 43 and 64.
+        for (block, (weight, read)) in weight.chunks(43).zip(read.chunks(43)).enumerate() {
+            let largest = weight.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+            let moved = weight.iter().zip(read).map(|(weight, read)| (weight - read).abs()).fold(0.0, f32::max);
+            assert!(moved > 0.0 && moved <= 1.001 * largest / 254.0, "block {block}: {moved} of {largest}");
+        }
+        assert_eq!(projection.parameters(), outputs * inputs);
+        let bytes = projection.weight.to_data().into_bytes().len();
+        assert!(bytes < weight.len() * 4 / 3, "{bytes} bytes for {} weights", weight.len());
     }
 }

@@ -5,7 +5,6 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::TrainerError;
 use super::batch::Batch;
 use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
 use super::dropout::Dropout;
@@ -13,6 +12,7 @@ use super::family::Spec;
 use super::head::{ClassPlan, Head, HeadPlan};
 use super::kernel::{Loss, Norm, Place, Rotary, cross_entropy};
 use super::weights::Checkpoint;
+use super::{Quantize, TrainerError};
 
 /// What a checkpoint calls the language head of every family.
 const LANGUAGE_HEAD: &str = "lm_head.weight";
@@ -48,8 +48,8 @@ pub(super) struct Adapted {
 }
 
 impl Transformer {
-    /// Reads all weights.
-    pub fn read(file: &Checkpoint, spec: Spec, place: Place) -> Result<Self, TrainerError> {
+    /// Reads all weights; those of the blocks' linear layers into 8 bits where `quantize` says so, block by block.
+    pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
         let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
             let shape = [rows, spec.hidden];
             Ok(place.tensor(file.values(&file.named(&format!("{}.weight", spec.base(name))), &shape)?, shape))
@@ -62,8 +62,14 @@ impl Transformer {
             false if !file.has(LANGUAGE_HEAD) => None,
             false => Some(place.tensor(file.values(LANGUAGE_HEAD, &shape)?, shape)),
         };
-        let blocks =
-            (0..spec.blocks()).map(|block| Block::read(file, &spec, block, &place)).collect::<Result<_, _>>()?;
+        let read = |number| -> Result<Block, TrainerError> {
+            let block = Block::read(file, &spec, number, &place)?;
+            Ok(match quantize {
+                Quantize::None => block,
+                Quantize::Int8 => block.quantized(),
+            })
+        };
+        let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
             positions,

@@ -62,7 +62,7 @@ fn read_as(layout_read: &AdapterLayout) -> Result<AdapterWeights, String> {
     let written = layout(2, &["v", "q"]);
     write(dir.path(), &written, &values(&written), &config(2)).unwrap();
     assert_eq!(read_config(dir.path()).unwrap(), config(2));
-    read(dir.path(), layout_read).map_err(|error| said(dir.path(), error))
+    read(dir.path(), layout_read, layout_read.start()).map_err(|error| said(dir.path(), error))
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn heads_go_under_modules_to_save_and_older_names_are_read() {
     let weights = values(&layout);
     write(dir.path(), &layout, &weights, &PeftConfig { task: Some("SEQ_CLS".into()), ..config(2) }).unwrap();
     assert_eq!(read_config(dir.path()).unwrap().heads, ["score"]);
-    assert_eq!(read(dir.path(), &layout).unwrap(), weights);
+    assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), weights);
 
     let file = dir.path().join(WEIGHTS);
     let bytes = std::fs::read(&file).unwrap();
@@ -125,11 +125,11 @@ fn heads_go_under_modules_to_save_and_older_names_are_read() {
     for older in ["modules_to_save", "modules_to_save.default"] {
         let renamed = tensors.iter().map(|(name, view)| (name.replace("score", &format!("score.{older}")), view));
         std::fs::write(&file, safetensors::serialize(renamed, None).unwrap()).unwrap();
-        assert_eq!(read(dir.path(), &layout).unwrap(), weights);
+        assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), weights);
     }
     let without = tensors.iter().filter(|(name, _)| !name.contains("score")).map(|(name, view)| (name, view));
     std::fs::write(&file, safetensors::serialize(without, None).unwrap()).unwrap();
-    let error = said(dir.path(), read(dir.path(), &layout).unwrap_err());
+    let error = said(dir.path(), read(dir.path(), &layout, layout.start()).unwrap_err());
     assert!(error.ends_with("missing: base_model.model.score.weight [5, 3]"), "{error}");
 }
 
@@ -140,9 +140,11 @@ fn an_adapter_without_a_head_is_a_start_for_a_run_with_one() {
     write(dir.path(), &without, &values(&without), &config(2)).unwrap();
     let mut specs = specs(2, &["v", "q"]);
     specs.push(head("base_model.model.classifier.bias", &[5]));
-    let read = read(dir.path(), &AdapterLayout::new(specs)).unwrap();
+    let layout = AdapterLayout::new(specs);
+    let start = AdapterWeights(vec![0.5; layout.values()]);
+    let read = read(dir.path(), &layout, start).unwrap();
     assert_eq!(read.0[..without.values()], values(&without).0);
-    assert_eq!(read.0[without.values()..], [0.0; 5]);
+    assert_eq!(read.0[without.values()..], [0.5; 5]);
 }
 
 #[test]
@@ -168,10 +170,10 @@ fn half_precision_adapters_are_read_and_other_types_refused() {
     };
     for dtype in [Dtype::F16, Dtype::BF16] {
         write_as(dtype);
-        assert_eq!(read(dir.path(), &layout).unwrap(), values(&layout), "{dtype:?}");
+        assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), values(&layout), "{dtype:?}");
     }
     write_as(Dtype::I64);
-    let error = said(dir.path(), read(dir.path(), &layout).unwrap_err());
+    let error = said(dir.path(), read(dir.path(), &layout, layout.start()).unwrap_err());
     assert!(error.ends_with("lora_A.weight has type I64, but only F32, F16 and BF16 are read"), "{error}");
 }
 
@@ -179,7 +181,7 @@ fn half_precision_adapters_are_read_and_other_types_refused() {
 fn broken_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(2, &["v", "q"]);
-    let error = || read(dir.path(), &layout).unwrap_err().to_string();
+    let error = || read(dir.path(), &layout, layout.start()).unwrap_err().to_string();
     assert!(error().starts_with("cannot read adapter file ") && error().contains(CONFIG));
     write(dir.path(), &layout, &layout.start(), &config(2)).unwrap();
     let bytes = std::fs::read(dir.path().join(WEIGHTS)).unwrap();

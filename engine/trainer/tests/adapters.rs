@@ -1,0 +1,237 @@
+//! Adapters that PEFT itself wrote (tests/golden/adapters.py), and the merged model: the same logits, the same files.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::*;
+use crate::adapter::AdapterWeights;
+use crate::adapter::peft::{self, Targets};
+
+/// What `transformers` and `peft` computed.
+#[derive(Deserialize)]
+struct Golden {
+    tokens: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/peft").join(name)
+}
+
+fn golden(name: &str) -> Golden {
+    serde_json::from_slice(&std::fs::read(folder(name).join("golden.json")).unwrap()).unwrap()
+}
+
+/// The settings of a folder, which is the start.
+fn following(name: &str) -> LoraConfig {
+    let adapter = peft::read_config(&folder(name)).unwrap();
+    LoraConfig {
+        rank: adapter.rank,
+        alpha: adapter.alpha,
+        rank_pattern: adapter.rank_pattern,
+        alpha_pattern: adapter.alpha_pattern,
+        rslora: adapter.rslora,
+        targets: adapter.targets,
+        init: Some(folder(name)),
+        ..LoraConfig::default()
+    }
+}
+
+fn last_logits(trainer: &Trainer, weights: Option<&[f32]>, tokens: &[u32]) -> Vec<f32> {
+    let logits = trainer.logits(weights, tokens).unwrap();
+    logits[logits.len() - trainer.model().tokenizer().vocab_size()..].to_vec()
+}
+
+fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn adapters_that_peft_made_give_its_logits() {
+    for name in ["patterns", "all-linear"] {
+        let (trainer, golden) = (trainer(&following(name)), golden(name));
+        let differs =
+            largest_difference(&last_logits(&trainer, Some(&trainer.start().0), &golden.tokens), &golden.logits);
+        assert!(differs < 1e-4, "{name}: a logit differs by {differs}");
+        let base = largest_difference(&last_logits(&trainer, None, &golden.tokens), &golden.logits);
+        assert!(base > 0.1, "{name} does nothing");
+    }
+}
+
+#[test]
+fn a_head_that_peft_trained_is_read_with_its_pairs_and_merged() {
+    let golden = golden("score");
+    let trainer = Trainer::new(MODEL.clone(), &following("score"), 3, 1).unwrap();
+    let classes = |logits: Vec<f32>| logits[logits.len() - 3..].to_vec();
+    let logits = classes(trainer.logits(Some(&trainer.start().0), &golden.tokens).unwrap());
+    let differs = largest_difference(&logits, &golden.logits);
+    assert!(differs < 1e-4, "a logit differs by {differs}");
+    let error = Trainer::new(MODEL.clone(), &following("score"), 4, 1).unwrap_err().to_string();
+    assert!(error.ends_with("base_model.model.score.weight has shape [3, 64], but the run's has [4, 64]"), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let labels = ["no", "maybe", "yes"].map(String::from);
+    trainer.write_merged(&cpu(None), trainer.start(), &labels, dir.path()).unwrap();
+    let config: Value = serde_json::from_slice(&std::fs::read(dir.path().join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"], serde_json::json!(["LlamaForSequenceClassification"]));
+    assert_eq!((&config["id2label"]["1"], &config["label2id"]["yes"]), (&"maybe".into(), &2.into()));
+    let merged = Model::load(&cpu(Some(dir.path().into()))).unwrap();
+    let merged = Trainer::new(merged, &LoraConfig::default(), 3, 1).unwrap();
+    let merged = classes(merged.logits(Some(&merged.start().0), &golden.tokens).unwrap());
+    let differs = largest_difference(&merged, &golden.logits);
+    assert!(differs < 1e-4, "a logit of the merged model differs by {differs}");
+}
+
+#[test]
+fn an_adapter_that_peft_made_is_written_as_peft_wrote_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lora, trainer) = (following("patterns"), trainer(&following("patterns")));
+    peft::write(dir.path(), trainer.layout(), trainer.start(), &MODEL.peft(&lora, trainer.layout())).unwrap();
+    let config = |folder: PathBuf| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join("adapter_config.json")).unwrap()).unwrap()
+    };
+    let (ours, theirs) = (config(dir.path().into()), config(folder("patterns")));
+    for key in ["r", "rank_pattern", "use_rslora", "target_modules", "bias", "peft_type", "fan_in_fan_out", "use_dora"]
+    {
+        assert_eq!(ours[key], theirs[key], "{key}");
+    }
+    assert_eq!((ours["lora_alpha"].as_f64(), theirs["lora_alpha"].as_f64()), (Some(6.0), Some(6.0)));
+    let tensors = |folder: PathBuf| {
+        let bytes = std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut all: Vec<_> = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, view.shape().to_vec(), view.data().to_vec()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert!(tensors(dir.path().into()) == tensors(folder("patterns")));
+}
+
+#[test]
+fn a_run_with_other_ranks_than_the_folder_is_told_the_layer_and_both() {
+    let lora = LoraConfig { rank_pattern: Default::default(), ..following("patterns") };
+    let error = Trainer::new(MODEL.clone(), &lora, 0, 1).unwrap_err().to_string();
+    assert!(error.ends_with("r of model.layers.0.self_attn.q_proj is 2, but the run has 4"), "{error}");
+    let lora = LoraConfig { rslora: false, ..following("patterns") };
+    let error = Trainer::new(MODEL.clone(), &lora, 0, 1).unwrap_err().to_string();
+    assert!(error.contains("the scale of model.layers.0.self_attn.q_proj is 4.2426"), "{error}");
+}
+
+/// A config of the bundled model as a folder, its weights in two shards and of type f16.
+fn half_base() -> (tempfile::TempDir, ModelConfig) {
+    use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+    let dir = tempfile::tempdir().unwrap();
+    let bundled = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("engine/trainer/bundled/stories260k");
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(bundled.join(file), dir.path().join(file)).unwrap();
+    }
+    let whole = std::fs::read(bundled.join("model.safetensors")).unwrap();
+    let whole = SafeTensors::deserialize(&whole).unwrap();
+    let mut names: Vec<&str> = whole.names();
+    names.sort();
+    let mut map = serde_json::Map::new();
+    for number in 0..2 {
+        let shard = format!("model-0000{}-of-00002.safetensors", number + 1);
+        let halves: Vec<(&str, Vec<usize>, Vec<u8>)> = names
+            .iter()
+            .skip(number)
+            .step_by(2)
+            .map(|name| {
+                let view = whole.tensor(name).unwrap();
+                let values = crate::adapter::stored::floats(view.dtype(), view.data()).unwrap();
+                (*name, view.shape().to_vec(), crate::adapter::stored::bytes(Dtype::F16, &values).unwrap())
+            })
+            .collect();
+        map.extend(halves.iter().map(|(name, ..)| (name.to_string(), shard.clone().into())));
+        let views = halves
+            .iter()
+            .map(|(name, shape, bytes)| (*name, TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
+        std::fs::write(dir.path().join(shard), safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
+    let config = ModelConfig { path: Some(dir.path().into()), device: "cpu".into(), ..ModelConfig::default() };
+    (dir, config)
+}
+
+fn cpu(path: Option<PathBuf>) -> ModelConfig {
+    ModelConfig { path, device: "cpu".into(), ..ModelConfig::default() }
+}
+
+/// The largest difference of a logit between base and adapter, and the merged model.
+fn merged_differs(base: &ModelConfig, lora: &LoraConfig, weights: impl Fn(&Trainer) -> Vec<f32>) -> f32 {
+    let dir = tempfile::tempdir().unwrap();
+    let trainer = Trainer::new(Model::load(base).unwrap(), lora, 0, 1).unwrap();
+    let weights = AdapterWeights(weights(&trainer));
+    trainer.write_merged(base, &weights, &[], dir.path()).unwrap();
+    let merged =
+        Trainer::new(Model::load(&cpu(Some(dir.path().into()))).unwrap(), &LoraConfig::default(), 0, 1).unwrap();
+    let tokens = golden("patterns").tokens;
+    let adapted = trainer.logits(Some(&weights.0), &tokens).unwrap();
+    assert!(largest_difference(&adapted, &trainer.logits(None, &tokens).unwrap()) > 0.1, "the adapter does nothing");
+    largest_difference(&adapted, &merged.logits(None, &tokens).unwrap())
+}
+
+#[test]
+fn a_merged_model_gives_the_logits_of_base_and_adapter() {
+    let differs = merged_differs(&cpu(None), &following("patterns"), |trainer| trainer.start().0.clone());
+    assert!(differs < 1e-4, "a logit differs by {differs}");
+    let residual = LoraConfig { rank: 2, residual: true, ..LoraConfig::default() };
+    let differs = merged_differs(&cpu(None), &residual, |trainer| {
+        anywhere(trainer).iter().enumerate().map(|(at, value)| value + 0.02 * (at as f32).sin()).collect()
+    });
+    assert!(differs < 1e-4, "with residuals a logit differs by {differs}");
+}
+
+#[test]
+fn a_merged_model_keeps_shards_and_type_of_its_base() {
+    let (_dir, base) = half_base();
+    let differs = merged_differs(&base, &following("patterns"), |trainer| trainer.start().0.clone());
+    assert!(differs < 0.05, "a logit differs by {differs}: more than f16 rounds");
+    let to = tempfile::tempdir().unwrap();
+    let trainer = Trainer::new(Model::load(&base).unwrap(), &following("patterns"), 0, 1).unwrap();
+    trainer.write_merged(&base, trainer.start(), &[], to.path()).unwrap();
+    let mut files: Vec<String> =
+        to.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    let expected = [
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(files, expected);
+    let bytes = std::fs::read(to.path().join(expected[1])).unwrap();
+    let shard = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert!(shard.tensors().iter().all(|(_, view)| view.dtype() == safetensors::Dtype::F16));
+}
+
+#[test]
+fn a_merged_model_does_not_overwrite_its_base() {
+    let (dir, base) = half_base();
+    let trainer = Trainer::new(Model::load(&base).unwrap(), &LoraConfig::default(), 0, 1).unwrap();
+    let error = trainer.write_merged(&base, trainer.start(), &[], dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("is the base model's own folder"), "{error}");
+}
+
+#[test]
+fn every_layer_of_a_projection_may_have_its_own_rank_and_scale() {
+    let lora = LoraConfig {
+        rank: 2,
+        targets: Targets::All,
+        rank_pattern: [("k_proj".to_string(), 1), ("up_proj".to_string(), 3)].into(),
+        alpha_pattern: [("v_proj".to_string(), 1.0)].into(),
+        rslora: true,
+        ..LoraConfig::default()
+    };
+    let trainer = trainer(&lora);
+    check_gradient(&trainer, &anywhere(&trainer), &sequences());
+}
