@@ -7,6 +7,7 @@ mod args;
 mod data;
 mod doctor;
 mod eval;
+mod experiment;
 mod export;
 mod failure;
 mod logging;
@@ -42,6 +43,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Command::Run(run) => run::run(&run, voice),
         Command::Eval(eval) => eval::eval(&eval, voice),
         Command::Export(export) => export::export(&export, voice),
+        Command::Experiment(experiment) => experiment::experiment(&experiment, voice),
         Command::Report(report) => export::report(&report),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Data(command) => data::data(&command),

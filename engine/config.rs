@@ -5,6 +5,7 @@
 //! all files. An environment variable `CELLM_SECTION__KEY` sets `section.key`.
 
 mod docs;
+mod document;
 mod error;
 mod keys;
 mod layers;
@@ -13,9 +14,10 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregator, compressor, data, federation, metrics, policy, server, trainer};
+use crate::{aggregator, compressor, data, federation, metrics, policy, privacy, server, trainer};
 
 pub use docs::{KeyDoc, key_docs};
+pub use document::{Document, Table};
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Override};
 pub use show::keys_text;
@@ -44,6 +46,8 @@ pub struct Config {
     pub upload: compressor::Config,
     /// How many updates become one.
     pub aggregate: aggregator::Config,
+    /// Differential privacy of clients.
+    pub privacy: privacy::Config,
     /// What a policy may use up.
     pub limits: policy::LimitsConfig,
     /// Which policies may run at all.
@@ -67,6 +71,7 @@ impl Default for Config {
             download: compressor::Config { density: 0.5, ..Default::default() },
             upload: compressor::Config { density: 0.18, ..Default::default() },
             aggregate: Default::default(),
+            privacy: Default::default(),
             limits: Default::default(),
             policy: Default::default(),
             metrics: Default::default(),

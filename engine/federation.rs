@@ -4,12 +4,14 @@
 
 mod config;
 mod error;
+mod inputs;
 mod pairs;
 mod plan;
 mod progress;
 mod root;
 mod run_dir;
 mod serving;
+mod timing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,10 +27,14 @@ use crate::server::Finished;
 pub use crate::server::{DirectionBytes, RoundRow};
 pub use config::RunConfig;
 pub use error::FederationError;
+pub use inputs::Inputs;
 use plan::Plan;
+pub use plan::dense_frame_length;
 pub use progress::{Progress, Summary};
 use root::{Federation, FederationArgs, FederationMsg};
 use run_dir::RunDir;
+use timing::Clock;
+pub use timing::Timing;
 
 /// What a run starts from.
 pub struct Start {
@@ -49,10 +55,23 @@ pub struct Start {
 pub async fn run(
     start: Start,
     progress: mpsc::UnboundedSender<Progress>,
+    stop: watch::Receiver<bool>,
+) -> Result<Summary, FederationError> {
+    run_with(start, Arc::default(), progress, stop).await
+}
+
+/// As [`run`], with what other runs of this process have loaded already.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    start: Start,
+    inputs: Arc<Inputs>,
+    progress: mpsc::UnboundedSender<Progress>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
-    let began = Instant::now();
-    let loaded = tokio::task::spawn_blocking(move || Plan::load(start)).await;
+    let (began, clock) = (Instant::now(), Clock::start());
+    let loaded = tokio::task::spawn_blocking(move || Plan::load(start, &inputs)).await;
     let (plan, files) = loaded.map_err(|panic| FederationError::Config(panic.to_string()))??;
     let plan = Arc::new(plan);
     let first_round = plan.journal.latest()?.map_or(0, |latest| latest.round) + 1;
@@ -62,10 +81,10 @@ pub async fn run(
         clients: plan.shards.clients(),
         values: plan.layout.values(),
         run_dir: plan.run_dir.clone(),
-        rounds: plan.config.run.rounds,
+        rounds: plan.rounds(),
         first_round,
     }));
-    for warning in &plan.serving.warnings() {
+    for warning in &plan.warnings() {
         tracing::warn!("{warning}");
         drop(progress.send(Progress::Warning(warning.clone())));
     }
@@ -85,11 +104,16 @@ pub async fn run(
     // The root has said its last; a panic in its own end would not change the result.
     drop(root_ended.await);
     let (finished, files) = ended?;
-    finish(&plan, &finished, &files, began)
+    finish(&plan, &finished, &files, (began, clock))
 }
 
 /// Writes the adapter and the summary.
-fn finish(plan: &Plan, finished: &Finished, files: &RunDir, began: Instant) -> Result<Summary, FederationError> {
+fn finish(
+    plan: &Plan,
+    finished: &Finished,
+    files: &RunDir,
+    (began, clock): (Instant, Clock),
+) -> Result<Summary, FederationError> {
     let weights = AdapterWeights(finished.view.to_vec());
     let about = plan.model.peft(&plan.config.lora, &plan.layout);
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
@@ -112,6 +136,8 @@ fn finish(plan: &Plan, finished: &Finished, files: &RunDir, began: Instant) -> R
         adapter_hash: weights.hash().to_hex().to_string(),
         report: files.report(),
         seconds: began.elapsed().as_secs_f64(),
+        timing: clock.read(&plan.metrics),
+        epsilon: last.and_then(|row| row.epsilon),
         interrupted: finished.interrupted,
         peak_rss_bytes: peak_rss_bytes(),
     };

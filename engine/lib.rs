@@ -8,6 +8,8 @@
 // The blank lines keep rustfmt from sorting the reading order away.
 pub mod cli;
 
+pub mod experiment;
+
 pub mod federation;
 
 pub mod config;
@@ -41,5 +43,7 @@ pub mod adapter;
 pub mod metrics;
 
 pub mod pool;
+
+pub mod privacy;
 
 pub mod random;

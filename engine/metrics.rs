@@ -4,6 +4,7 @@
 
 mod actors;
 mod config;
+mod cpu;
 mod exporter;
 mod exporter_actor;
 mod families;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use actors::Actor;
 pub use config::Config;
+pub use cpu::{process_cpu_seconds, thread_cpu_seconds};
 pub use exporter::{Exporter, MetricsError};
 pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};
 pub use policies::{Hook, PolicyMetrics};

@@ -30,6 +30,10 @@ pub enum Purpose {
     PolicyAggregate = 10,
     /// Which tier a client belongs to.
     Tier = 11,
+    /// Noise that the server adds to a round's mean.
+    ServerNoise = 12,
+    /// Noise that a client adds to its update.
+    ClientNoise = 13,
 }
 
 /// The stream for one purpose, round and client under a run's seed.

@@ -7,15 +7,19 @@
 mod compare;
 mod format;
 mod html;
+pub mod methods;
 mod plot;
 mod run;
 mod tables;
 mod text;
+mod utility;
 
 use std::path::{Path, PathBuf};
 
 pub use format::{bytes, duration, loss, ratio};
+pub use methods::{Comparison, write as write_comparison};
 pub use run::Run;
+pub use utility::Utility;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,14 @@ pub enum ReportError {
     /// No run was named.
     #[error("no run directory given")]
     NoRuns,
+    /// The baseline is not among the runs.
+    #[error("the baseline {found} is none of the runs: {}", .known.join(", "))]
+    Baseline {
+        /// What was named.
+        found: PathBuf,
+        /// Names of the runs.
+        known: Vec<String>,
+    },
     /// A file of a run directory is missing or unreadable.
     #[error("cannot read {path}")]
     Read {
@@ -52,12 +64,19 @@ pub enum ReportError {
 }
 
 /// Reads the run directories and writes one page about them to `to`; several runs share each plot. A name that ends in
-/// `.md` or `.csv` gets the comparison table alone.
+/// `.md` or `.csv` gets the comparison table alone. Ratios are against `baseline`, one of the runs, by its directory or that
+/// directory's name; unset takes one called `dense`, else the one with most bytes a round.
 ///
 /// # Errors
-/// A run directory without a readable `metrics.jsonl`, a corrupt line in it, or a page that cannot be written.
-pub fn write(run_dirs: &[PathBuf], to: &Path) -> Result<(), ReportError> {
-    let runs = run_dirs.iter().map(|dir| Run::read(dir)).collect::<Result<Vec<_>, _>>()?;
+/// A run directory without a readable `metrics.jsonl`, a corrupt line in it, a baseline that is none of the runs, or a page
+/// that cannot be written.
+pub fn write(run_dirs: &[PathBuf], to: &Path, baseline: Option<&Path>) -> Result<(), ReportError> {
+    let mut runs = run_dirs.iter().map(|dir| Run::read(dir)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(baseline) = baseline {
+        let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+        let known = runs.iter_mut().find(|run| run.is(baseline));
+        known.ok_or(ReportError::Baseline { found: baseline.into(), known: names })?.is_named_baseline = true;
+    }
     if runs.is_empty() {
         return Err(ReportError::NoRuns);
     }
@@ -97,8 +116,31 @@ mod tests {
     fn written(dirs: &[&tempfile::TempDir], name: &str) -> Result<String, ReportError> {
         let out = tempfile::tempdir().unwrap();
         let to = out.path().join(name);
-        write(&dirs.iter().map(|dir| dir.path().to_owned()).collect::<Vec<_>>(), &to)?;
+        write(&dirs.iter().map(|dir| dir.path().to_owned()).collect::<Vec<_>>(), &to, None)?;
         Ok(std::fs::read_to_string(to).unwrap())
+    }
+
+    #[test]
+    fn ratios_are_against_the_run_that_is_named_else_the_one_called_dense() {
+        let root = tempfile::tempdir().unwrap();
+        let run = |name: &str, bytes: u64| {
+            let dir = root.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("metrics.jsonl"), row(0, "4.0", 0) + &row(1, "3.0", bytes)).unwrap();
+            dir
+        };
+        let dirs = [run("flora", 300_000), run("20260101-000000-dense", 100_000), run("sparse", 10_000)];
+        let to = root.path().join("table.md");
+        let marked = |baseline: Option<&Path>| {
+            write(&dirs, &to, baseline).unwrap();
+            let table = std::fs::read_to_string(&to).unwrap();
+            table.lines().find(|line| line.contains("(baseline)")).map(str::to_owned).unwrap()
+        };
+        assert!(marked(None).starts_with("| 20260101-000000-dense (baseline)"));
+        assert!(marked(Some(&dirs[2])).starts_with("| sparse (baseline)"));
+        assert!(marked(Some(Path::new("flora"))).starts_with("| flora (baseline)"));
+        let error = write(&dirs, &to, Some(Path::new("dense"))).unwrap_err().to_string();
+        assert_eq!(error, "the baseline dense is none of the runs: flora, 20260101-000000-dense, sparse");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct AggregatorArgs {
     pub codecs: Plans,
     /// `server.max_update_norm`.
     pub max_norm: f32,
+    /// L2 norm to which an update is scaled down once it is decoded; 0 scales none.
+    pub clip: f32,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -103,9 +105,9 @@ impl Actor for Aggregator {
     type Arguments = AggregatorArgs;
 
     async fn pre_start(&self, _: AggregatorRef, args: AggregatorArgs) -> Result<AggregatorState, ActorProcessingErr> {
-        let AggregatorArgs { config, policy, layout, codecs, max_norm, metrics } = args;
+        let AggregatorArgs { config, policy, layout, codecs, max_norm, clip, metrics } = args;
         let codecs = (&*codecs.download, &codecs.upload);
-        let intake = Intake::new(&config, policy, layout, codecs, max_norm, &metrics)?;
+        let intake = Intake::new(&config, policy, layout, codecs, (max_norm, clip), &metrics)?;
         Ok(AggregatorState { intake: Some(intake), round: 0, next: 0, waiting: BTreeMap::new() })
     }
 

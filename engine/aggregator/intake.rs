@@ -6,6 +6,7 @@ use crate::adapter::AdapterLayout;
 use crate::compressor::{Codec, CodecPlan, CompressorError, Memories, Occasion};
 use crate::metrics::{Hook, Metrics};
 use crate::policy::{AggregatorInstance, Changes, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+use crate::privacy;
 
 /// What a round starts from.
 #[derive(Debug, Clone)]
@@ -97,6 +98,7 @@ pub(super) struct Intake {
     download_policy: String,
     policy: Arc<Policy>,
     max_norm: f32,
+    clip: f32,
     warm: Warm<AggregatorInstance>,
     memories: Memories,
     /// Why the round could not begin; told with its first update.
@@ -109,7 +111,7 @@ impl Intake {
         policy: Arc<Policy>,
         layout: Arc<AdapterLayout>,
         (download, upload): (&CodecPlan, &Arc<CodecPlan>),
-        max_norm: f32,
+        (max_norm, clip): (f32, f32),
         metrics: &Arc<Metrics>,
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
@@ -117,7 +119,7 @@ impl Intake {
         let mut warm = Warm::new(metrics.policy(&policy.name), move || maker.aggregator(&layout, &options));
         warm.warm_up()?;
         let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
-        Ok(Self { codec, download_policy, policy, max_norm, warm, memories: Memories::default(), broken: None })
+        Ok(Self { codec, download_policy, policy, max_norm, clip, warm, memories: Memories::default(), broken: None })
     }
 
     /// A policy that cannot begin fails the round at its first update, or at its end.
@@ -148,11 +150,15 @@ impl Intake {
         let occasion = Occasion::of_client(round, client, tier, last_seen);
         let name = self.codec.plan().policy().name.clone();
         let mut memory = self.memories.of(&name);
-        let decoded = self.codec.decode(&occasion, &offer.frame, &mut memory)?;
+        let mut decoded = self.codec.decode(&occasion, &offer.frame, &mut memory)?;
         self.memories.keep(&name, memory);
         let norm = l2_norm(&decoded.values);
         if self.max_norm > 0.0 && norm > f64::from(self.max_norm) {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
+        }
+        // Whatever a client did before: here no update is longer.
+        if self.clip > 0.0 {
+            privacy::clip(&mut decoded.values, self.clip);
         }
         let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map_or(0.0, f64::from));
         let rank = self.codec.plan().run().tiers.rank(tier);

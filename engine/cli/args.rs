@@ -37,6 +37,8 @@ pub enum Command {
     Eval(Eval),
     /// Write the adapter of a run as a PEFT folder, or merged into its model.
     Export(Export),
+    /// Run a grid of runs (methods, seeds, partitions, learning rates) and compare them; finished ones are kept.
+    Experiment(Experiment),
     /// Write an HTML report on one or several runs.
     Report(Report),
     /// Look at the data.
@@ -107,6 +109,32 @@ pub struct Export {
 }
 
 #[derive(Debug, Args)]
+pub struct Experiment {
+    /// The file that describes the grid (TOML).
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Directory of cells and report, in place of runs/experiments/NAME. The same again goes on where it was stopped.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Say what the grid is and about what it costs, and run nothing of it.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Cells at a time; they share the threads, and what each computes besides training is not known.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = jobs)]
+    pub jobs: usize,
+    /// Set one key of every cell, such as data.path=FILE; may be given several times.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print how it ended as one JSON object, the last line of stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|jobs| *jobs >= 1).ok_or_else(|| "a whole number, at least 1".into())
+}
+
+#[derive(Debug, Args)]
 pub struct Report {
     /// Run directories; several are compared.
     #[arg(value_name = "RUN", required = true)]
@@ -115,6 +143,10 @@ pub struct Report {
     /// that ends in .md or .csv gets the comparison table alone.
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
+    /// The run that the others are measured against, as its directory or its name; by default one called `dense`, else the
+    /// one with most bytes a round.
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

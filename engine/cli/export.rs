@@ -118,7 +118,7 @@ pub fn report(arguments: &Report) -> Result<u8, Failure> {
         (None, [run]) => run.join("report.html"),
         (None, _) => PathBuf::from("comparison.html"),
     };
-    report::write(&arguments.runs, &to)?;
+    report::write(&arguments.runs, &to, arguments.baseline.as_deref())?;
     output::print(&format!("{}\n", to.display()))?;
     Ok(0)
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::adapter::peft::PeftError;
 use crate::config::ConfigError;
 use crate::data::DataError;
+use crate::experiment::ExperimentError;
 use crate::federation::FederationError;
 use crate::journal::JournalError;
 use crate::plugin::PluginError;
@@ -103,8 +104,18 @@ impl From<JournalError> for Failure {
 
 impl From<ReportError> for Failure {
     fn from(error: ReportError) -> Self {
-        let code = if matches!(error, ReportError::Read { .. } | ReportError::NoRuns) { 2 } else { 1 };
+        let code = if matches!(error, ReportError::Read { .. } | ReportError::NoRuns | ReportError::Baseline { .. }) {
+            2
+        } else {
+            1
+        };
         Self { code, error: error.into() }
+    }
+}
+
+impl From<ExperimentError> for Failure {
+    fn from(error: ExperimentError) -> Self {
+        Self { code: error.exit_code(), error: error.into() }
     }
 }
 

@@ -35,6 +35,13 @@ fn styled(voice: Voice, template: &str) -> ProgressBar {
     bar
 }
 
+/// A bar over the cells of an experiment.
+pub fn cells(voice: Voice, cells: usize) -> ProgressBar {
+    let bar = styled(voice, "cell {pos}/{len} {wide_bar} {msg}  {elapsed}");
+    bar.set_length(cells as u64);
+    bar
+}
+
 /// Has the config's model fetched from the hub where it is not on this machine, and says so, file by file.
 pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
     let bar = styled(voice, "{msg} {wide_bar} {bytes}/{total_bytes}  {elapsed}");

@@ -32,7 +32,7 @@ pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
     runtime.shutdown_background();
     let summary = summary.inspect_err(|_| leave_nothing(&run_dir))?;
 
-    report::write(std::slice::from_ref(&run_dir), &summary.report)?;
+    report::write(std::slice::from_ref(&run_dir), &summary.report, None)?;
     finish(&summary, arguments.json, voice)
 }
 
@@ -118,7 +118,7 @@ pub fn stored(run_dir: &Path, sources: &Sources) -> Result<(Loaded, PathBuf), Fa
     let overrides = sources.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?;
     let mut files = vec![path.clone()];
     files.extend(sources.config.iter().cloned());
-    let loaded = Layers { files, profile: sources.profile.clone(), environment: Vec::new(), overrides }.load()?;
+    let loaded = Layers { files, profile: sources.profile.clone(), overrides, ..Layers::default() }.load()?;
     Ok((loaded, path))
 }
 

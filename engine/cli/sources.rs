@@ -18,6 +18,7 @@ pub fn layers(sources: &Sources) -> Result<Layers, Failure> {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(Layers {
         files: sources.config.clone(),
+        tables: Vec::new(),
         profile: sources.profile.clone(),
         environment: environment.collect(),
         overrides: sources.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?,

@@ -19,6 +19,7 @@ pub fn summary(summary: &Summary) -> String {
         ("bytes both ways", bytes(summary.bytes_total)),
         ("dense LoRA would take", bytes(summary.dense_bytes_total)),
         ("reduction", ratio(summary.reduction)),
+        ("all but training", overhead(summary)),
         ("peak memory", bytes(summary.peak_rss_bytes)),
         ("adapter (PEFT)", summary.adapter.display().to_string()),
         ("adapter hash", summary.adapter_hash.clone()),
@@ -26,4 +27,13 @@ pub fn summary(summary: &Summary) -> String {
     ];
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+}
+
+/// The share of the CPU time that neither trained nor evaluated.
+fn overhead(summary: &Summary) -> String {
+    let timing = &summary.timing;
+    match timing.overhead.zip(timing.other_cpu_s) {
+        Some((share, seconds)) => format!("{:.1}% of the CPU time, {}", share * 100.0, duration(seconds)),
+        None => "not known".into(),
+    }
 }

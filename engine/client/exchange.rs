@@ -9,6 +9,7 @@ use crate::compressor::{CompressorError, Compressors, Occasion};
 use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::pool::PoolError;
+use crate::privacy::{self, Place};
 use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
 use crate::wire::Said;
 
@@ -27,6 +28,8 @@ pub struct Participants {
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
+    /// Section `privacy`.
+    pub privacy: privacy::Config,
     /// The run's seed.
     pub seed: u64,
 }
@@ -107,7 +110,7 @@ pub(super) async fn exchange(
     let loss = (trained.tokens > 0).then_some(trained.loss as f32).filter(|loss| loss.is_finite());
     occasion.said = Said { examples, loss };
     let name = &participants.compressors.plans().upload.policy().name;
-    let (update, memory) = (Arc::new(trained.delta.0), state.memories.of(name));
+    let (update, memory) = (Arc::new(hidden(trained.delta.0, key, participants)), state.memories.of(name));
     let upload = participants.compressors.upload(occasion, update, state.residual.take(), memory).await??;
     state.memories.keep(name, upload.memory);
     state.residual = upload.residual;
@@ -118,6 +121,16 @@ pub(super) async fn exchange(
         tokens: trained.tokens,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// The update as it may leave the client: bounded and under noise where the clients see to that themselves.
+fn hidden(mut delta: Vec<f32>, key: TrainKey, participants: &Participants) -> Vec<f32> {
+    let privacy = &participants.privacy;
+    if privacy.is_on() && privacy.place == Place::Client {
+        privacy::clip(&mut delta, privacy.clip);
+        privacy::perturb(&mut delta, privacy.deviation(), (key.seed, key.round), Some(key.client));
+    }
+    delta
 }
 
 /// The state as bytes, which can be long, where the round changed it.

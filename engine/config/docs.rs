@@ -12,7 +12,7 @@ pub struct KeyDoc {
     pub doc: String,
 }
 
-const SECTIONS: [(&str, &str, &str); 13] = [
+const SECTIONS: [(&str, &str, &str); 14] = [
     ("run", "RunConfig", include_str!("../federation/config.rs")),
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
@@ -23,6 +23,7 @@ const SECTIONS: [(&str, &str, &str); 13] = [
     ("download", "Config", include_str!("../compressor/config.rs")),
     ("upload", "Config", include_str!("../compressor/config.rs")),
     ("aggregate", "Config", include_str!("../aggregator/config.rs")),
+    ("privacy", "Config", include_str!("../privacy/config.rs")),
     ("limits", "LimitsConfig", include_str!("../policy/config.rs")),
     ("policy", "PolicyConfig", include_str!("../policy/config.rs")),
     ("metrics", "Config", include_str!("../metrics/config.rs")),
@@ -38,14 +39,18 @@ fn fields(section: &'static str, name: &str, source: &str) -> Vec<KeyDoc> {
     let inside = source.lines().map(str::trim).skip_while(|line| *line != head).skip(1).take_while(|line| *line != "}");
     let mut fields = Vec::new();
     let mut doc = String::new();
+    let mut renamed = None;
     for line in inside {
         if let Some(text) = line.strip_prefix("///") {
             if !doc.is_empty() {
                 doc.push(' ');
             }
             doc.push_str(text.trim());
+        } else if let Some(name) = line.strip_prefix("#[serde(rename = \"").and_then(|rest| rest.strip_suffix("\")]")) {
+            renamed = Some(name.to_owned());
         } else if let Some((key, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
-            fields.push(KeyDoc { section, key: key.to_owned(), doc: std::mem::take(&mut doc) });
+            let key = renamed.take().unwrap_or_else(|| key.to_owned());
+            fields.push(KeyDoc { section, key, doc: std::mem::take(&mut doc) });
         }
     }
     fields

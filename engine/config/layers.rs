@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::document::{Document, Table};
 use super::keys::{self, check, nest};
 use super::{Config, ConfigError};
 
@@ -43,6 +44,8 @@ impl Override {
 pub struct Layers {
     /// Files, lowest first; each must exist.
     pub files: Vec<PathBuf>,
+    /// Tables laid over the files, lowest first.
+    pub tables: Vec<Table>,
     /// Profile laid over the files.
     pub profile: Option<String>,
     /// Environment variables; those without the prefix `CELLM_` are ignored.
@@ -92,6 +95,10 @@ impl Layers {
             }
             lines.insert(path.display().to_string(), file.lines);
             layers.push(Layer { name: path.display().to_string(), dict: file.dict });
+        }
+        for table in &self.tables {
+            lines.insert(table.name.clone(), table.lines.clone());
+            layers.push(Layer { name: table.name.clone(), dict: dict(&table.sections) });
         }
         // Every profile is checked, not only the chosen one: a typo should not wait for the day it is used.
         for layer in layers.iter().chain(profiles.values().flatten()) {
@@ -209,17 +216,8 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let syntax = |span: Option<std::ops::Range<usize>>, reason: &str| ConfigError::Syntax {
-            path: path.into(),
-            line: line_of(&text, span.map_or(0, |span| span.start)),
-            reason: reason.into(),
-        };
-        let spanned = toml::de::DeTable::parse(&text).map_err(|error| syntax(error.span(), error.message()))?;
-        let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(error.span(), error.message()))?;
-        let mut lines = BTreeMap::new();
-        collect_lines(&text, "", spanned.get_ref(), &mut lines);
-        let mut dict = Value::serialize(table).ok().and_then(Value::into_dict).unwrap_or_default();
+        let Document { table, lines, .. } = Document::read(path)?;
+        let mut dict = dict(&table);
         let mut profiles = Vec::new();
         if let Some(found) = dict.remove("profile") {
             let at = lines.get("profile").copied().unwrap_or(1);
@@ -236,18 +234,9 @@ impl File {
     }
 }
 
-fn collect_lines(text: &str, prefix: &str, table: &toml::de::DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
-    for (key, value) in table {
-        let dotted = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
-        if let Some(inner) = value.get_ref().as_table() {
-            collect_lines(text, &dotted, inner, lines);
-        }
-        lines.insert(dotted, line_of(text, key.span().start));
-    }
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+/// A TOML table as figment sees it.
+fn dict(table: &toml::Table) -> Dict {
+    Value::serialize(table).ok().and_then(Value::into_dict).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub fn validate(config: &Config) -> Result<(), ConfigError> {
     server(config)?;
     local(config)?;
     policies(config)?;
+    privacy(config)?;
     if let Some(listen) = &config.metrics.listen {
         let parses = listen.parse::<SocketAddr>().is_ok();
         ensure(parses, "metrics.listen", listen, "an address with a port, such as 127.0.0.1:9464")?;
@@ -84,6 +85,17 @@ fn local(config: &Config) -> Result<(), ConfigError> {
         "at least 1, as client.steps is 0",
     )?;
     tiers(config)
+}
+
+fn privacy(config: &Config) -> Result<(), ConfigError> {
+    let privacy = &config.privacy;
+    not_negative("privacy.clip", privacy.clip)?;
+    positive("privacy.noise_multiplier", privacy.noise_multiplier)?;
+    ensure(privacy.delta > 0.0 && privacy.delta < 1.0, "privacy.delta", privacy.delta, "in (0, 1)")?;
+    let budget = privacy.budget;
+    ensure(budget.is_finite() && budget >= 0.0, "privacy.budget", budget, "a finite number, 0 or more")?;
+    let hides_all = !(privacy.is_on() && config.lora.residual);
+    ensure(hides_all, "lora.residual", true, "false with privacy.clip, as what aggregation leaves over is not clipped")
 }
 
 /// How far the shares of all tiers may be from 1 together: thirds written with a few digits are meant as thirds.
@@ -186,6 +198,9 @@ mod tests {
         assert!(message(|c| c.data.validation = 1.0).contains("data.validation is 1"));
         assert!(message(|c| c.model.device = "gpu".into()).contains("`gpu`"));
         assert!(message(|c| c.run.name = "a/b".into()).contains("a/b"));
+        assert_eq!(message(|c| c.privacy.delta = 1.0), "privacy.delta is 1, it must be in (0, 1)");
+        assert!(message(|c| c.privacy.noise_multiplier = 0.0).contains("privacy.noise_multiplier is 0"));
+        assert!(message(|c| c.privacy.budget = -1.0).contains("privacy.budget is -1"));
         assert!(message(|c| c.policy.allow = vec!["flasc".into()]).contains("policy.allow is `flasc`"));
         assert!(message(|c| c.policy.keys = vec!["x".into()]).contains("policy.keys is `x`"));
         assert_eq!(message(|c| c.upload.error_decay = 1.5), "upload.error_decay is 1.5, it must be in [0, 1]");

@@ -94,8 +94,11 @@ impl Inspection {
     }
 }
 
+/// The number of a record's label, where it has one.
+type LabelOf<'a> = Box<dyn Fn(u32) -> Option<usize> + 'a>;
+
 /// The labels that there are, and which of them a record has.
-fn labels(dataset: &Dataset, by_class: bool) -> (Vec<String>, Box<dyn Fn(u32) -> Option<usize> + '_>) {
+fn labels(dataset: &Dataset, by_class: bool) -> (Vec<String>, LabelOf<'_>) {
     if !dataset.labels().is_empty() || !by_class {
         return (dataset.labels().to_vec(), Box::new(|record| dataset.label(record).map(|label| label as usize)));
     }

@@ -1,12 +1,16 @@
 //! Pictures: a folder of class folders, or CIFAR-10 in its binary version, in; their labels and, when asked for, their pixels
-//! out. The only file that names `image`.
+//! out.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+use zune_png::PngDecoder;
 
 use super::reader::Found;
 use super::store::{files, named};
@@ -167,21 +171,38 @@ fn cifar10(path: &Path) -> Result<Kind, DataError> {
     Ok(Kind::Cifar10 { files: counted, classes })
 }
 
-/// Decodes a PNG or JPEG file, by what it holds, to red, green and blue.
+/// Decodes a PNG or JPEG file, by what it holds, to red, green and blue; what is transparent stays as it is under it.
 fn decode(path: &Path) -> Result<Image, DataError> {
     let failed = |reason: String| DataError::Image { path: path.into(), reason };
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let decoded = reader.map_err(|error| failed(error.to_string()))?.decode();
-    let pixels = decoded.map_err(|error| failed(error.to_string()))?.to_rgb8();
-    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
-    let plane = |colour: usize| pixels.as_raw().iter().skip(colour).step_by(3).copied();
-    let values = (0..3).flat_map(plane).collect();
-    Ok(Image { channels: 3, height, width, values })
+    let bytes = Cursor::new(std::fs::read(path).map_err(|source| DataError::Open { path: path.into(), source })?);
+    let options = DecoderOptions::default().png_set_strip_to_8bit(true).jpeg_set_out_colorspace(ColorSpace::RGB);
+    let (pixels, size) = if bytes.get_ref().starts_with(b"\x89PNG") {
+        let mut decoder = PngDecoder::new_with_options(bytes, options);
+        (decoder.decode_raw().map_err(|error| failed(error.to_string()))?, decoder.dimensions())
+    } else {
+        let mut decoder = JpegDecoder::new_with_options(bytes, options);
+        (decoder.decode().map_err(|error| failed(error.to_string()))?, decoder.dimensions())
+    };
+    let (width, height) = size.unwrap_or_default();
+    let colours = pixels.len().checked_div(width * height).unwrap_or(0);
+    if colours == 0 {
+        return Err(failed(format!("it has {width} x {height} pixels")));
+    }
+    // One or two values a pixel are gray, with or without transparency.
+    let of = |colour: usize| if colours < 3 { 0 } else { colour };
+    let plane = |colour: usize| pixels.chunks_exact(colours).map(move |pixel| pixel[of(colour)]);
+    Ok(Image { channels: 3, height, width, values: (0..3).flat_map(plane).collect() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Red 10 and 11, green 20 and 21, blue 30 and 31.
+    const TWO_PIXELS: &[u8] = include_bytes!("pictures/two.png");
+
+    /// Eight by four, all of them 7.
+    const GRAY: &[u8] = include_bytes!("pictures/gray.jpg");
 
     fn fields(pictures: &Pictures) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -200,11 +221,10 @@ mod tests {
         for class in ["dog/sub", "cat"] {
             std::fs::create_dir_all(dir.path().join(class)).unwrap();
         }
-        let picture = image::RgbImage::from_fn(2, 1, |x, _| image::Rgb([10 + x as u8, 20 + x as u8, 30 + x as u8]));
         for name in ["cat/b.png", "cat/a.PNG", "dog/sub/c.png"] {
-            picture.save_with_format(dir.path().join(name), image::ImageFormat::Png).unwrap();
+            std::fs::write(dir.path().join(name), TWO_PIXELS).unwrap();
         }
-        image::GrayImage::from_pixel(8, 4, image::Luma([7])).save(dir.path().join("dog/d.jpg")).unwrap();
+        std::fs::write(dir.path().join("dog/d.jpg"), GRAY).unwrap();
         std::fs::write(dir.path().join("dog/note.txt"), "no picture").unwrap();
         let pictures = Pictures::open(dir.path(), Format::ImageFolder).unwrap();
         let expected = [("cat", "cat/a.PNG"), ("cat", "cat/b.png"), ("dog", "dog/d.jpg"), ("dog", "dog/sub/c.png")];
@@ -213,7 +233,7 @@ mod tests {
         assert_eq!((image.channels, image.height, image.width), (3, 1, 2));
         assert_eq!(image.values, [10, 11, 20, 21, 30, 31]);
         let gray = pictures.read(2).unwrap();
-        assert_eq!((gray.height, gray.width, gray.values.len()), (4, 8, 96));
+        assert_eq!((gray.height, gray.width, gray.values), (4, 8, vec![7; 96]));
         std::fs::write(dir.path().join("cat/b.png"), "broken").unwrap();
         let error = pictures.read(1).unwrap_err().to_string();
         assert!(error.starts_with("cannot read image ") && error.contains("cat/b.png: "), "{error}");

@@ -245,7 +245,7 @@ mod tests {
                 again.push(record.fields);
                 Ok(())
             })?;
-            assert_eq!(again, [fields.clone()]);
+            assert_eq!(again.as_slice(), std::slice::from_ref(fields));
         }
         Ok(found.into_iter().map(|(line, fields, _)| (line, fields["text"].as_str().unwrap().to_owned())).collect())
     }

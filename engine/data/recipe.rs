@@ -238,7 +238,7 @@ impl Shape {
             _ => {}
         }
         if let Some((_, field)) = chat {
-            return Ok(Self::Chat(*field));
+            return Ok(Self::Chat(field));
         }
         let Some(named) = named else {
             let prompt = Template::parse("data.template", &config.template)?;

@@ -108,6 +108,7 @@ fn windows(sequences: &mut Vec<Sequence>, tokens: &[u32], most: usize) {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one span of several that there could be")]
 mod tests {
     use super::super::tokenizer::tests::words;
     use super::*;

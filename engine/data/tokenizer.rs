@@ -204,6 +204,7 @@ fn chat_template(value: &Value) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one span of several that there could be")]
 pub(super) mod tests {
     use super::*;
 

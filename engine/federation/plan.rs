@@ -7,14 +7,15 @@ use serde_json::json;
 
 use super::run_dir::{RunDir, journal_dir, make};
 use super::serving::{Bench, Policies, Serving};
-use super::{FederationError, Start};
+use super::{FederationError, Inputs, Start};
 use crate::adapter::{AdapterLayout, Message, Part, Tiers, ValueCoding};
 use crate::config::Config;
-use crate::data::{self, Dataset};
 use crate::journal::{Journal, RunRecord};
 use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
-use crate::trainer::{Model, Shards, Trainer};
+use crate::privacy::{Place, Spending};
+use crate::server::sampler;
+use crate::trainer::{Model, Shards};
 use crate::wire::{self, FrameKind, Header, Said};
 
 /// A run that can start.
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     /// The coordinates that each tier may train; none where it trains all.
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     pub serving: Arc<Serving>,
+    /// What its rounds will have spent; none without differential privacy.
+    pub spending: Option<Arc<Spending>>,
     pub dense_frame: u64,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
@@ -37,22 +40,19 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Loads and checks everything. Blocking. `start` is validated.
-    pub fn load(start: Start) -> Result<(Self, RunDir), FederationError> {
+    pub fn load(start: Start, inputs: &Inputs) -> Result<(Self, RunDir), FederationError> {
         let Start { config, effective_toml, run_dir, resume } = start;
         let seed = config.run.seed;
         let metrics = Arc::new(Metrics::new());
-        let model = Model::load(&config.model)?;
-        let dataset = Arc::new(Dataset::load(&config.data, config.partition.field())?);
-        let trainer = Arc::new(Trainer::new(model.clone(), &config.lora, dataset.classes().len(), seed)?);
-        let layout = trainer.layout().clone();
-        let partition = Arc::new(data::partition(&dataset, &config.partition, &config.data, seed)?);
-        if config.server.cohort > partition.shards.len() {
-            let (cohort, clients) = (config.server.cohort, partition.shards.len());
+        let shards = inputs.shards(&config)?;
+        let trainer = shards.trainer();
+        let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
+        if config.server.cohort > shards.clients() {
+            let (cohort, clients) = (config.server.cohort, shards.clients());
             return Err(FederationError::Config(format!(
                 "server.cohort is {cohort}, the roster has {clients} clients"
             )));
         }
-        let shards = Arc::new(Shards::new(trainer.clone(), dataset, partition, config.data.clone()));
         let initial = Arc::new(trainer.start().0.clone());
         let tiers = Arc::new(Tiers::new(seed, &config.client.tiers));
         let serving = Arc::new(Serving::load(Bench {
@@ -63,6 +63,7 @@ impl Plan {
             tiers: tiers.clone(),
             clients: shards.clients(),
         })?);
+        let spending = spending(&config, shards.clients())?;
         let record = record(&config, &layout, &serving.policies());
         let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
@@ -86,12 +87,75 @@ impl Plan {
             tiers,
             trainable,
             serving,
+            spending,
             dense_frame,
             journal,
             metrics,
         };
         Ok((plan, files))
     }
+}
+
+impl Plan {
+    /// Rounds to run: those that were asked for, as far as the privacy budget goes.
+    pub fn rounds(&self) -> u32 {
+        self.spending.as_ref().map_or(self.config.run.rounds, |spending| spending.rounds_within())
+    }
+
+    /// What an operator should know before the first round.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.serving.warnings();
+        if let Some(spending) = &self.spending {
+            let (rounds, within, privacy) = (self.config.run.rounds, self.rounds(), &self.config.privacy);
+            if within < rounds {
+                let budget = privacy.budget;
+                warnings.push(format!("privacy.budget {budget} ends the run after {within} of {rounds} rounds"));
+            }
+            warnings.push(format!(
+                "differential privacy: epsilon {:.3} at delta {} after {within} rounds, of the adapter alone; the noise is drawn \
+                 from run.seed, and losses and logs are not covered",
+                spending.after(within),
+                privacy.delta
+            ));
+        }
+        warnings
+    }
+
+    /// The norm to which the aggregator scales updates down; 0 for none.
+    pub fn server_clip(&self) -> f32 {
+        let privacy = &self.config.privacy;
+        if privacy.place == Place::Server { privacy.clip } else { 0.0 }
+    }
+}
+
+/// What the rounds of a run will have spent.
+fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, FederationError> {
+    let (privacy, server) = (&config.privacy, &config.server);
+    if !privacy.is_on() {
+        return Ok(None);
+    }
+    let options = &config.aggregate.options;
+    let is = |key: &str, value: &str| options.get(key).is_none_or(|found| found.as_str() == Some(value));
+    let mean = config.aggregate.policy == "fedavg" && is("weighting", "uniform") && is("mean", "participants");
+    if privacy.place == Place::Server && !mean {
+        return Err(FederationError::Pairs(format!(
+            "privacy.where server needs aggregate policy fedavg with uniform weighting over participants, found {} with {}: \
+             how far one client moves another aggregate is not known",
+            config.aggregate.policy,
+            serde_json::Value::Object(options.clone())
+        )));
+    }
+    let count = server.cohort + (server.cohort as f64 * f64::from(server.over_selection)).ceil() as usize;
+    let asked = |round| sampler::sample(config.run.seed, round, clients as u32, count);
+    let spending = Spending::new(privacy, config.run.rounds, clients, asked);
+    if spending.rounds_within() == 0 {
+        return Err(FederationError::Config(format!(
+            "privacy.budget is {}, one round spends {:.3}: raise privacy.noise_multiplier or the budget",
+            privacy.budget,
+            spending.after(1)
+        )));
+    }
+    Ok(Some(Arc::new(spending)))
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
@@ -155,7 +219,10 @@ fn open_journal(run_dir: &Path, resume: bool, watch: bool, record: &RunRecord) -
 }
 
 /// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction, both ways.
-fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
+///
+/// # Errors
+/// More values than a frame can have.
+pub fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
     let (kind, said) = (FrameKind::Download, Said::default());
     let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, said };
     let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values] };

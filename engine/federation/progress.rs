@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Timing;
 use crate::server::RoundRow;
 
 /// What a run tells while it goes on. The receiver prints it; nothing depends on it.
@@ -76,6 +77,12 @@ pub struct Summary {
     pub report: PathBuf,
     /// Seconds of this process.
     pub seconds: f64,
+    /// Where its computing went.
+    #[serde(default)]
+    pub timing: Timing,
+    /// Epsilon spent; absent without differential privacy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
     /// Whether the run was stopped before its last round; `--resume` goes on.
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.

@@ -197,6 +197,7 @@ impl FederationState {
             layout: plan.layout.clone(),
             codecs: policies.codecs.clone(),
             max_norm: plan.config.server.max_update_norm,
+            clip: plan.server_clip(),
             metrics: plan.metrics.clone(),
         };
         let aggregator = Aggregator::spawn(aggregator, place("aggregator")).await.map_err(spawned("aggregator"))?;
@@ -205,8 +206,9 @@ impl FederationState {
             Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
         let compressors = compressors.map_err(spawned("compressor pool"))?;
         let local = plan.config.client.clone();
+        let size = (plan.threads, plan.metrics.clone());
         let trainers =
-            Trainers::spawn(plan.shards.clone(), local, plan.threads, place("trainers"), on_restart("trainer")).await;
+            Trainers::spawn(plan.shards.clone(), local, size, place("trainers"), on_restart("trainer")).await;
         let trainers = trainers.map_err(spawned("trainer pool"))?;
         let participants = Participants {
             compressors: compressors.clone(),
@@ -215,6 +217,7 @@ impl FederationState {
             journal: plan.journal.clone(),
             trainable: plan.trainable.clone(),
             metrics: plan.metrics.clone(),
+            privacy: plan.config.privacy.clone(),
             seed: plan.config.run.seed,
         };
         let events = myself.clone();
@@ -227,13 +230,14 @@ impl FederationState {
         let refresh: Refresh = Arc::new(move || serving.refresh());
         let server = ServerArgs {
             config,
-            rounds: plan.config.run.rounds,
+            rounds: plan.rounds(),
             seed: plan.config.run.seed,
             window: 4 * plan.threads,
             dense_frame: plan.dense_frame,
             initial: plan.initial.clone(),
             tiers: plan.tiers.clone(),
             resume: Resume { latest, stored },
+            privacy: plan.spending.clone().map(|spending| (plan.config.privacy.clone(), spending)),
             policies: names,
             refresh: plan.config.policy.watch.then_some(refresh),
             participants,

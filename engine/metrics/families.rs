@@ -2,7 +2,9 @@
 //! malformed or taken twice is a defect of the program, not a condition to handle.
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+};
 use prometheus::{IntGaugeVec, Opts, Registry};
 
 const OWN_NAMES: &str = "metric names are valid and each is made once";
@@ -19,6 +21,11 @@ pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter
 
 pub(super) fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// Counters of seconds.
+pub(super) fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+    register(registry, CounterVec::new(Opts::new(name, help), labels))
 }
 
 pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

@@ -4,7 +4,7 @@
 pub const PREFIX: &str = "cellm";
 
 /// The product's own metrics, without the prefix.
-pub const OWN: [&str; 27] = [
+pub const OWN: [&str; 28] = [
     ACTOR_RESTARTS,
     BUILD_INFO,
     CLIENTS,
@@ -24,6 +24,7 @@ pub const OWN: [&str; 27] = [
     ROUNDS,
     ROUNDS_PLANNED,
     ROUND_DURATION,
+    TRAINER_CPU,
     TRAINING_DURATION,
     TRAINING_STEPS,
     TRAINING_TOKENS,
@@ -64,6 +65,7 @@ pub(super) const ROUND: &str = "round";
 pub(super) const ROUNDS: &str = "rounds_total";
 pub(super) const ROUNDS_PLANNED: &str = "rounds_planned";
 pub(super) const ROUND_DURATION: &str = "round_duration_seconds";
+pub(super) const TRAINER_CPU: &str = "trainer_cpu_seconds_total";
 pub(super) const TRAINING_DURATION: &str = "training_duration_seconds";
 pub(super) const TRAINING_STEPS: &str = "training_steps_total";
 pub(super) const TRAINING_TOKENS: &str = "training_tokens_total";

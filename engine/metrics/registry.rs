@@ -2,10 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::actors::{Actor, Actors};
-use super::families::{CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, gauge, histogram, info, measured};
+use super::families::{
+    CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, gauge, histogram, info, measured, seconds,
+};
 use super::policies::{Policies, PolicyMetrics};
 use super::wire::{DirectionMetrics, Wire};
 use super::{MetricsError, names};
@@ -52,6 +54,10 @@ pub struct Metrics {
     pub training_tokens: IntCounter,
     /// Seconds of one client's local training.
     pub training_seconds: Histogram,
+    /// CPU seconds of local training.
+    pub training_cpu_seconds: Counter,
+    /// CPU seconds of evaluation.
+    pub evaluation_cpu_seconds: Counter,
     /// Mean nats a token over the last cohort's local training.
     pub train_loss: Gauge,
     /// Mean nats a predicted token of the validation data, on what a client would see.
@@ -92,6 +98,7 @@ impl Metrics {
             &[("version", env!("CARGO_PKG_VERSION")), ("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)],
         );
         let wire = Wire::new(r);
+        let trainer_cpu = seconds(r, names::TRAINER_CPU, "CPU seconds of the trainers, by what they did.", &["work"]);
         let metrics = Self {
             rounds: counter(r, names::ROUNDS, "Rounds closed by this process."),
             round_seconds: histogram(r, names::ROUND_DURATION, "Seconds of a round.", ROUND_SECONDS),
@@ -111,6 +118,8 @@ impl Metrics {
                 "Seconds of one client's local training.",
                 WORK_SECONDS,
             ),
+            training_cpu_seconds: trainer_cpu.with_label_values(&["training"]),
+            evaluation_cpu_seconds: trainer_cpu.with_label_values(&["evaluation"]),
             train_loss: measured(r, names::TRAIN_LOSS, "Mean nats a token over the last cohort's local training."),
             eval_loss: measured(
                 r,
@@ -226,6 +235,7 @@ pub(super) mod tests {
         metrics.training_steps.inc_by(64);
         metrics.training_tokens.inc_by(30_000);
         metrics.training_seconds.observe(0.8);
+        metrics.training_cpu_seconds.inc_by(0.7);
         for gauge in [&metrics.train_loss, &metrics.eval_loss, &metrics.eval_loss_dense_copy, &metrics.update_norm] {
             gauge.set(3.1);
         }
@@ -264,6 +274,8 @@ pub(super) mod tests {
             "cellm_policy_call_duration_seconds_count{hook=\"encode\",policy=\"flasc\"} 1",
             "cellm_mailbox_depth{actor=\"trainer\"} 2",
             "cellm_actor_restarts_total{actor=\"trainer\"} 0",
+            "cellm_trainer_cpu_seconds_total{work=\"training\"} 0.7",
+            "cellm_trainer_cpu_seconds_total{work=\"evaluation\"} 0",
             "cellm_round 3",
             "cellm_eval_loss 3.1",
         ] {

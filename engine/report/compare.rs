@@ -1,6 +1,7 @@
 //! Several runs side by side: what each reached, what it cost, and which config keys differ.
 //!
-//! Every ratio in the table has the same baseline, the run that sent most bytes a round: usually the dense one.
+//! Every ratio in the table has the same baseline: the run that was named as such, else one called `dense`, else the one
+//! that sent most bytes a round.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,8 +10,13 @@ use super::html::escape;
 use super::run::Run;
 use super::{bytes, loss, ratio};
 
-/// The run that the others are measured against: most bytes a closed round.
+/// The run that the others are measured against: the one that was named, else the first that is called `dense` (with a time
+/// before it, or without), else the one with most bytes a closed round.
 pub fn baseline(runs: &[Run]) -> Option<&Run> {
+    let dense = |run: &&Run| run.name == "dense" || run.name.ends_with("-dense");
+    if let Some(run) = runs.iter().find(|run| run.is_named_baseline).or_else(|| runs.iter().find(dense)) {
+        return Some(run);
+    }
     let cost =
         |run: &Run| run.last().filter(|row| row.round > 0).map(|row| row.bytes_total as f64 / f64::from(row.round));
     runs.iter()
@@ -113,7 +119,7 @@ pub fn section(runs: &[Run]) -> String {
     if let Some(base) = baseline(runs) {
         let _ = writeln!(
             html,
-            "<p class=\"note\">Baseline: {}, the run with the most bytes a round. Target: its final validation loss{}. Bytes count both directions with all framing; \
+            "<p class=\"note\">Baseline: {}. Target: its final validation loss{}. Bytes count both directions with all framing; \
              to target means up to the first evaluated round at or below it.</p>",
             escape(&base.name),
             goal.map_or_else(String::new, |goal| format!(", {goal:.3}"))

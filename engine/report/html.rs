@@ -16,11 +16,7 @@ pub fn page(runs: &[Run]) -> String {
         [run] => run.name.clone(),
         _ => format!("{} runs compared", runs.len()),
     };
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>cellm: {title}</title><style>{STYLE}</style></head><body><main>\n<h1>{title}</h1>\n",
-        title = escape(&title)
-    );
+    let mut page = String::new();
     match runs {
         [run] => page.push_str(&tables::summary(run)),
         _ => page.push_str(&compare::section(runs)),
@@ -34,8 +30,16 @@ pub fn page(runs: &[Run]) -> String {
         page.push_str(&tables::clients(run));
         page.push_str(&tables::config(run));
     }
-    page.push_str("</main></body></html>\n");
-    page
+    framed(&title, &page)
+}
+
+/// A whole document around `content`, with its title as the heading.
+pub fn framed(title: &str, content: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>cellm: {title}</title><style>{STYLE}</style></head><body><main>\n<h1>{title}</h1>\n{content}</main></body></html>\n",
+        title = escape(title)
+    )
 }
 
 fn plots(page: &mut String, runs: &[Run]) {
@@ -59,7 +63,12 @@ fn plots(page: &mut String, runs: &[Run]) {
                 points: line
                     .rows
                     .iter()
-                    .map(|(row, loss)| Point { x: place(row), y: *loss, note: note(&line.name, row, *loss) })
+                    .map(|(row, loss)| Point {
+                        x: place(row),
+                        y: *loss,
+                        spread: None,
+                        note: note(&line.name, row, *loss),
+                    })
                     .collect(),
             })
             .collect(),

@@ -28,6 +28,8 @@ pub struct Point {
     pub x: f64,
     /// Place on the y axis.
     pub y: f64,
+    /// The smallest and the largest value that `y` is the mean of.
+    pub spread: Option<(f64, f64)>,
     /// Tooltip.
     pub note: String,
 }
@@ -66,7 +68,9 @@ impl Plot {
             return None;
         }
         let x = self.x.range(&xs, LEFT, WIDTH - RIGHT);
-        let guided: Vec<f64> = ys.iter().copied().chain(self.guide.as_ref().map(|guide| guide.0)).collect();
+        let spreads = points().filter_map(|point| point.spread).flat_map(|(low, high)| [low, high]);
+        let guide = self.guide.as_ref().map(|guide| guide.0);
+        let guided: Vec<f64> = ys.iter().copied().chain(spreads).chain(guide).collect();
         let y = self.y.range(&guided, HEIGHT - BOTTOM, TOP);
 
         let mut svg = String::new();
@@ -83,6 +87,7 @@ impl Plot {
         for (number, series) in self.series.iter().enumerate() {
             let places: Vec<_> =
                 series.points.iter().filter(visible).map(|point| (x.place(point.x), y.place(point.y), point)).collect();
+            band(&mut svg, number, &places, &y);
             line(&mut svg, number, &places);
         }
         svg.push_str("</svg>");
@@ -145,6 +150,18 @@ impl Plot {
     }
 }
 
+/// The area between the smallest and the largest values.
+fn band(svg: &mut String, number: usize, places: &[(f64, f64, &Point)], y: &axis::Range) {
+    let spread: Vec<_> = places.iter().filter_map(|(x, _, point)| point.spread.map(|spread| (x, spread))).collect();
+    if spread.len() < 2 || spread.iter().all(|(_, (low, high))| low == high) {
+        return;
+    }
+    let upper = spread.iter().map(|(x, (_, high))| format!("{x:.1} {:.1}", y.place(*high)));
+    let lower = spread.iter().rev().map(|(x, (low, _))| format!("{x:.1} {:.1}", y.place(*low)));
+    let around: Vec<String> = upper.chain(lower).collect();
+    let _ = write!(svg, r#"<path class="band c{}" d="M{}z"/>"#, number % COLOURS, around.join("L"));
+}
+
 fn line(svg: &mut String, number: usize, places: &[(f64, f64, &Point)]) {
     let mut path = String::new();
     for (step, (x, y, _)) in places.iter().enumerate() {
@@ -186,7 +203,7 @@ mod tests {
     use super::*;
 
     fn plot(points: &[(f64, f64)], scale: Scale) -> Plot {
-        let points = points.iter().map(|&(x, y)| Point { x, y, note: "a<b".into() }).collect();
+        let points = points.iter().map(|&(x, y)| Point { x, y, spread: None, note: "a<b".into() }).collect();
         Plot {
             title: "t".into(),
             x: Axis { name: "bytes".into(), unit: Unit::Bytes, scale },

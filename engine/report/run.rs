@@ -46,6 +46,8 @@ pub struct Row {
     pub train_loss: Option<f64>,
     /// Nats a predicted token on validation data, as a client would see it.
     pub eval_loss: Option<f64>,
+    /// The metric of the same evaluation, such as a share of right answers.
+    pub eval_metric: Option<f64>,
     /// The same on the server's dense copy.
     pub eval_loss_dense_copy: Option<f64>,
     /// Bytes down so far.
@@ -119,6 +121,23 @@ pub struct Summary {
     /// Largest resident set, bytes.
     #[serde(default)]
     pub peak_rss_bytes: u64,
+    /// Where the computing went.
+    #[serde(default)]
+    pub timing: Timing,
+}
+
+/// CPU seconds by what they were for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Timing {
+    /// Local training.
+    pub training_cpu_s: f64,
+    /// Evaluation.
+    pub evaluation_cpu_s: f64,
+    /// Everything else, where it is known.
+    pub other_cpu_s: Option<f64>,
+    /// Everything else as a share of all, where it is known.
+    pub overhead: Option<f64>,
 }
 
 /// One run.
@@ -136,6 +155,8 @@ pub struct Run {
     pub summary: Option<Summary>,
     /// `config.toml` as text; empty where it is missing.
     pub config: String,
+    /// Whether the reader of the report named it as the baseline.
+    pub is_named_baseline: bool,
 }
 
 impl Run {
@@ -170,7 +191,14 @@ impl Run {
             clients: by_client(clients.into_values()),
             summary,
             config: optional(&dir.join("config.toml"))?.unwrap_or_default(),
+            is_named_baseline: false,
         })
+    }
+
+    /// Whether `name` means this run: its directory, however written, or that directory's own name.
+    pub fn is(&self, name: &Path) -> bool {
+        let same = |full: PathBuf| std::fs::canonicalize(&self.dir).is_ok_and(|own| own == full);
+        name == Path::new(&self.name) || std::fs::canonicalize(name).is_ok_and(same)
     }
 
     /// The last closed round.

@@ -47,6 +47,11 @@ pub fn summary(run: &Run) -> String {
     match &run.summary {
         Some(summary) => {
             fact("Clients", summary.clients.to_string(), format!("{} adapter values", summary.values));
+            if let Some(overhead) = summary.timing.overhead {
+                let other = summary.timing.other_cpu_s.map(duration).unwrap_or_default();
+                let small = format!("of the CPU time, {other}: neither training nor evaluation");
+                fact("All but training", format!("{:.1}%", overhead * 100.0), small);
+            }
             if summary.peak_rss_bytes > 0 {
                 fact("Peak memory", bytes(summary.peak_rss_bytes), "resident set".into());
             }

@@ -58,7 +58,7 @@ pub fn csv(runs: &[Run]) -> String {
 }
 
 /// RFC 4180: quotes around what holds a comma, a quote or a line break.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 

@@ -11,6 +11,7 @@ use super::{RoundRow, ServerError, ServerEvent};
 use crate::aggregator::{Aggregate, AggregateError, AggregatorMsg};
 use crate::compressor::{Memories, Tracker};
 use crate::journal::{ClosedRound, JournalError, JournalMsg, StoredReference, Verdict};
+use crate::privacy::{self, Place};
 
 /// Rounds in a row that may miss their quorum.
 const MISSES: u32 = 3;
@@ -38,12 +39,23 @@ impl ServerState {
         };
         let mut model = self.model.clone();
         let memories = std::mem::take(&mut aggregate.memories);
+        self.perturb(&mut aggregate.update, round);
         match closing::step(&mut model, aggregate, round) {
             Ok(norm) => {
                 self.missed = 0;
                 self.end_round(myself, model, norm, Some(memories));
             }
             Err(error) => self.fail(myself, error),
+        }
+    }
+
+    /// Noise on the mean of the updates, each of which was clipped: one client moves the mean by at most `clip` over their
+    /// number.
+    fn perturb(&self, update: &mut [f32], round: u32) {
+        let (Some((privacy, _)), Phase::Round(open)) = (&self.args.privacy, &self.phase) else { return };
+        if privacy.place == Place::Server {
+            let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
+            privacy::perturb(update, deviation, (self.args.seed, round), None);
         }
     }
 
@@ -107,6 +119,7 @@ impl ServerState {
             down,
             up,
             policies: self.args.policies.clone(),
+            epsilon: self.args.privacy.as_ref().map(|(_, spending)| spending.after(round)),
             seconds: open.map_or(0.0, |open| open.started.elapsed().as_secs_f64()),
         }
     }

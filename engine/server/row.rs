@@ -74,6 +74,9 @@ pub struct RoundRow {
     /// The policies.
     #[serde(default)]
     pub policies: RowPolicies,
+    /// Epsilon spent so far; absent without differential privacy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
     /// Seconds of this round.
     pub seconds: f64,
 }

@@ -18,6 +18,7 @@ use crate::journal::{ClosedRound, JournalRef, StoredReference};
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::policy::Changes;
+use crate::privacy::{self, Spending};
 use crate::wire;
 
 use super::actor::ServerRef;
@@ -52,6 +53,8 @@ pub struct ServerArgs {
     pub participants: Participants,
     /// How frames travel.
     pub link: Link,
+    /// Section `privacy` with what it will have spent after each round; none where it is off.
+    pub privacy: Option<(privacy::Config, Arc<Spending>)>,
     /// The policies of all its rounds.
     pub policies: RowPolicies,
     /// Asked between two rounds, where policies may change in a run.

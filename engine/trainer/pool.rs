@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use ractor::{ActorCell, RpcReplyPort};
 
 use crate::adapter::AdapterLayout;
+use crate::metrics::{Metrics, thread_cpu_seconds};
 use crate::pool::{Pool, PoolError, Work};
 
 use super::{Evaluated, LocalConfig, Shards, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
@@ -41,14 +43,14 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Starts `size` trainers under a supervisor, with a name for ractor's registry.
+    /// Starts `size` trainers under a supervisor, with a name for ractor's registry. They count their CPU time in `metrics`.
     ///
     /// # Errors
     /// The reason for which ractor could not start the pool.
     pub async fn spawn(
         shards: Arc<Shards>,
         local: LocalConfig,
-        size: usize,
+        (size, metrics): (usize, Arc<Metrics>),
         place: (String, ActorCell),
         on_restart: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, ractor::SpawnErr> {
@@ -57,6 +59,7 @@ impl Trainers {
             layout: shards.trainer().layout().clone(),
             shards: shards.clone(),
             local: Arc::new(local),
+            metrics,
         };
         let make = move || slot.clone();
         Ok(Self { pool: Pool::spawn("trainer", place, size, make, on_restart).await?, shards })
@@ -121,21 +124,47 @@ struct Slot {
     layout: Arc<AdapterLayout>,
     shards: Arc<Shards>,
     local: Arc<LocalConfig>,
+    metrics: Arc<Metrics>,
 }
 
 impl Work for Slot {
     type Job = Job;
 
     fn run(&mut self, job: Job) {
-        // A caller that has gone does not need the reply.
+        let began = Began::now();
+        // A caller that has gone does not need the reply. What was counted is there before it comes.
         match job {
             Job::Train { key, start, cancel, trainable, reply } => {
                 let trainable = trainable.as_ref().map(|at| at.as_slice());
-                drop(reply.send(self.train(key, &start, &cancel, trainable)));
+                let trained = self.train(key, &start, &cancel, trainable);
+                self.metrics.training_cpu_seconds.inc_by(began.seconds());
+                drop(reply.send(trained));
             }
             Job::Evaluate { weights, chunk, cancel, reply } => {
-                drop(reply.send(self.evaluate(&weights, chunk, &cancel)))
+                let evaluated = self.evaluate(&weights, chunk, &cancel);
+                self.metrics.evaluation_cpu_seconds.inc_by(began.seconds());
+                drop(reply.send(evaluated));
             }
+        }
+    }
+}
+
+/// When a job began, on the thread's CPU clock where the system has one.
+struct Began {
+    wall: Instant,
+    cpu_seconds: Option<f64>,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { wall: Instant::now(), cpu_seconds: thread_cpu_seconds() }
+    }
+
+    /// Seconds of work since then; never negative.
+    fn seconds(&self) -> f64 {
+        match (self.cpu_seconds, thread_cpu_seconds()) {
+            (Some(began), Some(now)) => (now - began).max(0.0),
+            _ => self.wall.elapsed().as_secs_f64(),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Shards {
     }
 
     /// Who trains on them.
-    pub(super) fn trainer(&self) -> &Arc<Trainer> {
+    pub fn trainer(&self) -> &Arc<Trainer> {
         &self.trainer
     }
 

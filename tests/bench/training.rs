@@ -118,7 +118,7 @@ fn main() {
 
     let local = LocalConfig { lr: 1e-3, steps: STEPS, batch: SEQUENCES, ..LocalConfig::default() };
     let (key, never, data) = (TrainKey { seed: 1, round: 1, client: 0 }, AtomicBool::new(false), sequences());
-    let mut run = || trainer.train(&trainer.start().0, &data, &local, key, &never, None).expect("the training");
+    let run = || trainer.train(&trainer.start().0, &data, &local, key, &never, None).expect("the training");
     run();
     let (cpu, wall) = (cpu_seconds(), Instant::now());
     let trained = run();

@@ -1,14 +1,16 @@
 //! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
-//! what is remembered from round to round, catching up, tiers, classes.
+//! what is remembered from round to round, catching up, tiers, classes, experiments, differential privacy.
 
 mod bad_input;
 mod classification;
 mod crashes;
 mod determinism;
 mod durability;
+mod experiment;
 mod flows;
 mod hostile;
 mod masked;
 mod memory;
+mod privacy;
 mod reload;
 mod support;

@@ -30,6 +30,7 @@ fn each_layer_wins_over_those_below_it_and_is_named_as_origin() {
         file("[run]\nseed = 2\nrounds = 3\nname = \"low\"\n[profile.fast.run]\nrounds = 5\nthreads = 1\n");
     let (_two, high) = file("[run]\nname = \"high\"\nrounds = 4\n");
     let layers = Layers {
+        tables: Vec::new(),
         files: vec![low, high],
         profile: Some("fast".into()),
         environment: vec![("CELLM_RUN__THREADS".into(), "2".into()), ("CELLM_SERVER__COHORT".into(), "6".into())],

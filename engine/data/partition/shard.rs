@@ -16,7 +16,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
     };
     let whole = sorted.len().checked_div(size).unwrap_or(0);
     let shards = match each {
-        0 => whole + usize::from(config.keep_incomplete_shard && sorted.len() % size.max(1) > 0),
+        0 => whole + usize::from(config.keep_incomplete_shard && !sorted.len().is_multiple_of(size.max(1))),
         each => clients.saturating_mul(each),
     };
     if (each > 0 && (size == 0 || shards > whole)) || shards < clients {

@@ -1,0 +1,206 @@
+//! `cellm experiment FILE`: runs a grid, or says what it would cost.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Override;
+use crate::experiment::{self, Estimate, Event, Grid, Options, Outcome, Pace};
+use crate::report::{bytes, duration, loss};
+
+use super::args::{self, Voice};
+use super::{Failure, logging, output, progress, stop};
+
+/// Where experiments lie that have no `--out`.
+const EXPERIMENTS: &str = "runs/experiments";
+
+/// Runs or estimates; exit code 1 where a cell failed, 5 where it was interrupted.
+pub fn experiment(arguments: &args::Experiment, voice: Voice) -> Result<u8, Failure> {
+    let overrides = arguments.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?;
+    let grid = Grid::new(experiment::Experiment::read(&arguments.file)?, overrides)?;
+    let named = || Path::new(EXPERIMENTS).join(&grid.experiment.name);
+    let out = arguments.out.clone().unwrap_or_else(named);
+    fetch(&grid, voice)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
+    if arguments.dry_run {
+        let estimated = runtime.block_on(experiment::estimate(&grid, &out))?;
+        return dry(&grid, &estimated, arguments.json);
+    }
+    std::fs::create_dir_all(&out).map_err(|error| Failure::file("make directory", &out, error))?;
+    let bar = progress::cells(voice, grid.cells());
+    logging::start(&out, voice, &bar)?;
+    let options = Options { out, jobs: arguments.jobs };
+    let outcome = runtime.block_on(drive(&grid, &options, voice, bar));
+    // Blocking work of an aborted round has nothing more to say.
+    runtime.shutdown_background();
+    finish(&outcome?, arguments)
+}
+
+/// Has the models fetched that are on the hub alone.
+fn fetch(grid: &Grid, voice: Voice) -> Result<(), Failure> {
+    let mut models = Vec::new();
+    for cell in grid.first_pass()? {
+        if !models.contains(&cell.config.model) {
+            progress::fetch(&cell.config.model, voice)?;
+            models.push(cell.config.model);
+        }
+    }
+    Ok(())
+}
+
+async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::ProgressBar) -> Result<Outcome, Failure> {
+    let (events, listen) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(false);
+    let above = bar.clone();
+    let signals = tokio::spawn(stop::watch_signals(stop, move |text| above.suspend(|| eprintln!("{text}"))));
+    let teller = tokio::spawn(follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
+    let result = experiment::run(grid, options, events, stopped).await;
+    // The channel is closed by now; a panic of the teller is no reason to lose the result.
+    drop(teller.await);
+    signals.abort();
+    Ok(result?)
+}
+
+fn finish(outcome: &Outcome, arguments: &args::Experiment) -> Result<u8, Failure> {
+    let out = outcome.out.display();
+    if arguments.json {
+        let object = serde_json::to_value(outcome).map_err(|error| Failure { code: 1, error: error.into() })?;
+        output::print_json(&object)?;
+    } else {
+        let failed = outcome.failed.len();
+        output::print(&format!(
+            "{} cells: {} run, {} finished before, {failed} failed\nreport {}\ntable  {out}/table.md\ncells  {out}/cells.csv\n",
+            outcome.cells,
+            outcome.ran,
+            outcome.kept,
+            outcome.report.display()
+        ))?;
+    }
+    if outcome.interrupted {
+        eprintln!("interrupted; to go on: cellm experiment {} --out {out}", arguments.file.display());
+        return Ok(stop::INTERRUPTED);
+    }
+    Ok(u8::from(!outcome.failed.is_empty()))
+}
+
+/// Says what an experiment tells, a line a cell; rounds are in the cells' own files.
+async fn follow(mut events: mpsc::UnboundedReceiver<Event>, mut teller: Teller) {
+    while let Some(event) = events.recv().await {
+        teller.tell(event);
+    }
+    teller.bar.finish_and_clear();
+}
+
+struct Teller {
+    bar: indicatif::ProgressBar,
+    voice: Voice,
+    done: usize,
+    of: usize,
+}
+
+impl Teller {
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Begun { cell, resumed } => {
+                tracing::info!(target: progress::LOG, cell, resumed, "cell begun");
+                self.bar.set_message(cell.clone());
+                if resumed {
+                    self.say(&format!("{cell} goes on where it was stopped"));
+                }
+            }
+            Event::Progress { cell, progress } => self.progress(&cell, progress),
+            Event::Ended { cell, summary, kept } => {
+                let place = self.count();
+                let eval_loss = loss(summary.eval_loss_after);
+                tracing::info!(target: progress::LOG, cell, kept, eval_loss, "cell finished");
+                let how = if kept { "finished before".into() } else { duration(summary.seconds) };
+                self.say(&format!("{place} {cell}  loss {eval_loss}  {:>9}  {how}", bytes(summary.bytes_total)));
+            }
+            Event::Failed(failed) => {
+                let place = self.count();
+                tracing::error!("{place} {} failed: {}", failed.cell, failed.reason);
+            }
+            Event::Chosen { study, point, of } => match point {
+                Some(point) => self.say(&format!("{study}: {point} is the best of {of}")),
+                None => tracing::warn!(
+                    "{study}: none of the {of} points of its sweep came to its end with a measured value"
+                ),
+            },
+        }
+    }
+
+    fn progress(&self, cell: &str, progress: crate::federation::Progress) {
+        use crate::federation::Progress;
+        match progress {
+            Progress::Round(row) => {
+                self.bar.set_message(format!("{cell}  round {}", row.round));
+                if self.voice.verbose > 0 {
+                    let reached = loss(row.eval_loss.or(row.train_loss));
+                    self.say(&format!("{cell}  round {}  loss {reached}  {}", row.round, bytes(row.bytes_total)));
+                }
+            }
+            Progress::Warning(text) => tracing::warn!("{cell}: {text}"),
+            Progress::Client { .. } | Progress::Ready { .. } => {}
+        }
+    }
+
+    fn count(&mut self) -> String {
+        self.done += 1;
+        self.bar.set_position(self.done as u64);
+        let width = self.of.to_string().len();
+        format!("[{:>width$}/{}]", self.done, self.of)
+    }
+
+    fn say(&self, text: &str) {
+        if !self.voice.quiet {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
+
+/// What the grid is and would cost.
+fn dry(grid: &Grid, (studies, pace): &(Vec<Estimate>, Pace), json: bool) -> Result<u8, Failure> {
+    let left = |study: &Estimate| (study.cells - study.finished) as f64;
+    let seconds: f64 = studies.iter().map(|study| left(study) * study.seconds_a_run).sum();
+    let sent: f64 = studies.iter().map(|study| left(study) * study.bytes_a_run as f64).sum();
+    if json {
+        let object = serde_json::json!({
+            "cells": grid.cells(), "studies": studies, "pace": pace, "seconds_left": seconds, "bytes_left": sent as u64,
+        });
+        output::print_json(&object)?;
+        return Ok(0);
+    }
+    let mut text = String::new();
+    let width = studies.iter().map(|study| study.method.len()).max().unwrap_or(0).max(6);
+    let _ = writeln!(text, "{:<width$}  points  cells  finished  bytes a run  time a run  setting", "method");
+    for study in studies {
+        let Estimate { method, setting, points, cells, finished, bytes_a_run, seconds_a_run } = study;
+        let _ = writeln!(
+            text,
+            "{method:<width$}  {points:>6}  {cells:>5}  {finished:>8}  {:>11}  {:>10}  {setting}",
+            bytes(*bytes_a_run),
+            duration(*seconds_a_run)
+        );
+    }
+    let finished: usize = studies.iter().map(|study| study.finished).sum();
+    let _ = writeln!(
+        text,
+        "\n{} cells, {finished} finished; left: about {} and {}",
+        grid.cells(),
+        duration(seconds),
+        bytes(sent as u64)
+    );
+    let from = match pace.cells {
+        0 => "a calibration of one round, training and evaluation alone".into(),
+        cells => format!("{cells} finished cells"),
+    };
+    let _ = writeln!(
+        text,
+        "Estimates: bytes from the length of a dense frame, densities and bits, which not every policy keeps to; time from {from}."
+    );
+    output::print(&text)?;
+    Ok(0)
+}

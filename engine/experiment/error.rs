@@ -1,0 +1,84 @@
+//! Why an experiment cannot run. A cell that fails is no error of the experiment: it is reported with its reason.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::federation::FederationError;
+use crate::report::ReportError;
+
+/// Why an experiment was refused or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// The file, or a config that it describes.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A config that is wrong in one cell.
+    #[error("cell {cell}: {source}")]
+    Cell {
+        /// The cell.
+        cell: String,
+        /// What is wrong.
+        source: Box<ConfigError>,
+    },
+    /// A key of the experiment itself.
+    #[error("{path}: {key} is {found}, it must be {allowed}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What would be accepted.
+        allowed: String,
+    },
+    /// A key of the experiment that is not what it must be, as the parser says it.
+    #[error("{path}: {reason}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two cells would lie in one directory.
+    #[error("two cells are called {name}: name the methods, partitions and values so that they differ")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A cell lies there with another config.
+    #[error("cell {cell} was run with another config: {differences}; remove {dir}, or choose another --out")]
+    Differs {
+        /// The cell.
+        cell: String,
+        /// The keys that differ, with both values.
+        differences: String,
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// A file or directory of the experiment.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What an estimate needs could not be loaded.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl ExperimentError {
+    /// 2 usage or config, 3 data or model, 4 policy, 1 other.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::File { .. } | Self::Report(_) => 1,
+            Self::Federation(error) => error.exit_code(),
+            _ => 2,
+        }
+    }
+}

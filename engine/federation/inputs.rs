@@ -1,0 +1,107 @@
+//! What runs of one process share: the base model, the data and its tokens, wherever the config of those sections is
+//! equal. Nothing in it ever changes, so a run that finds it loaded ends with the same bits as one that loads it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::FederationError;
+use crate::config::Config;
+use crate::data::{self, Dataset};
+use crate::trainer::{Model, Shards, Trainer};
+
+/// Things of a kind that are kept; the one that was used longest ago goes first. Runs that share come one after the other.
+const KEPT: usize = 4;
+
+/// Loads what runs need, and keeps it for the next. An empty one is what a run on its own takes.
+#[derive(Default)]
+pub struct Inputs {
+    models: Shelf<Model>,
+    datasets: Shelf<Dataset>,
+    shards: Shelf<Shards>,
+}
+
+impl Inputs {
+    /// Every client's text with the trainer that works on it. Blocking.
+    ///
+    /// # Errors
+    /// What the model, the adapter's start, the data or its partition have wrong.
+    pub fn shards(&self, config: &Config) -> Result<Arc<Shards>, FederationError> {
+        let Config { model, lora, data, partition, run, .. } = config;
+        let key = json!([model, lora, data, partition, run.seed]);
+        self.shards.get(key, || {
+            let model = self.models.get(json!(model), || Ok(Model::load(model)?))?;
+            let field = partition.field();
+            let dataset = self.datasets.get(json!([data, field]), || Ok(Arc::new(Dataset::load(data, field)?)))?;
+            let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
+            let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
+            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone())))
+        })
+    }
+}
+
+/// Loaded things of a kind by the config that they came from, the last used last.
+struct Shelf<T>(Mutex<Vec<(String, Arc<T>)>>);
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T> Shelf<T> {
+    /// What `key` stands for; loaded if it is not here. Two that ask for the same at once wait for one loading.
+    fn get(
+        &self,
+        key: serde_json::Value,
+        load: impl FnOnce() -> Result<Arc<T>, FederationError>,
+    ) -> Result<Arc<T>, FederationError> {
+        let key = key.to_string();
+        // A loading that panicked has put nothing on the shelf.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().position(|(known, _)| *known == key).map(|at| kept.remove(at));
+        let (key, thing) = match found {
+            Some(found) => found,
+            None => (key, load()?),
+        };
+        kept.push((key, thing.clone()));
+        if kept.len() > KEPT {
+            kept.remove(0);
+        }
+        Ok(thing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_share_what_their_configs_have_in_common_and_nothing_else() {
+        let inputs = Inputs::default();
+        let of = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            inputs.shards(&config).unwrap()
+        };
+        let first = of(|_| {});
+        assert!(Arc::ptr_eq(&first, &of(|config| config.client.lr = 1.0)));
+        let rank = of(|config| config.lora.rank = 1);
+        assert!(!Arc::ptr_eq(&first, &rank));
+        assert!(Arc::ptr_eq(first.trainer().model(), rank.trainer().model()));
+        assert!(!Arc::ptr_eq(&first, &of(|config| config.run.seed = 2)));
+        assert!(inputs.shards.0.lock().unwrap().len() <= KEPT && inputs.models.0.lock().unwrap().len() == 1);
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first_and_a_failure_is_not_kept() {
+        let shelf = Shelf::default();
+        let load = |key: u32| shelf.get(json!(key), || Ok(Arc::new(key)));
+        assert!(shelf.get(json!(0), || Err(FederationError::Root)).is_err());
+        for key in [0, 1, 2, 3, 0, 4] {
+            assert_eq!(*load(key).unwrap(), key);
+        }
+        let kept: Vec<String> = shelf.0.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(kept, ["2", "3", "0", "4"]);
+    }
+}

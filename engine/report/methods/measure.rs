@@ -1,0 +1,168 @@
+//! The arithmetic of a comparison: gain, bytes to target, ratios, and their mean and spread over seeds.
+
+use super::{Comparison, Method, Setting};
+use crate::report::Utility;
+use crate::report::run::{Kinds, Row, Run};
+
+/// Mean and spread of a number over seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// How many.
+    pub count: usize,
+}
+
+impl Spread {
+    /// Of at least one number.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.into_iter().collect();
+        let count = values.len();
+        (count > 0).then(|| Self {
+            mean: values.iter().sum::<f64>() / count as f64,
+            min: values.iter().copied().fold(f64::INFINITY, f64::min),
+            max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            count,
+        })
+    }
+}
+
+/// What the runs of one seed are held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure<'a> {
+    /// The baseline's run of the same seed.
+    pub baseline: &'a Run,
+    /// The utility that reaches the target.
+    pub target: Option<f64>,
+}
+
+/// What one method reached, over its reported seeds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reached {
+    /// Seeds with a finished run.
+    pub seeds: usize,
+    /// Utility at the end.
+    pub end: Option<Spread>,
+    /// What utility gained, as a share of what the baseline gained by the same round.
+    pub gain_share: Option<Spread>,
+    /// Bytes of both directions, all rounds.
+    pub bytes: Option<Spread>,
+    /// Bytes down.
+    pub down: Option<Spread>,
+    /// Bytes up.
+    pub up: Option<Spread>,
+    /// Mean bytes of both directions by what they carried.
+    pub kinds: Kinds,
+    /// Bytes of the baseline over bytes of the method, at the last round of both.
+    pub fewer: Option<Spread>,
+    /// Bytes until the target, over the seeds that reached it.
+    pub to_target: Option<Spread>,
+    /// The baseline's bytes to the target over the method's; only where every seed of both reached it.
+    pub fewer_to_target: Option<Spread>,
+    /// Share of the CPU time that neither trained nor evaluated.
+    pub overhead: Option<Spread>,
+    /// Seconds of all rounds.
+    pub seconds: Option<Spread>,
+}
+
+/// What the run of a seed is held against; none where the baseline has no run of it.
+pub fn measure<'a>(comparison: &Comparison, setting: &'a Setting, seed: u64) -> Option<Measure<'a>> {
+    let baseline = setting.method(&comparison.baseline)?.of_seed(seed)?;
+    let of = setting.method(&comparison.target_of).and_then(|method| method.of_seed(seed));
+    let ends = of.and_then(|run| comparison.utility.ends(run));
+    let target = ends.map(|(before, after)| before + comparison.target_gain * (after - before));
+    Some(Measure { baseline, target })
+}
+
+/// The first evaluated row at or beyond the target. Nothing is interpolated: a run that was evaluated late pays for it.
+pub fn reaches(run: &Run, target: f64, utility: Utility) -> Option<&Row> {
+    run.rows.iter().find(|row| utility.of(row).is_some_and(|found| !utility.better(target, found)))
+}
+
+/// What a run gained as a share of what the baseline gained, at the last round at which both were evaluated.
+pub fn gain_share(run: &Run, baseline: &Run, utility: Utility) -> Option<f64> {
+    let evaluated =
+        |run: &Run, round: u32| run.rows.iter().find(|row| row.round == round).and_then(|row| utility.of(row));
+    let (before, base_before) = (utility.ends(run)?.0, utility.ends(baseline)?.0);
+    let common = |row: &&Row| utility.of(row).is_some() && evaluated(baseline, row.round).is_some();
+    let last = run.rows.iter().rev().find(common)?.round;
+    let gained = evaluated(baseline, last)? - base_before;
+    (gained != 0.0).then(|| evaluated(run, last).map(|end| (end - before) / gained))?
+}
+
+/// Bytes of the baseline over bytes of the run, at the last round that both closed.
+pub fn fewer(run: &Run, baseline: &Run) -> Option<f64> {
+    let of_round = |round: u32| baseline.rows.iter().find(|row| row.round == round);
+    let row = run.rows.iter().rev().find(|row| row.round > 0 && of_round(row.round).is_some())?;
+    Some(of_round(row.round)?.bytes_total as f64 / row.bytes_total as f64)
+}
+
+/// Bytes of both directions by what they carried, at the end.
+pub fn kinds(run: &Run) -> Kinds {
+    let (down, up) = run.last().map(|row| (row.down, row.up)).unwrap_or_default();
+    Kinds {
+        frames: down.frames + up.frames,
+        indices: down.indices + up.indices,
+        values: down.values + up.values,
+        other: down.other + up.other,
+        framing: down.framing + up.framing,
+        catch_up: down.catch_up + up.catch_up,
+    }
+}
+
+/// What a method reached in a setting.
+pub fn reached(comparison: &Comparison, setting: &Setting, method: &Method) -> Reached {
+    let utility = comparison.utility;
+    let runs: Vec<(Option<Measure<'_>>, &Run)> =
+        method.reported().map(|seeded| (measure(comparison, setting, seeded.seed), &seeded.run)).collect();
+    let each = |of: &dyn Fn(&Run) -> Option<f64>| Spread::of(runs.iter().filter_map(|(_, run)| of(run)));
+    let against = |of: &dyn Fn(&Run, Measure<'_>) -> Option<f64>| {
+        Spread::of(runs.iter().filter_map(|(measure, run)| of(run, (*measure)?)))
+    };
+    let to_target = |run: &Run, measure: Measure<'_>| {
+        reaches(run, measure.target?, utility).map(|row| row.bytes_total as f64).filter(|bytes| *bytes > 0.0)
+    };
+    let ratio =
+        |run: &Run, measure: Measure<'_>| Some(to_target(measure.baseline, measure)? / to_target(run, measure)?);
+    let overhead = |run: &Run| run.summary.as_ref()?.timing.overhead;
+    Reached {
+        seeds: runs.len(),
+        end: each(&|run| utility.ends(run).map(|ends| ends.1)),
+        gain_share: against(&|run, measure| gain_share(run, measure.baseline, utility)),
+        bytes: each(&|run| run.last().map(|row| row.bytes_total as f64)),
+        down: each(&|run| run.last().map(|row| row.bytes_down as f64)),
+        up: each(&|run| run.last().map(|row| row.bytes_up as f64)),
+        kinds: mean_kinds(runs.iter().map(|(_, run)| kinds(run))),
+        fewer: against(&|run, measure| fewer(run, measure.baseline)),
+        to_target: against(&to_target),
+        fewer_to_target: against(&ratio).filter(|spread| spread.count == runs.len()),
+        overhead: each(&overhead),
+        seconds: each(&|run| Some(run.rows.iter().map(|row| row.seconds).sum())),
+    }
+}
+
+fn mean_kinds(all: impl Iterator<Item = Kinds>) -> Kinds {
+    let (mut sum, mut count) = (Kinds::default(), 0);
+    for kinds in all {
+        count += 1;
+        sum.frames += kinds.frames;
+        sum.indices += kinds.indices;
+        sum.values += kinds.values;
+        sum.other += kinds.other;
+        sum.framing += kinds.framing;
+        sum.catch_up += kinds.catch_up;
+    }
+    let mean = |sum: u64| (sum as f64 / f64::from(count.max(1))).round() as u64;
+    Kinds {
+        frames: mean(sum.frames),
+        indices: mean(sum.indices),
+        values: mean(sum.values),
+        other: mean(sum.other),
+        framing: mean(sum.framing),
+        catch_up: mean(sum.catch_up),
+    }
+}

@@ -1,0 +1,119 @@
+//! A whole experiment on the bundled data: its cells, its report, going on where it was stopped, cells that fail.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use crate::support::{DEADLINE, cellm, last_json, lines, stderr};
+
+fn smoke() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/experiments/paper-smoke.toml")
+}
+
+fn experiment(file: &Path, out: &Path, more: &[&str]) -> Output {
+    let mut command = cellm(&["experiment", "--json", "--out"]);
+    command.arg(out).arg(file).args(more).output().unwrap()
+}
+
+/// When each cell's summary was written.
+fn written(out: &Path) -> BTreeMap<String, SystemTime> {
+    let cells = std::fs::read_dir(out.join("cells")).unwrap().map(Result::unwrap);
+    let summary = |cell: std::fs::DirEntry| {
+        let file = std::fs::metadata(cell.path().join("summary.json")).ok()?;
+        Some((cell.file_name().into_string().unwrap(), file.modified().unwrap()))
+    };
+    cells.filter_map(summary).collect()
+}
+
+#[test]
+fn the_smoke_experiment_has_a_report_and_no_cell_is_run_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("smoke");
+    let output = experiment(&smoke(), &out, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let outcome = last_json(&output);
+    assert_eq!((&outcome["ran"], &outcome["kept"], &outcome["cells"]), (&3.into(), &0.into(), &3.into()));
+    for file in ["report.html", "table.md", "cells.csv", "experiment.toml", "log.jsonl"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+    assert!(table.contains("| dense (baseline) | 1 |") && table.contains("2: client.lr = "), "{table}");
+    let first = written(&out);
+    assert_eq!(first.len(), 3);
+    for cell in first.keys() {
+        let summary = std::fs::read_to_string(out.join("cells").join(cell).join("summary.json")).unwrap();
+        let timing = serde_json::from_str::<Value>(&summary).unwrap()["timing"].clone();
+        assert!(timing["training_cpu_s"].as_f64().unwrap() > 0.0, "{cell}: {timing}");
+    }
+    let again = experiment(&smoke(), &out, &[]);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!((&last_json(&again)["ran"], &last_json(&again)["kept"]), (&0.into(), &3.into()));
+    assert_eq!(written(&out), first);
+    let other = experiment(&smoke(), &out, &["--set", "client.batch=3"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("client.batch was 2 and is 3 now"), "{}", stderr(&other));
+    let dry = experiment(&smoke(), &out, &["--dry-run"]);
+    assert!(dry.status.success(), "{}", stderr(&dry));
+    let dry = last_json(&dry);
+    assert_eq!((&dry["cells"], &dry["pace"]["cells"], &dry["seconds_left"]), (&3.into(), &3.into(), &0.0.into()));
+}
+
+#[test]
+fn an_experiment_killed_in_the_middle_goes_on_to_the_same_adapters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, out) = (dir.path().join("whole"), dir.path().join("killed"));
+    assert!(experiment(&smoke(), &whole, &["--jobs", "2"]).status.success());
+    let mut command = cellm(&["experiment", "--out"]);
+    let mut child = command.arg(&out).arg(smoke()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    // In the second cell, the first being finished.
+    let began = |cell: PathBuf| lines(&cell.join("metrics.jsonl")).len() > 1 && !cell.join("summary.json").exists();
+    let middle = || {
+        let cells: Vec<PathBuf> =
+            std::fs::read_dir(out.join("cells")).into_iter().flatten().map(|cell| cell.unwrap().path()).collect();
+        cells.len() == 2 && cells.into_iter().any(began)
+    };
+    while !middle() {
+        assert!(start.elapsed() < DEADLINE, "no second cell began");
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let finished = written(&out);
+    assert_eq!(finished.len(), 1);
+    let output = experiment(&smoke(), &out, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!((&last_json(&output)["ran"], &last_json(&output)["kept"]), (&2.into(), &1.into()));
+    let after = written(&out);
+    assert!(finished.iter().all(|(cell, time)| after[cell] == *time));
+    for cell in after.keys() {
+        let hash = |of: &Path| {
+            let text = std::fs::read_to_string(of.join("cells").join(cell).join("summary.json")).unwrap();
+            serde_json::from_str::<Value>(&text).unwrap()["adapter_hash"].clone()
+        };
+        assert_eq!(hash(&out), hash(&whole), "{cell}");
+    }
+}
+
+#[test]
+fn a_cell_that_fails_is_reported_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("grid.toml");
+    let text = "seeds = [1]\n[methods.dense]\ndownload = { policy = \"dense\", bits = 32 }\n[methods.broken]\nupload.policy = \"no-such.wasm\"\n\
+                [run]\nrounds = 1\n[server]\ncohort = 2\neval_every = 0\n[client]\ntrainer = \"noop\"\n";
+    std::fs::write(&file, text).unwrap();
+    let out = dir.path().join("out");
+    let output = experiment(&file, &out, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let outcome = last_json(&output);
+    assert_eq!((&outcome["ran"], &outcome["failed"][0]["cell"]), (&1.into(), &"broken_seed=1".into()));
+    assert!(outcome["failed"][0]["reason"].as_str().unwrap().contains("no-such.wasm"), "{outcome}");
+    assert!(std::fs::read_to_string(out.join("table.md")).unwrap().contains("broken_seed=1 failed"));
+    let missing = experiment(&dir.path().join("none.toml"), &out, &[]);
+    assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
+}
