@@ -21,7 +21,7 @@ runs=$(for profile in $(sed -n 's/^\[profile\.\([a-z0-9-]*\)\]$/\1/p' $config); 
     [ ! -f "runs/policies/$profile/summary.json" ] || echo "runs/policies/$profile"
 done)
 # shellcheck disable=SC2086 # a list of directories without spaces
-$cellm report $runs --to $table.rows.md
+$cellm report $runs --baseline runs/policies/dense --to $table.rows.md
 {
     echo "# Every policy on the demo"
     echo
