@@ -20,5 +20,5 @@ pub use bench::{Measured, Settings, large_layout, measure};
 pub use build::{Built, build};
 pub use check::{Finding, Verdict, check};
 pub use error::PluginError;
-pub use project::{Created, create};
+pub use project::{Created, create, language_of};
 pub use templates::{Kind, Language};

@@ -39,7 +39,7 @@ fn built(name: &str, language: &str, kind: &str) -> bool {
     let again = cellm(&["plugin", "new", name, "--lang", language]);
     assert_eq!(again.status.code(), Some(2), "a project is never written over");
     let output = cellm(&["plugin", "build", name]);
-    if output.status.code() == Some(1) && text(&output.stderr).contains("no compiler for") {
+    if output.status.code() == Some(4) && text(&output.stderr).contains("no compiler for") {
         eprintln!("skipped, {}", text(&output.stderr));
         return false;
     }
@@ -85,6 +85,69 @@ fn compressor(language: &str) {
     }
 }
 
+/// Changes a policy so that it does not build; its old component must be gone. What the build said.
+fn broken(name: &str, source: &str, from: &str, to: &str) -> String {
+    let file = workshop().join(name).join(source);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(&file, text.replace(from, to)).unwrap();
+    let output = cellm(&["plugin", "build", name]);
+    assert_eq!(output.status.code(), Some(4), "{}", text_of(&output));
+    assert!(!workshop().join(name).join(format!("{name}.wasm")).exists(), "the component of the last build");
+    text_of(&output)
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn a_misspelt_hook_in_c_is_named_and_the_old_component_goes() {
+    if built("c-misspelt", "c", "compressor") {
+        let said = broken("c-misspelt", "policy.c", "exports_compressing_encode(", "exports_compressing_encod(");
+        assert!(said.contains("policy.c defines no exports_compressing_encode;"), "{said}");
+    }
+}
+
+#[test]
+fn an_unknown_option_in_c_is_a_typed_error() {
+    if built("c-option", "c", "compressor") {
+        let file = workshop().join("c-option/policy.c");
+        let source = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, source.replace(r#"options->len, "decay""#, r#"options->len, "dekay""#)).unwrap();
+        done(&["plugin", "build", "c-option"]);
+        let output = cellm(&["plugin", "check", "c-option/c-option.wasm"]);
+        let said = text_of(&output);
+        assert!(output.status.code() == Some(4) && said.contains("option dekay is not declared"), "{said}");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_measured_ends_with_the_code_of_policies() {
+    std::fs::create_dir_all(workshop()).unwrap();
+    let output = cellm(&["plugin", "bench", "fedavg"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("fedavg cannot be measured: it is an aggregator"), "{}", text_of(&output));
+}
+
+#[test]
+fn a_warning_is_said_once_on_stderr_and_once_in_the_log() {
+    std::fs::create_dir_all(workshop()).unwrap();
+    let out = workshop().join("warned-run");
+    let _ = std::fs::remove_dir_all(&out);
+    let mut arguments = vec!["run", "--out", out.to_str().unwrap()];
+    for set in ["client.trainer=noop", "run.rounds=1", "server.cohort=2", "upload.policy=stc", "upload.bits=1"] {
+        arguments.extend(["--set", set]);
+    }
+    let output = cellm(&arguments);
+    let said = text(&output.stderr);
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(!warnings.is_empty(), "stc without error feedback: {said}");
+    assert!(warnings.iter().all(|one| warnings.iter().filter(|other| *other == one).count() == 1), "{said}");
+    let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("\"WARN\"")).count(), warnings.len(), "{log}");
+}
+
 #[test]
 fn an_idea_in_c_becomes_a_curve() {
     compressor("c");
@@ -98,6 +161,10 @@ fn an_idea_in_python_becomes_a_curve() {
     compressor("python");
     if built("python-aggregator", "python", "aggregator") {
         checked("python-aggregator");
+        let said = broken("python-aggregator", "policy.py", "def finish(", "def finis(");
+        assert!(said.contains("Idea has no finish, which aggregating asks for"), "{said}");
+        let said = broken("python-aggregator", "policy.py", "import cellm\n", "import cellm\nimport numpy\n");
+        assert!(said.contains("No module named 'numpy'; a policy has the standard library"), "{said}");
     }
 }
 

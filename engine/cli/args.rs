@@ -189,9 +189,9 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = PolicyKind::Compressor)]
         kind: PolicyKind,
     },
-    /// Compile a project into a component, DIR/NAME.wasm.
+    /// Compile a project into a component, named like its folder: my-idea/my-idea.wasm.
     Build {
-        /// The project.
+        /// The project's folder.
         #[arg(value_name = "DIR", default_value = ".")]
         dir: PathBuf,
     },
@@ -201,7 +201,7 @@ pub enum PluginCommand {
         #[arg(value_name = "FILE")]
         plugin: String,
     },
-    /// Measure compressors beside the built-in ones: time, bytes, error of one upload.
+    /// Measure compressors beside built-in ones: time, bytes, error of one upload.
     Bench(Bench),
 }
 
@@ -210,6 +210,12 @@ pub struct Bench {
     /// Component files.
     #[arg(value_name = "FILE")]
     pub plugins: Vec<String>,
+    /// Set one option of the policies in the files, such as times=3; may be given several times.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// Built-in policies to stand beside them, with their defaults; all of them: all.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "dense,flasc,topk-ef,stc,eden")]
+    pub against: Vec<String>,
     /// Share of the values to send, above 0 and at most 1.
     #[arg(long, default_value_t = 0.0625)]
     pub density: f64,

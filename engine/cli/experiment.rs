@@ -142,8 +142,9 @@ impl Teller {
                     self.say(&format!("{cell}  round {}  loss {reached}  {}", row.round, bytes(row.bytes_total)));
                 }
             }
-            Progress::Warning(text) => tracing::warn!("{cell}: {text}"),
-            Progress::Client { .. } | Progress::Ready { .. } => {}
+            Progress::Note(text) => self.say(&format!("{cell}: {text}")),
+            // Whoever sends a warning has logged it, which is what the user sees.
+            Progress::Warning(_) | Progress::Client { .. } | Progress::Ready { .. } => {}
         }
     }
 

@@ -88,8 +88,11 @@ impl From<PolicyError> for Failure {
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
         let code = match error {
-            PluginError::Name { .. } | PluginError::NotEmpty { .. } | PluginError::NoProject { .. } => 2,
-            PluginError::NoCompiler { .. } | PluginError::File { .. } => 1,
+            PluginError::Name { .. }
+            | PluginError::NotEmpty { .. }
+            | PluginError::NoProject { .. }
+            | PluginError::NotAFolder { .. } => 2,
+            PluginError::File { .. } => 1,
             _ => 4,
         };
         Self { code, error: error.into() }

@@ -23,9 +23,11 @@ pub fn plugin(command: PluginCommand) -> Result<u8, Failure> {
 fn list() -> Result<u8, Failure> {
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
     let mut text = String::new();
+    let width = PolicyHost::builtin_names().map(str::len).max().unwrap_or(0);
     for name in PolicyHost::builtin_names() {
         let policy = host.load(name)?;
-        let _ = writeln!(text, "{:<12} {:<8} {:<26} {}", policy.name, policy.version, policy.worlds(), policy.about);
+        let _ =
+            writeln!(text, "{:<width$} {:<8} {:<26} {}", policy.name, policy.version, policy.worlds(), policy.about);
     }
     output::print(&text)?;
     Ok(0)

@@ -2,43 +2,78 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::adapter::AdapterLayout;
 use crate::config::Config;
 use crate::plugin::{self, Measured, Settings};
-use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
+use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyHost};
 use crate::report::{bytes, ratio};
 use crate::trainer::{Model, Trainer};
 
 use super::args::Bench;
 use super::{Failure, output};
 
-/// Measures and prints; the policies given come after the built-in ones.
+/// What the columns are.
+const LEGEND: &str = "
+encode, decode: medians, before wire coding; bytes: the frame; reduction: over a dense f32 frame;
+error: norm of what one upload loses over the norm of the delta, rounding on the wire included
+";
+
+/// Measures and prints; the policies in files come after the built-in ones.
 pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
     if !(arguments.density > 0.0 && arguments.density <= 1.0) {
         return Err(Failure::usage(format!("--density is {}, allowed: above 0 and at most 1", arguments.density)));
     }
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
-    let mut policies = Vec::new();
-    for builtin in PolicyHost::builtin_names() {
-        policies.push(host.load(builtin)?);
-    }
-    for file in &arguments.plugins {
-        policies.push(host.load(file)?);
-    }
-    let settings = Settings { density: arguments.density, bits: arguments.bits };
+    let own: Vec<_> = arguments.plugins.iter().map(|file| host.load(file)).collect::<Result<_, _>>()?;
+    let beside = beside(&arguments.against, &host)?;
+    let defaults = Settings { density: arguments.density, bits: arguments.bits, options: Map::new() };
+    let set = Settings { options: options(&arguments.options)?, ..defaults.clone() };
     for layout in [demo_layout()?, plugin::large_layout()] {
         if !arguments.json {
-            output::print(&heading(layout.values(), settings))?;
+            output::print(&heading(layout.values(), &defaults))?;
         }
-        for policy in policies.iter().filter(|policy| policy.is_compressor()) {
-            match plugin::measure(policy, &layout, settings) {
-                Ok(measured) if arguments.json => output::print_json(&serde_json::json!(measured))?,
-                Ok(measured) => output::print(&line(&measured))?,
+        for policy in &beside {
+            match plugin::measure(policy, &layout, &defaults) {
+                Ok(measured) => print(&measured, arguments.json)?,
                 Err(error) => eprintln!("warning: {error}"),
             }
         }
+        for policy in &own {
+            print(&plugin::measure(policy, &layout, &set)?, arguments.json)?;
+        }
+    }
+    if !arguments.json {
+        output::print(LEGEND)?;
     }
     Ok(0)
+}
+
+/// The policies to compare with: of `all` those that compress.
+fn beside(names: &[String], host: &PolicyHost) -> Result<Vec<Arc<Policy>>, Failure> {
+    if names != ["all"] {
+        return Ok(names.iter().map(|name| host.load(name)).collect::<Result<_, _>>()?);
+    }
+    let all: Vec<_> = PolicyHost::builtin_names().map(|name| host.load(name)).collect::<Result<_, _>>()?;
+    Ok(all.into_iter().filter(|policy| policy.is_compressor()).collect())
+}
+
+/// `NAME=VALUE`, the value as in TOML, else a text.
+fn options(given: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut options = Map::new();
+    for given in given {
+        let Some((name, text)) = given.split_once('=') else {
+            return Err(Failure::usage(format!("--option is {given}, expected NAME=VALUE")));
+        };
+        let parsed = format!("value = {text}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
+        options.insert(name.trim().into(), parsed.map_or_else(|| text.into(), |value| serde_json::json!(value)));
+    }
+    Ok(options)
+}
+
+fn print(measured: &Measured, json: bool) -> Result<(), Failure> {
+    if json { output::print_json(&serde_json::json!(measured)) } else { output::print(&line(measured)) }
 }
 
 fn demo_layout() -> Result<Arc<AdapterLayout>, Failure> {
@@ -47,8 +82,8 @@ fn demo_layout() -> Result<Arc<AdapterLayout>, Failure> {
     Ok(trainer.layout().clone())
 }
 
-fn heading(values: usize, settings: Settings) -> String {
-    let Settings { density, bits } = settings;
+fn heading(values: usize, settings: &Settings) -> String {
+    let Settings { density, bits, .. } = settings;
     format!(
         "\n{values} values, density {density}, {bits} bits\n{:<16} {:>4} {:>10} {:>10} {:>9} {:>9} {:>9}\n",
         "policy", "bits", "encode ms", "decode ms", "bytes", "reduction", "error"
@@ -66,4 +101,17 @@ fn line(of: &Measured) -> String {
         ratio(of.reduction),
         of.relative_error
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_values_of_toml_or_texts() {
+        let given = ["times=3", "share = 0.5", "kind=signed", "on=true"].map(String::from);
+        let options = options(&given).unwrap();
+        assert_eq!(Value::Object(options), serde_json::json!({"times": 3, "share": 0.5, "kind": "signed", "on": true}));
+        assert!(super::options(&["times".into()]).is_err());
+    }
 }

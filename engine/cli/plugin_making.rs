@@ -37,6 +37,9 @@ pub fn new(dir: &Path, lang: Lang, kind: PolicyKind) -> Result<u8, Failure> {
 /// Compiles a project and says what came of it.
 pub fn build(dir: &Path) -> Result<u8, Failure> {
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
+    if plugin::language_of(dir)? == Language::Python {
+        eprintln!("componentize-py puts CPython and the policy into a component: one to two minutes");
+    }
     let built = plugin::build(dir, &host)?;
     let policy = &built.policy;
     let mut text = String::new();

@@ -100,7 +100,12 @@ impl Teller {
                 self.client(round, &client, dropped, done, cohort)
             }
             Progress::Round(row) => self.round(&row),
-            Progress::Warning(text) => tracing::warn!("{text}"),
+            Progress::Note(text) => {
+                tracing::info!(target: LOG, "{text}");
+                self.say(&text);
+            }
+            // Whoever sends one has logged it, which is what the user sees.
+            Progress::Warning(_) => {}
         }
     }
 

@@ -40,7 +40,9 @@ pub enum Progress {
     },
     /// A round was closed durably.
     Round(Box<RoundRow>),
-    /// An actor was restarted, or something else that an operator wants to know.
+    /// Something changed as it was meant to: a policy was replaced.
+    Note(String),
+    /// An actor was restarted, or something else that an operator wants to know; it is in the log already.
     Warning(String),
 }
 

@@ -290,6 +290,11 @@ impl FederationState {
                 }
             }
             ServerEvent::Warning(warning) => self.tell(Progress::Warning(warning)),
+            // With a policy may come a warning about its company.
+            ServerEvent::Note(note) if self.plan.serving.warnings().contains(&note) => {
+                self.tell(Progress::Warning(note))
+            }
+            ServerEvent::Note(note) => self.tell(Progress::Note(note)),
             ServerEvent::Refreshed => self.refreshed(myself).await,
             ServerEvent::Finished(finished) => self.end(myself, Ok(finished)).await,
             ServerEvent::Failed(error) => self.end(myself, Err(FederationError::Server(error))).await,

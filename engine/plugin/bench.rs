@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::PluginError;
 use super::samples::{Adapter, distance, norm};
@@ -17,12 +17,14 @@ const BUDGET_MS: f64 = 2_000.0;
 const RUNS: usize = 9;
 
 /// How messages are made.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Share of the values to send.
     pub density: f64,
     /// Bits of a value; a policy that does not take them gets the next that it does.
     pub bits: u32,
+    /// Options of the policy; the rest has its defaults.
+    pub options: Map<String, Value>,
 }
 
 /// One policy on one adapter.
@@ -46,12 +48,19 @@ pub struct Measured {
     pub relative_error: f64,
 }
 
-/// Sends a bell-shaped delta of the layout through a policy with its defaults, several times, and takes medians. Where the
+/// Sends a bell-shaped delta of the layout through a policy, several times, and takes medians. Where the
 /// policy serves downloads too, the client has received the seeded start by it before.
 ///
 /// # Errors
-/// What the policy says; a message that cannot travel.
-pub fn measure(policy: &Arc<Policy>, layout: &Arc<AdapterLayout>, settings: Settings) -> Result<Measured, PluginError> {
+/// A policy that is no compressor; what the policy says; a message that cannot travel.
+pub fn measure(
+    policy: &Arc<Policy>,
+    layout: &Arc<AdapterLayout>,
+    settings: &Settings,
+) -> Result<Measured, PluginError> {
+    if !policy.is_compressor() {
+        return Err(PluginError::NoCompressor { policy: policy.name.clone() });
+    }
     let adapter = Adapter::new(layout.clone());
     let setup = setup(policy, &adapter, settings)?;
     let broken = |fault: Fault| PluginError::Broken { policy: policy.name.clone(), reason: fault.reason };
@@ -94,8 +103,9 @@ pub fn measure(policy: &Arc<Policy>, layout: &Arc<AdapterLayout>, settings: Sett
 }
 
 /// With the wanted bits, or the first of the usual ones that the policy takes; downloads with the most that it takes.
-fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: Settings) -> Result<Setup, PolicyError> {
-    let takes = |direction: Direction, bits: u32| instance(policy, adapter, (direction, bits), &Map::new()).map(drop);
+fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: &Settings) -> Result<Setup, PolicyError> {
+    let options = &wanted.options;
+    let takes = |direction: Direction, bits: u32| instance(policy, adapter, (direction, bits), options).map(drop);
     let up = match takes(Direction::Upload, wanted.bits) {
         Ok(()) => wanted.bits,
         Err(error) => {
@@ -104,7 +114,7 @@ fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: Settings) -> Result<Se
         }
     };
     let down = [32, 16, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Download, *bits).is_ok());
-    let (density, content, options) = (wanted.density, Content::Weights, Map::new());
+    let (density, content, options) = (wanted.density, Content::Weights, options.clone());
     Ok(Setup { down, up: Some(up), density, content, options })
 }
 
@@ -140,7 +150,7 @@ mod tests {
         let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).unwrap();
         let layout = Adapter::lora(4, &[(64, 64), (64, 64)]).layout;
         let of = |name: &str, density, bits| {
-            measure(&host.load(name).unwrap(), &layout, Settings { density, bits }).unwrap()
+            measure(&host.load(name).unwrap(), &layout, &Settings { density, bits, options: Map::new() }).unwrap()
         };
         let dense = of("dense", 0.25, 32);
         assert_eq!((dense.relative_error, dense.reduction, dense.bits), (0.0, 1.0, 32));
@@ -149,6 +159,14 @@ mod tests {
         assert!(quarter.relative_error > 0.01 && quarter.relative_error < 0.6, "{quarter:?}");
         assert!(of("flasc", 0.05, 16).relative_error > quarter.relative_error);
         assert_eq!(of("flasc", 0.25, 5).bits, 16, "bits that it does not take");
+        let with = |name: &str, option: &str, value: f64| {
+            let options = Map::from_iter([(option.to_owned(), Value::from(value))]);
+            measure(&host.load(name).unwrap(), &layout, &Settings { density: 0.25, bits: 16, options })
+        };
+        assert_eq!(with("flasc", "decay", 1.0).unwrap().wire_bytes, quarter.wire_bytes);
+        assert!(with("flasc", "dekay", 1.0).unwrap_err().to_string().contains("did you mean decay"));
+        let refused = with("median", "decay", 1.0).unwrap_err().to_string();
+        assert_eq!(refused, "policy median cannot be measured: it is an aggregator, only compressors are");
     }
 
     #[test]

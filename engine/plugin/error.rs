@@ -28,6 +28,12 @@ pub enum PluginError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A file of a project was named in place of the project.
+    #[error("{} is a file, expected the folder that it lies in", file.display())]
+    NotAFolder {
+        /// The file.
+        file: PathBuf,
+    },
     /// Something in a project is not as it should be.
     #[error("{}: {reason}", file.display())]
     Project {
@@ -52,6 +58,24 @@ pub enum PluginError {
         /// Its exit status.
         status: String,
     },
+    /// A script cannot be imported.
+    #[error("{}/{reason}", dir.display())]
+    Script {
+        /// The project.
+        dir: PathBuf,
+        /// The file in it, the line, and what is wrong there.
+        reason: String,
+    },
+    /// The source does not say what a policy is asked.
+    #[error("{} defines no {missing}; the interface asks for {asked}", file.display())]
+    Hooks {
+        /// The source.
+        file: PathBuf,
+        /// Functions that are missing.
+        missing: String,
+        /// All that are asked for.
+        asked: String,
+    },
     /// What the compiler made is not a policy's module.
     #[error("{} does not make a component: {reason}", module.display())]
     Component {
@@ -67,6 +91,12 @@ pub enum PluginError {
         policy: String,
         /// What it did.
         reason: String,
+    },
+    /// It makes no messages.
+    #[error("policy {policy} cannot be measured: it is an aggregator, only compressors are")]
+    NoCompressor {
+        /// The policy.
+        policy: String,
     },
     /// The policy does not load.
     #[error(transparent)]

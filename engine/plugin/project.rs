@@ -65,7 +65,13 @@ pub fn create(dir: &Path, language: Language, kind: Kind) -> Result<Created, Plu
 }
 
 /// The language that the policy in a folder is written in.
-pub(super) fn language_of(dir: &Path) -> Result<Language, PluginError> {
+///
+/// # Errors
+/// A folder that holds no policy, or no folder at all.
+pub fn language_of(dir: &Path) -> Result<Language, PluginError> {
+    if dir.is_file() {
+        return Err(PluginError::NotAFolder { file: dir.into() });
+    }
     let holds = |file: &str| dir.join(file).is_file();
     let found = [("Cargo.toml", Language::Rust), ("policy.c", Language::C), ("policy.py", Language::Python)];
     found
@@ -119,6 +125,9 @@ mod tests {
             fs::remove_dir_all(&dir).unwrap();
         }
         assert!(matches!(language_of(parent.path()), Err(PluginError::NoProject { .. })));
+        let file = parent.path().join("policy.c");
+        fs::write(&file, "").unwrap();
+        assert!(language_of(&file).unwrap_err().to_string().ends_with("expected the folder that it lies in"));
     }
 
     #[test]

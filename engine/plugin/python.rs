@@ -1,7 +1,7 @@
 //! Policies in Python: componentize-py makes the component, with CPython in it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{PluginError, tool};
 
@@ -18,16 +18,71 @@ const WORLDS: [(&str, &str); 6] = [
     ("Stepping", "steps"),
 ];
 
-/// Makes the component of policy.py.
-pub(super) fn compile(dir: &Path, into: &Path) -> Result<(), PluginError> {
+/// What the interpreter beside componentize-py does with policy.py before it is compiled: imports it with the generated
+/// bindings and the standard library alone, and says on stdout what went wrong, and where.
+const REHEARSAL: &str = r#"
+import os, sys, traceback
+project = sys.argv[1]
+sys.path[:0] = [project, os.path.join(project, "cellm/python"), sys.argv[2]]
+try:
+    import policy
+except SyntaxError as error:
+    file = os.path.basename(error.filename or "policy.py")
+    print(f"\n{file}, line {error.lineno}: {type(error).__name__}: {error.msg}")
+    sys.exit(1)
+except BaseException as error:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(project + os.sep)]
+    own = [f for f in frames if not f.filename.startswith(os.path.join(project, "cellm", ""))] or frames
+    where = f"{os.path.relpath(own[-1].filename, project)}, line {own[-1].lineno}: " if own else ""
+    print(f"\n{where}{type(error).__name__}: {error}")
+    sys.exit(1)
+"#;
+/// Said where a module is missing.
+const MODULES: &str = "a policy has the standard library and modules in pure Python that lie in its folder; packages with \
+                       compiled parts, such as numpy, do not run in it";
+/// Where componentize-py turns from what Python said to how it got there itself.
+const NATIVE: &str = "Stack backtrace:";
+
+/// Makes the component of policy.py. `scratch` is a folder for what comes in between.
+pub(super) fn compile(dir: &Path, scratch: &Path, into: &Path) -> Result<(), PluginError> {
     let program = program(dir)?;
-    let mut command = Command::new(program);
-    command.current_dir(dir).args(["-d", "cellm/wit"]);
-    for world in worlds(&dir.join("policy.py"))? {
-        command.args(["-w", world]);
+    let worlds = worlds(&dir.join("policy.py"))?;
+    let command = |scope: &[&str]| {
+        let mut command = Command::new(&program);
+        command.current_dir(dir).args(["-d", "cellm/wit"]);
+        for world in &worlds {
+            command.args(["-w", world]);
+        }
+        command.args(scope);
+        command
+    };
+    let bindings = scratch.join("bindings");
+    if let Some(interpreter) = interpreter(&program) {
+        tool::run_quietly(command(&["bindings"]).arg(&bindings), NATIVE)?;
+        rehearse(&interpreter, dir, &bindings)?;
     }
     // Without WASI: files, clocks and a seed from outside are not there, and a policy that asks for them traps.
-    tool::run(command.args(["componentize", "policy", "-p", ".", "-p", "cellm/python", "--stub-wasi", "-o"]).arg(into))
+    let mut command = command(&["componentize", "policy", "-p", ".", "-p", "cellm/python", "--stub-wasi", "-o"]);
+    tool::run_quietly(command.arg(into), NATIVE)
+}
+
+/// The interpreter of the environment that componentize-py is installed in.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    let beside = program.parent()?;
+    ["python3", "python"].into_iter().map(|name| beside.join(name)).find(|path| path.is_file())
+}
+
+/// Imports policy.py natively, a moment's work: what is wrong with it shows before the minutes that a component takes.
+fn rehearse(interpreter: &Path, dir: &Path, bindings: &Path) -> Result<(), PluginError> {
+    let mut command = Command::new(interpreter);
+    // Isolated and without installed packages, as in the component; nothing is written into the project.
+    command.args(["-I", "-S", "-B", "-c", REHEARSAL]).arg(dir).arg(bindings).stdin(Stdio::null());
+    let done = command.output().map_err(PluginError::file("run", interpreter))?;
+    let said = String::from_utf8_lossy(&done.stdout);
+    // An interpreter that cannot even start says nothing of the policy.
+    let Some(wrong) = said.lines().last().filter(|_| !done.status.success()) else { return Ok(()) };
+    let advice = if wrong.contains("ModuleNotFoundError") { format!("; {MODULES}") } else { String::new() };
+    Err(PluginError::Script { dir: dir.into(), reason: format!("{wrong}{advice}") })
 }
 
 fn program(dir: &Path) -> Result<PathBuf, PluginError> {
@@ -66,6 +121,68 @@ fn worlds(file: &Path) -> Result<Vec<&'static str>, PluginError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A policy with the real cellm.py over bindings that know every name; what its import says. Nothing where this
+    /// machine has no Python.
+    fn rehearsed(policy: &str) -> Option<Result<(), String>> {
+        let interpreter = tool::find("python3")?;
+        let dir = tempfile::tempdir().unwrap();
+        let any = "def __getattr__(name):\n    return type(name, (), {'__init__': lambda self, *given: None})\n";
+        for (file, text) in [
+            ("policy.py", policy),
+            ("cellm/python/cellm.py", include_str!("../../plugins/python/cellm.py")),
+            ("bindings/componentize_py_types.py", "class Err(Exception):\n    value = None\n"),
+            ("bindings/wit_world/imports/types.py", any),
+            ("bindings/wit_world/imports/host.py", any),
+        ] {
+            let file = dir.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let said = rehearse(&interpreter, dir.path(), &dir.path().join("bindings"));
+        Some(said.map_err(|error| error.to_string()))
+    }
+
+    /// What stands before the lines under test.
+    const IDEA: &str = "import cellm
+class Idea:
+    def describe(): return cellm.Description()
+    def encode(self): pass
+    def decode(self): pass
+";
+
+    #[test]
+    fn a_sound_policy_is_rehearsed_in_silence() {
+        let policy =
+            format!("{IDEA}print('hello')\nDescribing = cellm.describing(Idea)\nC = cellm.compressing(Idea)\n");
+        assert!(rehearsed(&policy).is_none_or(|said| said == Ok(())), "{:?}", rehearsed(&policy));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_policy_is_told_with_its_line_before_it_is_compiled() {
+        for (rest, wrong) in [
+            ("def f(:\n", "policy.py, line 6: SyntaxError: "),
+            ("import numpy\n", "policy.py, line 6: ModuleNotFoundError: No module named 'numpy'; a policy has the st"),
+            ("x = Idea.y\n", "policy.py, line 6: AttributeError: "),
+            (
+                "del Idea.encode\nIdea.encod = 1\nC = cellm.compressing(Idea)\n",
+                "policy.py, line 8: TypeError: Idea has no encode, which compressing asks for; it has describe, decode, encod",
+            ),
+            (
+                "cellm.acknowledging(Idea)\n",
+                "policy.py, line 6: TypeError: Idea has no on_ack, which acknowledging asks",
+            ),
+            (
+                "Idea.describe = lambda: 1 / 0\ncellm.describing(Idea)\n",
+                "policy.py, line 6: ZeroDivisionError: division by zero",
+            ),
+        ] {
+            if let Some(said) = rehearsed(&format!("{IDEA}{rest}")) {
+                let said = said.unwrap_err();
+                assert!(said.contains(wrong), "{said}");
+            }
+        }
+    }
 
     #[test]
     fn classes_say_which_worlds_are_served() {

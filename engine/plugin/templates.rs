@@ -90,6 +90,7 @@ fn place(path: &str, language: Language, kind: Kind) -> Option<String> {
         let file = file.strip_prefix(language.name())?.strip_prefix('/')?;
         return match file {
             "manifest.toml" => Some("Cargo.toml".into()),
+            "lock.toml" => Some("Cargo.lock".into()),
             "gitignore" => Some(".gitignore".into()),
             "README.md" => Some(file.into()),
             _ => (file == format!("{}.{}", kind.name(), language.extension())).then(|| language.source().into()),
@@ -113,9 +114,13 @@ fn place(path: &str, language: Language, kind: Kind) -> Option<String> {
     }
 }
 
-/// Puts the names into a template.
+/// Puts the names into a template, and leaves out what the kind does not have: aggregators are not measured.
 fn fill(template: &[u8], kind: Kind, name: &str) -> Vec<u8> {
-    String::from_utf8_lossy(template)
+    let text = String::from_utf8_lossy(template);
+    let fits = |line: &&str| kind == Kind::Compressor || !line.starts_with("cellm plugin bench");
+    text.split_inclusive('\n')
+        .filter(fits)
+        .collect::<String>()
         .replace("NAME", name)
         .replace("USE.policy", &format!("{}.policy", kind.section()))
         .into_bytes()
@@ -133,7 +138,7 @@ mod tests {
     fn a_project_has_what_it_needs_and_nothing_of_other_languages() {
         for kind in [Kind::Compressor, Kind::Aggregator] {
             let rust = places(Language::Rust, kind);
-            for file in ["Cargo.toml", "src/lib.rs", ".gitignore", "README.md", "cellm/wit/policy.wit"] {
+            for file in ["Cargo.toml", "Cargo.lock", "src/lib.rs", ".gitignore", "README.md", "cellm/wit/policy.wit"] {
                 assert!(rust.iter().any(|place| place == file), "{file} in {rust:?}");
             }
             assert!(rust.iter().any(|place| place == "cellm/plugins/sdk/src/lib.rs"));
@@ -179,6 +184,12 @@ mod tests {
                     assert!(!text.contains("NAME") && !text.contains("USE."), "{place}");
                 }
             }
+            let readme = |kind| {
+                let file = files(language, kind, "mine").into_iter().find(|file| file.0 == "README.md");
+                String::from_utf8(file.unwrap().1).unwrap()
+            };
+            assert!(readme(Kind::Compressor).contains("plugin bench mine.wasm"));
+            assert!(!readme(Kind::Aggregator).contains("plugin bench"), "it would be refused");
             let source = files(language, Kind::Compressor, "mine").into_iter().find(|file| file.0 == language.source());
             assert!(String::from_utf8(source.unwrap().1).unwrap().contains("mine: sends the values"));
         }

@@ -21,6 +21,21 @@ pub(super) fn output(program: &Path, arguments: &[&str]) -> Option<String> {
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
+/// Runs a compiler that explains its failures at length: of what it says on stderr only the lines up to `end` are passed
+/// on, and those only if it fails.
+pub(super) fn run_quietly(command: &mut Command, end: &str) -> Result<(), PluginError> {
+    let name = PathBuf::from(command.get_program());
+    let done = command.stdin(Stdio::null()).output().map_err(PluginError::file("run", &name))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    for line in said.lines().take_while(|line| !line.starts_with(end)) {
+        eprintln!("{line}");
+    }
+    Err(PluginError::Compiler { command: name.display().to_string(), status: done.status.to_string() })
+}
+
 /// Runs a compiler to its end.
 pub(super) fn run(command: &mut Command) -> Result<(), PluginError> {
     let name = PathBuf::from(command.get_program());

@@ -47,6 +47,7 @@ pub(super) fn is_typed(error: &PolicyError) -> bool {
     matches!(
         error,
         PolicyError::Option { .. }
+            | PolicyError::Bits { .. }
             | PolicyError::Rejected { .. }
             | PolicyError::NoUpdates { .. }
             | PolicyError::LeftOver { .. }

@@ -58,8 +58,9 @@ pub struct AggregatorInstance {
 impl AggregatorInstance {
     pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
         let hooks = &policy.hooks;
-        let indices = hooks.aggregating.as_ref().ok_or_else(|| policy.wrong_world("aggregator"))?;
-        let options = Given::parse(&policy.name, options_json)?.declared(&policy.declared, &[])?;
+        let indices =
+            hooks.aggregating.as_ref().ok_or_else(|| policy.wrong_world("aggregator for aggregate.policy".into()))?;
+        let options = Given::parse(&policy.name, options_json)?.declared(&policy.declared)?;
         let wit_layout = policy.layout(layout)?;
         let mut instance = Instance::new(policy, layout.values())?;
         let (guest, stepping) = instance.bind(|store, instance| {
@@ -125,7 +126,7 @@ impl AggregatorInstance {
     ) -> Result<Vec<f32>, PolicyError> {
         self.check_length("step", weights.len())?;
         self.check_length("step", aggregate.len())?;
-        let guest = self.stepping.as_ref().ok_or_else(|| self.policy.wrong_world("stepping policy"))?;
+        let guest = self.stepping.as_ref().ok_or_else(|| self.policy.wrong_world("stepping policy".into()))?;
         let values = self.values;
         self.instance.call_with("step", memory, |store| {
             let (weights, aggregate) = (lend(store.data_mut(), weights)?, lend(store.data_mut(), aggregate)?);

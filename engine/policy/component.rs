@@ -211,7 +211,7 @@ impl Policy {
         self.declared.iter().map(|option| (option.name.as_str(), options::edges(&option.kind)))
     }
 
-    pub(super) fn wrong_world(&self, wanted: &'static str) -> PolicyError {
+    pub(super) fn wrong_world(&self, wanted: String) -> PolicyError {
         PolicyError::WrongWorld { policy: self.name.clone(), wanted, found: self.worlds() }
     }
 
@@ -263,7 +263,13 @@ fn check_interfaces(engine: &Engine, component: &Component, reference: &str) -> 
         }
         ours += 1;
     }
-    if ours == 0 { Err(wrong_wit(reference, format!("nothing of {PACKAGE}"))) } else { Ok(()) }
+    if ours > 0 {
+        return Ok(());
+    }
+    Err(wrong_wit(
+        reference,
+        format!("nothing of {PACKAGE} (in Rust: is there an `export_...!(Component);` of the SDK?)"),
+    ))
 }
 
 /// The version in `cellm:policy/interface@version`.

@@ -36,10 +36,15 @@ pub struct CompressorInstance {
 impl CompressorInstance {
     pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
         let hooks = &policy.hooks;
-        let indices = hooks.compressing.as_ref().ok_or_else(|| policy.wrong_world("compressor"))?;
         let mut given = Given::parse(&policy.name, options_json)?;
         let settings = settings(&mut given)?;
-        let options = given.declared(&policy.declared, &SETTINGS)?;
+        let (policy_key, bits_key) = match settings.direction {
+            wit::Direction::Download => ("download.policy", "download.bits"),
+            wit::Direction::Upload => ("upload.policy", "upload.bits"),
+        };
+        let elsewhere = || policy.wrong_world(format!("compressor for {policy_key}"));
+        let indices = hooks.compressing.as_ref().ok_or_else(elsewhere)?;
+        let options = given.declared(&policy.declared)?;
         let wit_layout = policy.layout(layout)?;
         let mut instance = Instance::new(policy, layout.values())?;
         let (guest, planning, acknowledging, catching_up) = instance.bind(|store, instance| {
@@ -50,7 +55,8 @@ impl CompressorInstance {
                 hooks.catching_up.as_ref().map(|hook| hook.load(&mut *store, instance)).transpose()?,
             ))
         })?;
-        instance.call("init", |store| typed(guest.call_init(store, &wit_layout, settings, &options)))?;
+        let init = instance.call("init", |store| typed(guest.call_init(store, &wit_layout, settings, &options)));
+        init.map_err(|error| named_by(bits_key, error))?;
         let (policy, values) = (policy.clone(), layout.values());
         Ok(Self { policy, values, instance, guest, planning, acknowledging, catching_up })
     }
@@ -201,6 +207,16 @@ impl CompressorInstance {
             return Ok(());
         }
         Err(PolicyError::GivenLength { policy: self.policy.name.clone(), hook, found, expected: self.values })
+    }
+}
+
+/// Bits are no option to the user but a key of the config.
+fn named_by(bits_key: &'static str, error: PolicyError) -> PolicyError {
+    match error {
+        PolicyError::Option { policy, option, found, allowed } if option == "bits" => {
+            PolicyError::Bits { policy, key: bits_key, found, allowed }
+        }
+        other => other,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bindings::cellm::policy::types::{Description, OptionInfo, OptionKind};
+use super::bindings::cellm::policy::types::{Description, OptionInfo, OptionKind, OptionValue};
 use super::compressor::SETTINGS;
 use super::options::{allowed, fits, shown};
 
@@ -71,7 +71,11 @@ fn kind(option: &OptionInfo) -> Result<(), String> {
     }
     let mut default = shown(&option.default);
     default.truncate(default.floor_char_boundary(WORD_BYTES));
-    Err(format!("the default of option {name} is {default:?}, allowed: {}", allowed(&option.kind)))
+    // Only a text is quoted: it may hold anything.
+    if matches!(option.default, OptionValue::Text(_)) {
+        default = format!("{default:?}");
+    }
+    Err(format!("the default of option {name} is {default}, allowed: {}", allowed(&option.kind)))
 }
 
 /// Letters, digits and a few signs, beginning with a letter or a digit.
@@ -118,7 +122,7 @@ fn limited(what: &str, found: usize) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bindings::cellm::policy::types::{Capabilities, OptionValue};
+    use super::super::bindings::cellm::policy::types::Capabilities;
     use super::*;
 
     fn good() -> Description {
@@ -157,11 +161,12 @@ mod tests {
         assert!(refused(|it| it.options[0].name = "bits".into()).contains("name of a setting"));
         assert!(refused(|it| it.options = vec![it.options[0].clone(); 65]).contains("65, limit 64"));
         let default = |value: OptionValue| refused(|it| it.options[0].default = value);
-        assert!(default(OptionValue::Number(0.0)).contains("the default of option share is \"0.0\", allowed"));
+        assert!(default(OptionValue::Number(0.0)).contains("the default of option share is 0.0, allowed"));
         assert!(default(OptionValue::Number(f64::NAN)).contains("NaN"));
+        assert!(default(OptionValue::Text("0.5".into())).contains("is \"0.5\", allowed"));
         assert!(default(OptionValue::Text("x".repeat(1 << 20))).len() < 300);
         assert!(refused(|it| it.options[1].default = OptionValue::Text("c".into())).contains("one of a, b"));
         assert!(refused(|it| it.options[1].kind = OptionKind::Choice(vec![])).contains("a choice of no words"));
-        assert!(refused(|it| it.options[2].default = OptionValue::Integer(-1)).contains("\"-1\""));
+        assert!(refused(|it| it.options[2].default = OptionValue::Integer(-1)).contains("is -1, allowed: an integer"));
     }
 }

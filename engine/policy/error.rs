@@ -4,16 +4,31 @@ use std::io;
 
 use super::PolicyHash;
 
+/// How like two names must be, 1 for the same one, for one to be offered in place of the other.
+const LIKENESS: f64 = 0.5;
+
 /// A failure of loading or running a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The name is no built-in policy and no file.
-    #[error("policy {reference} is not a file and not built in (built in: {builtin})")]
+    #[error("policy {reference} is not a file and not built in{} (built in: {builtin})", meant(.nearest))]
     Missing {
         /// What was asked for.
         reference: String,
+        /// The name that looks most like it, if one does.
+        nearest: Option<String>,
         /// The names that there are.
         builtin: String,
+    },
+    /// The reference names a folder.
+    #[error("policy {reference} is a folder, expected the component in it: {component}{}", unbuilt(.built, .reference))]
+    Folder {
+        /// What was asked for.
+        reference: String,
+        /// Where `cellm plugin build` puts the component of a project in that folder.
+        component: String,
+        /// Whether it is there.
+        built: bool,
     },
     /// The file is there and cannot be read.
     #[error("policy {reference} cannot be read: {source}")]
@@ -58,12 +73,12 @@ pub enum PolicyError {
         import: String,
     },
     /// A compressor was asked for and it is an aggregator only, or the other way round.
-    #[error("policy {policy} is no {wanted}, it is: {found}")]
+    #[error("policy {policy} is no {wanted}, it is: {found}{}", place(.found))]
     WrongWorld {
         /// The policy.
         policy: String,
-        /// The world that was asked for.
-        wanted: &'static str,
+        /// What was asked for, with the key that asked where that is known.
+        wanted: String,
         /// The worlds that it has.
         found: &'static str,
     },
@@ -75,6 +90,32 @@ pub enum PolicyError {
         /// The option.
         option: String,
         /// Its value as given.
+        found: String,
+        /// What would do.
+        allowed: String,
+    },
+    /// The policy has no such option.
+    #[error("policy {policy} has no option {option} (given: {found}){}; it has {known}", meant(.nearest))]
+    UnknownOption {
+        /// The policy.
+        policy: String,
+        /// The option.
+        option: Box<str>,
+        /// Its value as given.
+        found: Box<str>,
+        /// The option that looks most like it, if one does.
+        nearest: Option<String>,
+        /// The options that there are.
+        known: Box<str>,
+    },
+    /// The policy does not work with that many bits.
+    #[error("policy {policy}: {key} is {found}, allowed: {allowed}")]
+    Bits {
+        /// The policy.
+        policy: String,
+        /// The config key that sets them.
+        key: &'static str,
+        /// The bits.
         found: String,
         /// What would do.
         allowed: String,
@@ -276,6 +317,16 @@ pub enum PolicyError {
         /// What stands where the hash should.
         found: String,
     },
+    /// What follows the @ looks like a pin of another kind.
+    #[error(
+        "policy {reference} is pinned by @{found}, expected @blake3:HEX (`cellm plugin inspect {reference}` shows it)"
+    )]
+    OtherPin {
+        /// What was asked for.
+        reference: String,
+        /// What follows the @.
+        found: String,
+    },
     /// The bytes are not the pinned ones.
     #[error("policy {reference} is not the pinned one: its BLAKE3 is {found}, expected {expected}")]
     Pinned {
@@ -324,8 +375,32 @@ pub enum PolicyError {
 impl PolicyError {
     /// Whether the policy itself answered so, with a typed error: its instance and what that holds are as before the call.
     pub fn is_typed(&self) -> bool {
-        matches!(self, Self::Option { .. } | Self::Rejected { .. } | Self::NoUpdates { .. })
+        matches!(self, Self::Option { .. } | Self::Bits { .. } | Self::Rejected { .. } | Self::NoUpdates { .. })
     }
+}
+
+fn meant(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}"))
+}
+
+fn unbuilt(built: &bool, folder: &str) -> String {
+    if *built { String::new() } else { format!(" (`cellm plugin build {folder}` makes it)") }
+}
+
+/// The key that takes what a policy is, where that is one thing only.
+fn place(found: &str) -> &'static str {
+    match found {
+        "aggregator" => " (aggregate.policy takes those)",
+        "compressor" => " (upload.policy and download.policy take those)",
+        _ => "",
+    }
+}
+
+/// The name that looks most like `word`, if it could be a slip.
+pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let scored = names.map(|name| (strsim::normalized_damerau_levenshtein(word, name), name));
+    let (score, name) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (score >= LIKENESS).then(|| name.to_owned())
 }
 
 /// Why the host stopped a policy in the middle of a call. It travels through wasmtime as the cause of a trap.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::bindings;
 use super::component::{Policy, PolicyHash};
+use super::error::nearest;
 use super::state::State;
-use super::trust::{Reference, Trust};
+use super::trust::{Reference, Trust, other_pin};
 use super::{LimitsConfig, PolicyConfig, PolicyError};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
@@ -92,11 +94,11 @@ impl PolicyHost {
             let mut bytes = Vec::new();
             file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map(|_| bytes)
         };
+        if Path::new(place).is_dir() {
+            return Err(folder(place));
+        }
         let bytes = File::open(place).and_then(read).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => {
-                let builtin = Self::builtin_names().collect::<Vec<_>>().join(", ");
-                PolicyError::Missing { reference: place.into(), builtin }
-            }
+            io::ErrorKind::NotFound => missing(place),
             _ => PolicyError::Unreadable { reference: place.into(), source },
         })?;
         if bytes.len() as u64 > limit {
@@ -131,6 +133,24 @@ impl PolicyHost {
         self.trust.check_name(&policy.name, policy.hash)?;
         Ok(Arc::new(policy))
     }
+}
+
+/// Why a folder is no policy: the component of a project is named like its folder.
+fn folder(place: &str) -> PolicyError {
+    let dir = Path::new(place);
+    let name = std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_owned())).unwrap_or_default();
+    let component = dir.join(format!("{}.wasm", name.display()));
+    let (built, component) = (component.is_file(), component.display().to_string());
+    PolicyError::Folder { reference: place.into(), component, built }
+}
+
+/// Why there is no policy of that name.
+fn missing(place: &str) -> PolicyError {
+    if let Some(error) = other_pin(place) {
+        return error;
+    }
+    let builtin = PolicyHost::builtin_names().collect::<Vec<_>>().join(", ");
+    PolicyError::Missing { reference: place.into(), nearest: nearest(place, PolicyHost::builtin_names()), builtin }
 }
 
 /// Ticks as long as the engine lives.

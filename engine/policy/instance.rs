@@ -1,7 +1,7 @@
 //! One running instance of a policy: calls it under the deadline and is finished after the first breakdown.
 
 use wasmtime::component::{self, Resource};
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::cellm::policy::types::PolicyError as WitError;
 use super::component::Policy;
@@ -18,6 +18,13 @@ const LISTS: usize = 4 << 20;
 const LISTS_EXHAUSTED: &str = "fuel allocated for hostcalls";
 /// What is kept of a text that a policy makes up for an error, bytes.
 const TEXT: usize = 400;
+
+/// Functions that the error of a trap names, and what is kept of a name, bytes.
+const FUNCTIONS: usize = 2;
+const NAME: usize = 120;
+/// What stands between a mistake and its trap in every language: it says nothing of the mistake.
+const MACHINERY: [&str; 8] =
+    ["panicking", "rust_panic", "rust_begin_unwind", "__rust", "core::", "std::", "alloc::", "abort"];
 
 /// Why a call that ran to its end failed all the same; the instance can still be used.
 pub(super) enum Fault {
@@ -169,10 +176,24 @@ impl Instance {
             Some(Trap::Interrupt) => PolicyError::Deadline { policy, hook, limit_ms: self.limits.deadline_ms },
             _ => match error.root_cause().to_string() {
                 text if text.contains(LISTS_EXHAUSTED) => PolicyError::Lists { policy, hook, limit: self.lists },
-                text => PolicyError::Trapped { policy, hook, reason: shortened(text) },
+                text => PolicyError::Trapped { policy, hook, reason: shortened(text + &functions(error)) },
             },
         }
     }
+}
+
+/// Where a trap came from, `, in FUNCTION, called by FUNCTION`, as far as the component has names. What a panic says is
+/// lost: nothing carries it out of the sandbox.
+fn functions(error: &wasmtime::Error) -> String {
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    let named = frames.iter().filter_map(|frame| frame.func_name()).map(|name| {
+        let mut name = format!("{:#}", rustc_demangle::demangle(name));
+        name.truncate(name.floor_char_boundary(NAME));
+        name
+    });
+    let own = named.filter(|name| !MACHINERY.iter().any(|machinery| name.contains(machinery)));
+    let functions: Vec<String> = own.take(FUNCTIONS).collect();
+    if functions.is_empty() { String::new() } else { format!(", in {}", functions.join(", called by ")) }
 }
 
 /// Takes a vector that a policy returned out of the store.

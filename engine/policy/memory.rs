@@ -167,7 +167,8 @@ impl Memory {
     /// Remembers an entry. Memory that is over its limit already may still shrink.
     pub(super) fn save(&mut self, call: &str, key: &str, entry: Entry, limit: u64) -> Result<(), Refusal> {
         if key.len() > KEY_BYTES {
-            return Err(Refusal::Misuse(format!("{call}: a key of {} bytes, limit {KEY_BYTES}", key.len())));
+            let start = key[..key.floor_char_boundary(KEY_BYTES)].trim_end();
+            return Err(Refusal::Misuse(format!("{call}: a key of {} bytes, limit {KEY_BYTES}: {start}", key.len())));
         }
         let old = self.get(entry.kind(), key).map_or(0, |old| ENTRY_BYTES + key.len() as u64 + old.bytes());
         let key = (entry.kind(), key.to_owned());

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::bindings::cellm::policy::types::{OptionInfo, OptionKind, OptionValue};
-use super::error::PolicyError;
+use super::error::{PolicyError, nearest};
 
 /// Options of one use of a policy, while they are read one by one.
 pub(super) struct Given<'a> {
@@ -30,22 +30,18 @@ impl<'a> Given<'a> {
     }
 
     /// Every declared option, in order, with the given value or its default. Whatever is left over is unknown.
-    /// `settings` are the names that were read before.
-    pub fn declared(
-        mut self,
-        declared: &[OptionInfo],
-        settings: &[&str],
-    ) -> Result<Vec<(String, OptionValue)>, PolicyError> {
+    pub fn declared(mut self, declared: &[OptionInfo]) -> Result<Vec<(String, OptionValue)>, PolicyError> {
         let mut checked = Vec::new();
         for option in declared {
             let value = self.setting(&option.name, option.kind.clone(), option.default.clone())?;
             checked.push((option.name.clone(), value));
         }
-        let Some((name, found)) = self.values.iter().next() else { return Ok(checked) };
-        let mut names: Vec<&str> = settings.to_vec();
-        names.extend(declared.iter().map(|option| option.name.as_str()));
-        let allowed = if names.is_empty() { "no options".into() } else { format!("the options {}", names.join(", ")) };
-        Err(refuse(self.policy, name, found, &format!("unknown option; {allowed}")))
+        let Some((option, found)) = self.values.into_iter().next() else { return Ok(checked) };
+        let names = || declared.iter().map(|option| option.name.as_str());
+        let known = if declared.is_empty() { "none".into() } else { names().collect::<Vec<_>>().join(", ").into() };
+        let (policy, nearest) = (self.policy.into(), nearest(&option, names()));
+        let (option, found) = (option.into(), found.to_string().into());
+        Err(PolicyError::UnknownOption { policy, option, found, nearest, known })
     }
 }
 

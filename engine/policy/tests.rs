@@ -180,14 +180,31 @@ fn bad_options_are_named_with_what_was_found_and_what_is_allowed() {
         assert_eq!(allowed, "a number above 0 and at most 1");
     }
     assert_eq!(refused_option(r#"{"decay_every":-1}"#).0, "decay_every");
-    assert_eq!(refused_option(r#"{"bits":8}"#).2, "16 or 32");
     assert_eq!(refused_option(r#"{"reference":"none"}"#).2, "one of seeded, zero");
-    let (option, _, allowed) = refused_option(r#"{"dekay":0.5}"#);
-    assert_eq!(option, "dekay");
-    assert!(allowed.contains("direction, bits, decay, decay_every, reference, values"), "{allowed}");
-    assert_eq!(refused_option(r#"{"density":0.5}"#).0, "density", "the context has it");
     assert_eq!(refused_option("[]").2, "an object");
     assert_eq!(refused_option("{").2, "an object");
+}
+
+#[test]
+fn an_unknown_option_is_named_with_the_one_that_was_meant() {
+    let refused = |options: &str| compressor("flasc", 8, options).err().unwrap().to_string();
+    assert_eq!(
+        refused(r#"{"dekay":0.5}"#),
+        "policy flasc has no option dekay (given: 0.5), did you mean decay; it has decay, decay_every, reference, values"
+    );
+    assert!(refused(r#"{"q":1}"#).contains("no option q (given: 1); it has decay"), "nothing looks like it");
+    let dense = compressor("dense", 8, r#"{"times":3}"#).err().unwrap().to_string();
+    assert!(dense.ends_with("no option times (given: 3); it has none"), "{dense}");
+}
+
+#[test]
+fn bits_are_named_by_the_key_that_sets_them() {
+    for (direction, key) in [("upload", "upload.bits"), ("download", "download.bits")] {
+        let options = format!(r#"{{"bits":8,"direction":"{direction}"}}"#);
+        let error = compressor("flasc", 8, &options).err().unwrap();
+        assert!(error.is_typed());
+        assert_eq!(error.to_string(), format!("policy flasc: {key} is 8, allowed: 16 or 32"));
+    }
 }
 
 fn meta(client: u32, examples: u64) -> UpdateMeta {
@@ -302,7 +319,20 @@ fn what_is_not_a_policy_is_told_apart() {
     assert!(reason(b"\0asm\x0d\0\x01\0garbage").contains("is not a WebAssembly component"));
     let missing = HOST.load("no/such.wasm").err().map(|error| error.to_string()).unwrap_or_default();
     assert!(missing.contains("no/such.wasm") && missing.contains("flasc"), "{missing}");
-    assert!(matches!(HOST.load("."), Err(PolicyError::Unreadable { .. })));
+    assert!(HOST.load("flsc").unwrap_err().to_string().contains("not built in, did you mean flasc (built in:"));
+    let pinned = HOST.load("flsc@sha256:0123abcd").unwrap_err();
+    assert!(matches!(pinned, PolicyError::OtherPin { .. }), "{pinned}");
+}
+
+#[test]
+fn a_folder_is_answered_with_the_component_in_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("my-idea");
+    std::fs::create_dir(&dir).unwrap();
+    let refused = || HOST.load(dir.to_str().unwrap()).unwrap_err().to_string();
+    assert!(refused().contains("my-idea/my-idea.wasm (`cellm plugin build "), "{}", refused());
+    std::fs::write(dir.join("my-idea.wasm"), "").unwrap();
+    assert!(refused().ends_with("my-idea/my-idea.wasm"), "{}", refused());
 }
 
 /// The dense component with some of its interface names changed to others of the same length.
@@ -333,8 +363,15 @@ fn another_version_of_the_interface_is_named() {
 #[test]
 fn the_wrong_world_is_named() {
     let error = compressor("fedavg", 8, "{}").err().unwrap();
-    assert_eq!(error.to_string(), "policy fedavg is no compressor, it is: aggregator");
-    assert!(matches!(HOST.load("flasc").unwrap().aggregator(&layout(8), "{}"), Err(PolicyError::WrongWorld { .. })));
+    assert_eq!(
+        error.to_string(),
+        "policy fedavg is no compressor for upload.policy, it is: aggregator (aggregate.policy takes those)"
+    );
+    let error = HOST.load("flasc").unwrap().aggregator(&layout(8), "{}").err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "policy flasc is no aggregator for aggregate.policy, it is: compressor (upload.policy and download.policy take those)"
+    );
 }
 
 #[test]

@@ -10,6 +10,8 @@ use minisign_verify::{PublicKey, Signature};
 use super::{PolicyConfig, PolicyError, PolicyHash};
 
 const PIN: &str = "@blake3:";
+/// From so many hexadecimal digits on, what follows an @ is a hash.
+const PIN_DIGITS: usize = 8;
 /// Entries of the list that an error shows.
 const SHOWN: usize = 5;
 
@@ -36,6 +38,14 @@ impl<'a> Reference<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The error for a reference that ends in a hash of another kind, or in one that does not say its kind.
+pub(super) fn other_pin(reference: &str) -> Option<PolicyError> {
+    let (place, found) = reference.rsplit_once('@')?;
+    let digits = found.split_once(':').map_or(found, |(_, digits)| digits);
+    let hash = digits.len() >= PIN_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    hash.then(|| PolicyError::OtherPin { reference: place.into(), found: found.into() })
 }
 
 impl FromStr for PolicyHash {
@@ -185,6 +195,21 @@ wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJA
         assert_eq!(Reference::parse("flasc").unwrap().pin, None);
         for bad in ["x@blake3:", "x@blake3:12", &format!("x@blake3:{}", "g".repeat(64))] {
             assert!(matches!(Reference::parse(bad), Err(PolicyError::BadPin { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_of_another_kind_is_no_pin() {
+        for (reference, place, found) in [
+            (format!("my.wasm@{}", hash("a")), "my.wasm", hash("a").to_string()),
+            ("a@b.wasm@sha256:0123abcd".into(), "a@b.wasm", "sha256:0123abcd".into()),
+        ] {
+            let error = other_pin(&reference).unwrap().to_string();
+            let both = error.contains(&format!("{place} is pinned by @{found},")) && error.contains("@blake3:HEX");
+            assert!(both, "{error}");
+        }
+        for plain in ["flasc", "team@home.wasm", "x@1.2", "a@cafe"] {
+            assert!(other_pin(plain).is_none(), "{plain}");
         }
     }
 

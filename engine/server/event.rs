@@ -35,6 +35,8 @@ pub enum ServerEvent {
     },
     /// Something that an operator wants to know.
     Warning(String),
+    /// Something that changed between two rounds as it was meant to.
+    Note(String),
     /// The policies of the next round are others. This server does nothing more: it is to be started anew.
     Refreshed,
     /// The run is over.

@@ -25,7 +25,7 @@ impl ServerState {
 
     pub(super) fn refreshed(&mut self, myself: &ServerRef, refreshed: Refreshed) {
         for note in refreshed.notes {
-            self.tell(ServerEvent::Warning(note));
+            self.tell(if refreshed.changed { ServerEvent::Note(note) } else { ServerEvent::Warning(note) });
         }
         if !refreshed.changed {
             return self.next(myself);

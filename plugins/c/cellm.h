@@ -87,20 +87,72 @@ static inline void describe(types_description_t *into, const char *name, const c
     }
 }
 
-// The value of an option; `init` gets every declared one. A name that was not declared is a bug: it traps.
-static inline types_option_value_t value_of(const types_named_option_t *options, size_t count, const char *name) {
-    size_t length = strlen(name);
-    for (size_t i = 0; i < count; i++) {
-        if (options[i].f0.len == length && memcmp(options[i].f0.ptr, name, length) == 0) {
-            return options[i].f1;
-        }
-    }
-    abort();
-}
-
 // Whether a text is this word.
 static inline bool is_word(policy_string_t text, const char *word) {
     return text.len == strlen(word) && memcmp(text.ptr, word, text.len) == 0;
+}
+
+// The value of an option of this kind; `init` gets every declared one. Another name ends `init` with an error.
+static inline bool option_of(const types_named_option_t *options, size_t count, const char *name, uint8_t kind,
+                             types_option_value_t *value, types_policy_error_t *error) {
+    size_t length = strlen(name);
+    for (size_t i = 0; i < count; i++) {
+        if (options[i].f0.len == length && memcmp(options[i].f0.ptr, name, length) == 0) {
+            *value = options[i].f1;
+            return value->tag == kind || bad_option(error, name, "of another kind", "the kind that `describe` declares");
+        }
+    }
+    return bad_option(error, name, "not declared", "the options that `describe` declares");
+}
+
+// Of a share or a number.
+static inline bool number_of(const types_named_option_t *options, size_t count, const char *name, double *into,
+                             types_policy_error_t *error) {
+    types_option_value_t value;
+    bool found = option_of(options, count, name, TYPES_OPTION_VALUE_NUMBER, &value, error);
+    if (found) *into = value.val.number;
+    return found;
+}
+
+// Of a count.
+static inline bool integer_of(const types_named_option_t *options, size_t count, const char *name, int64_t *into,
+                              types_policy_error_t *error) {
+    types_option_value_t value;
+    bool found = option_of(options, count, name, TYPES_OPTION_VALUE_INTEGER, &value, error);
+    if (found) *into = value.val.integer;
+    return found;
+}
+
+// Of a flag.
+static inline bool flag_of(const types_named_option_t *options, size_t count, const char *name, bool *into,
+                           types_policy_error_t *error) {
+    types_option_value_t value;
+    bool found = option_of(options, count, name, TYPES_OPTION_VALUE_FLAG, &value, error);
+    if (found) *into = value.val.flag;
+    return found;
+}
+
+// Whether the value of a choice is this word.
+static inline bool choice_is(const types_named_option_t *options, size_t count, const char *name, const char *word,
+                             bool *into, types_policy_error_t *error) {
+    types_option_value_t value;
+    bool found = option_of(options, count, name, TYPES_OPTION_VALUE_TEXT, &value, error);
+    if (found) *into = is_word(value.val.text, word);
+    return found;
+}
+
+// Remembers a vector under a key, for later rounds; the host takes a copy, so what is yours stays yours.
+static inline void remember(const char *key, host_borrow_vector_t value) {
+    policy_string_t borrowed;
+    policy_string_set(&borrowed, key);
+    host_save(&borrowed, value);
+}
+
+// The vector under a key, if there is one; it is yours, to be dropped.
+static inline bool recall(const char *key, host_own_vector_t *into) {
+    policy_string_t borrowed;
+    policy_string_set(&borrowed, key);
+    return host_load(&borrowed, into);
 }
 
 // k = floor(density * values), at least 1 and at most `values`.

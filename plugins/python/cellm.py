@@ -106,18 +106,29 @@ def _start(interface, idea, *arguments):
     _alive[interface] = _call(idea, *before, {name: option.value for name, option in options})
 
 
+def _ask(idea, interface, *hooks):
+    """Refuses a class that lacks a hook: at import, which is when the component is made."""
+    for hook in hooks:
+        if not callable(getattr(idea, hook, None)):
+            has = ", ".join(name for name in vars(idea) if not name.startswith("__")) or "nothing"
+            raise TypeError(f"{idea.__name__} has no {hook}, which {interface} asks for; it has {has}")
+
+
 def describing(idea):
-    """For `idea.describe()`, a static method that gives a Description."""
+    """For `idea.describe()`, a static method that gives a Description. It is asked once, when the component is made."""
+    _ask(idea, "describing", "describe")
+    described = idea.describe()
 
     class Describing:
         def describe(self):
-            return idea.describe()
+            return described
 
     return Describing
 
 
 def compressing(idea):
     """For `idea(layout, settings, options)`, `encode` and `decode`."""
+    _ask(idea, "compressing", "encode", "decode")
 
     class Compressing:
         def init(self, layout, settings, options):
@@ -134,6 +145,7 @@ def compressing(idea):
 
 def planning(idea):
     """For `plan(context, received, start)`, which gives a TrainingPlan of `wit_world.exports.planning`."""
+    _ask(idea, "planning", "plan")
 
     class Planning:
         def plan(self, context, received, start):
@@ -144,16 +156,22 @@ def planning(idea):
 
 def acknowledging(idea):
     """For `on_ack(context, outcome)`."""
+    _ask(idea, "acknowledging", "on_ack")
 
     class Acknowledging:
         def on_ack(self, context, outcome):
-            _alive["compressing"].on_ack(context, outcome)
+            try:
+                _call(_alive["compressing"].on_ack, context, outcome)
+            except Err as error:
+                # The interface has no typed error here. A key that is too long ends the call, and is quoted.
+                save_bytes(str(error.value.value).ljust(300), b"")
 
     return Acknowledging
 
 
 def catching_up(idea):
     """For `encode_catch_up(context, into)` and `decode_catch_up(context, message)`."""
+    _ask(idea, "catching-up", "encode_catch_up", "decode_catch_up")
 
     class CatchingUp:
         def encode_catch_up(self, context, into):
@@ -167,6 +185,7 @@ def catching_up(idea):
 
 def aggregating(idea):
     """For `idea(layout, options)`, `begin`, `accept` and `finish`."""
+    _ask(idea, "aggregating", "begin", "accept", "finish")
 
     class Aggregating:
         def init(self, layout, options):
@@ -186,6 +205,7 @@ def aggregating(idea):
 
 def stepping(idea):
     """For `step(round, weights, aggregate)`."""
+    _ask(idea, "stepping", "step")
 
     class Stepping:
         def step(self, round, weights, aggregate):

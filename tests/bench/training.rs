@@ -71,7 +71,7 @@ fn make(folder: &Path) {
             let mut value = || (0..12).map(|_| uniform()).sum::<f32>() - 6.0;
             let norm = shape.len() == 1;
             let of = |value: f32| if norm { 1.0 } else { 0.02 * value };
-            (0..shape.iter().product()).flat_map(|_| of(value()).to_le_bytes()).collect()
+            (0..shape.iter().product::<usize>()).flat_map(|_| of(value()).to_le_bytes()).collect()
         })
         .collect();
     let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {

@@ -44,16 +44,21 @@ fn policies(run_dir: &Path) -> Vec<[String; 3]> {
     rows.iter().map(|row| ["download", "upload", "aggregate"].map(|role| of(row, role))).collect()
 }
 
-/// Runs; `change` is done once round 1 is closed. Also what was warned of.
-async fn changed_in_the_middle(config: Config, run_dir: &Path, change: impl Fn()) -> (Summary, Vec<String>) {
-    let mut warnings = Vec::new();
+/// Runs; `change` is done once round 1 is closed. Also what was noted and what was warned of.
+async fn changed_in_the_middle(
+    config: Config,
+    run_dir: &Path,
+    change: impl Fn(),
+) -> (Summary, Vec<String>, Vec<String>) {
+    let (mut notes, mut warnings) = (Vec::new(), Vec::new());
     let summary = run_watched(config, run_dir, |event| match event {
         Progress::Round(row) if row.round == 1 => change(),
+        Progress::Note(note) => notes.push(note.clone()),
         Progress::Warning(warning) => warnings.push(warning.clone()),
         _ => {}
     });
     let summary = summary.await.unwrap();
-    (summary, warnings)
+    (summary, notes, warnings)
 }
 
 fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -68,7 +73,7 @@ async fn a_file_replaced_in_the_middle_serves_the_rounds_after_it() {
     let (_dir, file, run_dir) = place();
     let mut config = watching(&file, 6);
     (config.upload.error_feedback, config.download.error_feedback) = (true, true);
-    let (summary, warnings) = changed_in_the_middle(config, &run_dir, || put("flasc", &file)).await;
+    let (summary, notes, _) = changed_in_the_middle(config, &run_dir, || put("flasc", &file)).await;
     assert_eq!((summary.rounds, summary.interrupted), (6, false));
     let rows = policies(&run_dir);
     let dense = rows.iter().take_while(|row| row[0].starts_with("dense@")).count();
@@ -77,7 +82,7 @@ async fn a_file_replaced_in_the_middle_serves_the_rounds_after_it() {
     // One file for both directions, in one round; the aggregation is another's.
     assert!(rows.iter().all(|row| row[0] == row[1] && row[2] == rows[0][2]), "{rows:?}");
     let told = format!("download policy {} is now {}", rows[0][0], rows[dense][0]);
-    assert!(warnings.contains(&told), "{warnings:?}");
+    assert!(notes.contains(&told), "{notes:?}");
     let completed: Vec<_> = lines(&run_dir.join("metrics.jsonl")).iter().map(|row| row["completed"].clone()).collect();
     assert_eq!(completed, [0, 4, 4, 4, 4, 4, 4]);
 }
@@ -90,7 +95,7 @@ async fn the_same_code_in_another_file_goes_on_as_if_nothing_had_happened() {
     config.server.cohort = 12;
     (config.upload.error_feedback, config.download.error_feedback) = (true, true);
     let undisturbed = run(config.clone(), &dir.path().join("undisturbed")).await.unwrap();
-    let (summary, _) = changed_in_the_middle(config, &run_dir, || put_variant("flasc", &file)).await;
+    let (summary, ..) = changed_in_the_middle(config, &run_dir, || put_variant("flasc", &file)).await;
     let rows = policies(&run_dir);
     assert_ne!(rows[0][1], rows[5][1]);
     assert_eq!(summary.adapter_hash, undisturbed.adapter_hash);
@@ -104,8 +109,8 @@ async fn a_file_that_does_not_load_leaves_the_policies_as_they_are() {
         std::fs::write(&beside, b"no component").unwrap();
         std::fs::rename(beside, &file).unwrap();
     };
-    let (summary, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
-    assert_eq!(summary.rounds, 5);
+    let (summary, notes, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
+    assert_eq!((summary.rounds, notes.len()), (5, 0));
     let rows = policies(&run_dir);
     assert!(rows.iter().all(|row| *row == rows[0]), "{rows:?}");
     let kept: Vec<_> = warnings.iter().filter(|warning| warning.contains("stay as they are")).collect();
@@ -125,7 +130,7 @@ async fn a_policy_that_fails_in_its_first_exchange_leaves_the_policies_as_they_a
         std::fs::write(&beside, &hostile).unwrap();
         std::fs::rename(beside, &file).unwrap();
     };
-    let (summary, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
+    let (summary, _, warnings) = changed_in_the_middle(watching(&file, 5), &run_dir, spoil).await;
     assert_eq!(summary.rounds, 5);
     let rows = policies(&run_dir);
     assert!(rows.iter().all(|row| *row == rows[0]), "{rows:?}");

@@ -72,7 +72,7 @@ pub(super) fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
 /// Adapters, directions and bits that it takes; what it does not take it must refuse, not break on.
 fn taken(policy: &Arc<Policy>) -> Result<(Taken, String), String> {
     let mut found = Taken { adapters: Vec::new(), down: Vec::new(), up: Vec::new() };
-    let mut refused = None;
+    let mut refused = Refused::default();
     for adapter in adapters() {
         let mut takes = false;
         for bits in BITS {
@@ -85,7 +85,7 @@ fn taken(policy: &Arc<Policy>) -> Result<(Taken, String), String> {
                             known.push(bits);
                         }
                     }
-                    Err(error) if is_typed(&error) => refused = Some(error.to_string()),
+                    Err(error) if is_typed(&error) => refused.add(bits, error.to_string()),
                     Err(error) => return Err(error.to_string()),
                 }
             }
@@ -95,12 +95,37 @@ fn taken(policy: &Arc<Policy>) -> Result<(Taken, String), String> {
         }
     }
     if found.adapters.is_empty() {
-        return Err(format!("it takes no adapter: {}", refused.unwrap_or_default()));
+        return Err(format!("it takes no adapter: {}", refused.words()));
     }
     let words = |bits: &[u32]| bits.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let values: Vec<u32> = found.adapters.iter().map(|adapter| adapter.values() as u32).collect();
     let seen = format!("{} values; bits down: {}; up: {}", words(&values), words(&found.down), words(&found.up));
     Ok((found, seen))
+}
+
+/// What `init` answered, each reason once, with the bits that it was given for.
+#[derive(Default)]
+struct Refused(Vec<(String, Vec<u32>)>);
+
+impl Refused {
+    fn add(&mut self, bits: u32, reason: String) {
+        // The same but for the bits is the same.
+        let reason = reason.replace(&format!("bits is {bits},"), "bits is none of these,");
+        let known = self.0.iter_mut().find(|(known, _)| *known == reason);
+        let Some((_, of)) = known else { return self.0.push((reason, vec![bits])) };
+        if !of.contains(&bits) {
+            of.push(bits);
+        }
+    }
+
+    /// The reasons for the most bits first: what is wrong with the policy itself shows there.
+    fn words(&self) -> String {
+        let of = |(reason, bits): &(String, Vec<u32>)| {
+            let bits: Vec<String> = bits.iter().map(u32::to_string).collect();
+            format!("with {} bits: {reason}", bits.join(", "))
+        };
+        self.0.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// What a trial was about.
@@ -264,4 +289,25 @@ fn strange_values(policy: &Arc<Policy>, taken: &Taken) -> Result<String, String>
         }
     }
     Ok("not a number, infinities, the largest, the smallest, only zeros".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_to_refuse_is_told_once() {
+        let mut refused = Refused::default();
+        for bits in [32, 16, 8, 4, 32] {
+            let reason = match bits {
+                16.. => "it trips over an option".into(),
+                _ => format!("upload.bits is {bits}, allowed: 16 or 32"),
+            };
+            refused.add(bits, reason);
+        }
+        assert_eq!(
+            refused.words(),
+            "with 32, 16 bits: it trips over an option; with 8, 4 bits: upload.bits is none of these, allowed: 16 or 32"
+        );
+    }
 }

@@ -14,10 +14,9 @@ void exports_describing_describe(types_description_t *into) {
 
 bool exports_aggregating_init(types_layout_t *layout, exports_aggregating_list_named_option_t *options,
                               types_policy_error_t *error) {
-    clip = value_of(options->ptr, options->len, "clip").val.number;
     values = layout->values;
     sum = host_constructor_vector(values);
-    return true;
+    return number_of(options->ptr, options->len, "clip", &clip, error);
 }
 
 bool exports_aggregating_begin(exports_aggregating_round_info_t *round, host_borrow_vector_t base,

@@ -14,8 +14,7 @@ void exports_describing_describe(types_description_t *into) {
 bool exports_compressing_init(types_layout_t *layout, exports_compressing_settings_t *settings,
                               exports_compressing_list_named_option_t *options, types_policy_error_t *error) {
     values = layout->values;
-    decay = value_of(options->ptr, options->len, "decay").val.number;
-    return coding_of(settings->bits, &coding, error);
+    return number_of(options->ptr, options->len, "decay", &decay, error) && coding_of(settings->bits, &coding, error);
 }
 
 // How many values travel in this round: encoder and decoder see the same context.
