@@ -80,7 +80,8 @@ fn finish(outcome: &Outcome, arguments: &args::Experiment) -> Result<u8, Failure
         ))?;
     }
     if outcome.interrupted {
-        eprintln!("interrupted; to go on: cellm experiment {} --out {out}", arguments.file.display());
+        let set: String = arguments.set.iter().map(|set| format!(" --set {set}")).collect();
+        eprintln!("interrupted; to go on: cellm experiment {}{set} --out {out}", arguments.file.display());
         return Ok(stop::INTERRUPTED);
     }
     Ok(u8::from(!outcome.failed.is_empty()))

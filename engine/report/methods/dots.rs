@@ -6,9 +6,9 @@ use std::fmt::Write;
 use super::measure::{Reached, Spread, reached};
 use super::table::percent;
 use super::{Comparison, Setting};
+use crate::report::bytes;
 use crate::report::html::escape;
 use crate::report::plot::{Axis, Scale, Unit};
-use crate::report::{bytes, loss};
 
 const WIDTH: f64 = 1100.0;
 const ROW: f64 = 23.0;
@@ -121,10 +121,9 @@ fn panel(
     for (number, row) in rows.iter().enumerate() {
         let y = place(number);
         let Some(spread) = of(row) else {
-            let share = row.reached.gain_share.map_or_else(|| loss(None), |share| percent(share.mean));
             let _ = write!(
                 svg,
-                r#"<text class="missed" x="{x}" y="{base}">not reached: {share} of the gain</text>"#,
+                r#"<text class="missed" x="{x}" y="{base}">not reached</text>"#,
                 x = start + 8.0,
                 base = y + 4.0
             );

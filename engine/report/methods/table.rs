@@ -26,7 +26,6 @@ pub fn results(comparison: &Comparison, setting: &Setting) -> Table {
         "bytes in all",
         "fewer at equal rounds",
         "points tried",
-        "all but training",
     ];
     let row = |method: &super::Method| {
         let reached = reached(comparison, setting, method);
@@ -40,7 +39,6 @@ pub fn results(comparison: &Comparison, setting: &Setting) -> Table {
             spread(reached.bytes, |of| bytes(of as u64)),
             spread(reached.fewer, ratio),
             tried(method.points, method.chosen.as_deref()),
-            reached.overhead.map_or_else(|| loss(None), |overhead| percent(overhead.mean)),
         ]
     };
     Table { heads: heads.map(String::from).into(), rows: setting.methods.iter().map(row).collect() }
@@ -54,10 +52,10 @@ pub fn costs(comparison: &Comparison, setting: &Setting) -> Table {
         "up",
         "indices",
         "values",
-        "coded by the policy",
+        "policy's own",
         "framing",
         "catch-up",
-        "frames",
+        "all but training",
         "time of the rounds",
     ];
     let row = |method: &super::Method| {
@@ -78,7 +76,7 @@ pub fn costs(comparison: &Comparison, setting: &Setting) -> Table {
             part(kinds.other),
             part(kinds.framing),
             part(kinds.catch_up),
-            kinds.frames.to_string(),
+            reached.overhead.map_or_else(|| loss(None), |overhead| percent(overhead.mean)),
             reached.seconds.map_or_else(|| loss(None), |seconds| duration(seconds.mean)),
         ]
     };
