@@ -1,9 +1,11 @@
-//! Batches: sequences in, token ids one after the other out, with the rows that predict a token, or a class, that counts.
+//! Batches: sequences in, token ids or patches one after the other out, with the rows that predict a token, or a class,
+//! that counts.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::TrainerError;
+use super::picture::Preprocessor;
 use crate::data::{Goal, Sequence};
 
 /// Sequences one after the other, padded on the right to the longest of them where the device needs equal lengths.
@@ -11,7 +13,9 @@ use crate::data::{Goal, Sequence};
 pub(super) struct Batch {
     /// `[sum of lengths]`; 0 where padded.
     pub tokens: Vec<i64>,
-    /// Tokens of each sequence, padding included.
+    /// Patches of pictures, a row a position; nothing where tokens are read.
+    pub patches: Vec<f32>,
+    /// Positions of each sequence, padding included.
     pub lengths: Vec<usize>,
     /// Rows whose prediction counts, ascending.
     pub rows: Vec<i64>,
@@ -28,7 +32,7 @@ impl Batch {
             _ => sequence.tokens.len().saturating_sub(1),
         };
         let longest = sequences.iter().map(|sequence| inputs(sequence)).max().unwrap_or(0);
-        let mut batch = Self { tokens: Vec::new(), lengths: Vec::new(), rows: Vec::new(), targets: Vec::new() };
+        let mut batch = Self::empty();
         for sequence in sequences {
             let (first, count) = (batch.tokens.len(), inputs(sequence));
             batch.lengths.push(if padded { longest } else { count });
@@ -46,33 +50,56 @@ impl Batch {
         batch
     }
 
-    /// One sequence, of which the rows from `first` on are asked for and nothing is to be predicted.
-    pub fn of_tokens(tokens: &[u32], first: usize) -> Self {
+    /// Pictures, whose first position predicts the class.
+    pub fn of_pictures(sequences: &[&Sequence], preprocessor: &Preprocessor) -> Self {
+        let (mut batch, positions) = (Self::empty(), preprocessor.positions());
+        for sequence in sequences {
+            let (Some(image), Goal::Class(class)) = (&sequence.image, &sequence.goal) else { continue };
+            batch.rows.push((batch.lengths.len() * positions) as i64);
+            batch.targets.push(*class);
+            batch.lengths.push(positions);
+            preprocessor.append(image, &mut batch.patches);
+        }
+        batch
+    }
+
+    /// One sequence of which every position is asked for and nothing is to be predicted.
+    pub fn of_tokens(tokens: &[u32]) -> Self {
         Self {
             tokens: tokens.iter().map(|token| i64::from(*token)).collect(),
             lengths: vec![tokens.len()],
-            rows: (first as i64..tokens.len() as i64).collect(),
-            targets: Vec::new(),
+            rows: (0..tokens.len() as i64).collect(),
+            ..Self::empty()
         }
+    }
+
+    fn empty() -> Self {
+        Self { tokens: Vec::new(), patches: Vec::new(), lengths: Vec::new(), rows: Vec::new(), targets: Vec::new() }
     }
 }
 
 /// What a model can read and predict.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct Limits<'a> {
     /// The longest sequence.
     pub positions: usize,
     /// Tokens that have an embedding.
     pub embeddings: usize,
     /// Classes that the adapter's head tells apart; 0 where the next token is predicted.
     pub classes: usize,
+    /// What reads pictures, where the model does.
+    pub pictures: Option<&'a Preprocessor>,
 }
 
-impl Limits {
+impl Limits<'_> {
     /// Those of the sequences that have something to predict, after a check of all.
     pub fn usable(self, sequences: &[Sequence]) -> Result<Vec<&Sequence>, TrainerError> {
         for sequence in sequences {
-            self.readable(&sequence.tokens)?;
+            match (&sequence.image, self.pictures) {
+                (Some(image), Some(preprocessor)) => preprocessor.readable(image)?,
+                (None, None) => self.readable(&sequence.tokens)?,
+                (image, _) => return Err(TrainerError::Input { picture: image.is_some() }),
+            }
             match sequence.goal {
                 Goal::Class(class) if class as usize >= self.classes => {
                     return Err(TrainerError::Class { class, classes: self.classes });
@@ -116,8 +143,10 @@ pub(super) fn shuffled(count: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::data::Goal;
+    use crate::data::Image;
     use crate::random::{Purpose, stream};
 
     fn sequence(tokens: &[u32], from: usize) -> Sequence {
@@ -145,7 +174,7 @@ mod tests {
 
     #[test]
     fn sequences_that_the_model_cannot_read_are_refused() {
-        let limits = |classes| Limits { positions: 3, embeddings: 10, classes };
+        let limits = |classes| Limits { positions: 3, embeddings: 10, classes, pictures: None };
         let error = |classes, tokens: &[u32], goal| {
             let sequence = Sequence { goal, ..sequence(tokens, 0) };
             limits(classes).usable(&[sequence]).unwrap_err().to_string()
@@ -156,6 +185,10 @@ mod tests {
         assert_eq!(error(2, &[1], Goal::Class(2)), "a sequence has class 2, but the head has 2 classes");
         assert_eq!(error(0, &[1], Goal::Class(0)), "a sequence has class 0, but the head has 0 classes");
         assert_eq!(error(2, &[1, 2], Goal::From(0)), "a sequence has no class, but the head has 2 classes");
+        let image = Arc::new(Image { channels: 1, height: 1, width: 1, values: vec![0] });
+        let picture = Sequence { goal: Goal::Class(0), image: Some(image), ..sequence(&[], 0) };
+        let error = limits(2).usable(&[picture]).unwrap_err().to_string();
+        assert_eq!(error, "a sequence is a picture, but the model reads tokens");
     }
 
     #[test]

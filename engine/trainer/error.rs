@@ -231,6 +231,25 @@ pub enum TrainerError {
         /// Rows of the head.
         classes: usize,
     },
+    /// A picture for a model that reads tokens, or the other way round.
+    #[error(
+        "a sequence {}",
+        if *picture { "is a picture, but the model reads tokens" } else { "has tokens, but the model reads pictures" }
+    )]
+    Input {
+        /// Whether the sequence is a picture.
+        picture: bool,
+    },
+    /// A picture of another shape than the model reads.
+    #[error("a picture has the shape {found:?} and {values} values, but the model reads {channels} channels")]
+    Picture {
+        /// Channels, height and width.
+        found: [usize; 3],
+        /// How many values it has.
+        values: usize,
+        /// The model's channels.
+        channels: usize,
+    },
     /// Nothing to train or evaluate on.
     #[error("there is nothing to predict in the {sequences} sequences given")]
     NothingToPredict {

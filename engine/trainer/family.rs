@@ -6,6 +6,7 @@ mod llama;
 mod mistral;
 mod qwen;
 mod rope;
+mod vit;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,12 +18,13 @@ use super::kernel::{Activation, Heads, NormKind, Sight};
 type Reader = fn(&Settings) -> Result<Spec, TrainerError>;
 
 /// What `model_type` says, and who reads it.
-const FAMILIES: [(&str, Reader); 5] = [
+const FAMILIES: [(&str, Reader); 6] = [
     ("gpt2", gpt2::read),
     ("llama", llama::read),
     ("mistral", mistral::read),
     ("qwen2", qwen::read_second),
     ("qwen3", qwen::read_third),
+    ("vit", vit::read),
 ];
 
 /// A transformer of one family and size.
@@ -32,7 +34,7 @@ pub(super) struct Spec {
     pub family: &'static str,
     /// Values of a position between blocks.
     pub hidden: usize,
-    /// Rows of the token embedding.
+    /// Rows of the token embedding; 0 where a model reads pictures.
     pub vocabulary: usize,
     /// The longest sequence, in positions.
     pub positions: usize,
@@ -52,6 +54,8 @@ pub(super) struct Spec {
     pub tied: bool,
     /// The head for classes.
     pub classifier: Classifier,
+    /// What it reads.
+    pub input: Input,
     /// What checkpoints call its tensors.
     pub names: Names,
     /// The linear layers of a block, by projection, in the order in which data flows: those that read the normed input,
@@ -59,15 +63,43 @@ pub(super) struct Spec {
     pub linears: [Vec<Linear>; 4],
 }
 
+/// What a family reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Token ids.
+    Tokens {
+        /// What checkpoints call their embedding.
+        tokens: &'static str,
+        /// What they call that of positions, where these are learned.
+        positions: Option<&'static str>,
+    },
+    /// Pictures, cut into patches.
+    Patches(Patches),
+}
+
+/// How a picture is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Patches {
+    /// Colours of a pixel.
+    pub channels: usize,
+    /// Height and width of a picture, in pixels.
+    pub size: [usize; 2],
+    /// Height and width of a patch; each divides that of the picture.
+    pub patch: [usize; 2],
+}
+
+impl Patches {
+    /// Values of a patch.
+    pub fn values(self) -> usize {
+        self.channels * self.patch[0] * self.patch[1]
+    }
+}
+
 /// What checkpoints of a family call the parts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Names {
     /// The module of everything but the heads. Checkpoints of the base model alone leave it out.
     pub base: &'static str,
-    /// The token embedding.
-    pub embedding: &'static str,
-    /// The embedding of positions, where these are learned.
-    pub positions: Option<&'static str>,
     /// The list of the blocks.
     pub blocks: &'static str,
     /// The two norms of a block.
@@ -125,6 +157,11 @@ impl Spec {
                 supported: FAMILIES.map(|(name, _)| name).join(", "),
             }),
         }
+    }
+
+    /// Whether it reads pictures in place of tokens.
+    pub fn reads_pictures(&self) -> bool {
+        matches!(self.input, Input::Patches(_))
     }
 
     /// How many blocks there are.
@@ -197,7 +234,7 @@ mod tests {
         let error = Spec::read(br#"{"model_type": "bert", "hidden_size": 32}"#, "config.json").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "model config config.json: the architecture bert is not supported; gpt2, llama, mistral, qwen2, qwen3 are"
+            "model config config.json: the architecture bert is not supported; gpt2, llama, mistral, qwen2, qwen3, vit are"
         );
         let error = Spec::read(b"{}", "config.json").unwrap_err().to_string();
         assert!(error.contains("missing field `model_type`"), "{error}");

@@ -168,7 +168,7 @@ impl Trainer {
                 left = shuffled(shard.len(), &mut order);
             }
             let chosen = left.drain(..local.batch.min(left.len()));
-            let batch = Batch::new(&chosen.map(|number| shard[number]).collect::<Vec<_>>(), !transformer.place.host);
+            let batch = self.batch(&chosen.map(|number| shard[number]).collect::<Vec<_>>());
             let adapted = transformer.adapted(&self.plan, &with_residuals, &weights);
             let loss = transformer.loss_and_gradient(&batch, &self.plan, &adapted, dropout.as_mut(), &mut gradient)?;
             if !loss.is_finite() {
@@ -207,7 +207,7 @@ impl Trainer {
             if cancel.load(Ordering::Relaxed) {
                 return Err(TrainerError::Cancelled { step: step as u32 });
             }
-            let batch = Batch::new(sequences, !self.model.transformer.place.host);
+            let batch = self.batch(sequences);
             let loss = self.model.transformer.loss(&batch, &adapted);
             if !loss.sum.is_finite() {
                 return Err(TrainerError::NotFinite {
@@ -222,20 +222,26 @@ impl Trainer {
         Ok(evaluated)
     }
 
-    /// The logits of every position of one sequence, `tokens.len() * vocabulary` values, or those of the classes, by its
-    /// last token; `None` is the base model alone, with the start's head.
+    /// The logits of every position of one sequence, `tokens.len() * vocabulary` values; `None` is the base model alone.
+    /// Needs a language head.
     ///
     /// # Errors
     /// [`TrainerError`] where the sequence or the values do not fit the model.
     pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
         self.limits().readable(tokens)?;
-        let transformer = &self.model.transformer;
-        let adapted = match weights {
-            Some(weights) => self.adapted(weights)?,
-            None => transformer.bare(self.plan.head.head(&self.start.0, &transformer.place)),
-        };
-        let first = if self.classes() > 0 { tokens.len().saturating_sub(1) } else { 0 };
-        transformer::values(transformer.logits(&Batch::of_tokens(tokens, first), &adapted))
+        let logits = self.model.transformer.logits(&Batch::of_tokens(tokens), &self.adapted_or_bare(weights)?);
+        transformer::values(logits)
+    }
+
+    /// The logits of each prediction that a sequence asks for: `predictions * (vocabulary or classes)` values; `None` is
+    /// the base model alone, with the start's head.
+    ///
+    /// # Errors
+    /// As [`Self::logits`], and where nothing is to be predicted.
+    pub fn predictions(&self, weights: Option<&[f32]>, sequence: &Sequence) -> Result<Vec<f32>, TrainerError> {
+        let sequences = self.limits().usable(std::slice::from_ref(sequence))?;
+        let logits = self.model.transformer.logits(&self.batch(&sequences), &self.adapted_or_bare(weights)?);
+        transformer::values(logits)
     }
 
     /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token. Needs a language
@@ -264,9 +270,29 @@ impl Trainer {
         Ok(transformer.adapted(&self.plan, &transformer.with_residuals(&self.plan, weights), weights))
     }
 
-    fn limits(&self) -> Limits {
+    fn adapted_or_bare(&self, weights: Option<&[f32]>) -> Result<Adapted, TrainerError> {
+        let transformer = &self.model.transformer;
+        match weights {
+            Some(weights) => self.adapted(weights),
+            None => Ok(transformer.bare(self.plan.head.head(&self.start.0, &transformer.place))),
+        }
+    }
+
+    fn batch(&self, sequences: &[&Sequence]) -> Batch {
+        match self.model.preprocessor() {
+            Some(preprocessor) => Batch::of_pictures(sequences, preprocessor),
+            None => Batch::new(sequences, !self.model.transformer.place.host),
+        }
+    }
+
+    fn limits(&self) -> Limits<'_> {
         let spec = &self.model.transformer.spec;
-        Limits { positions: spec.positions, embeddings: spec.vocabulary, classes: self.classes() }
+        Limits {
+            positions: spec.positions,
+            embeddings: spec.vocabulary,
+            classes: self.classes(),
+            pictures: self.model.preprocessor(),
+        }
     }
 
     fn check_values<'a>(&self, values: &'a [f32]) -> Result<&'a [f32], TrainerError> {

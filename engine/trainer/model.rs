@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::family::Spec;
+use super::family::{Input, Spec};
 use super::kernel::Place;
+use super::picture::Preprocessor;
 use super::source::{Download, Located, locate};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
@@ -25,15 +26,30 @@ pub(super) const BUNDLED_FILES: [&[u8]; 3] = [
 /// Its tokenizer_config.json, which the engine does not need but other tools do.
 pub(super) const BUNDLED_TOKENIZER_CONFIG: &[u8] = include_bytes!("bundled/stories260k/tokenizer_config.json");
 
-/// The tokenizer of a model, without its weights.
+/// A tokenizer without a token: it refuses every text.
+const NO_TOKENS: &[u8] =
+    br#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": null, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "vocab": {}, "unk_token": "?"}}"#;
+
+/// The tokenizer of a model, without its weights; one that refuses every text, where the model reads pictures.
 ///
 /// # Errors
 /// [`TrainerError`] naming the file at fault.
 pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
-    Ok(match &config.path {
-        None => Tokenizer::from_bytes(BUNDLED_FILES[2], format!("{BUNDLED}/tokenizer.json"))?,
-        Some(path) => Tokenizer::from_folder(&locate(path, &mut |_| ())?.folder)?,
-    })
+    let Some(path) = &config.path else {
+        return Ok(Tokenizer::from_bytes(BUNDLED_FILES[2], format!("{BUNDLED}/tokenizer.json"))?);
+    };
+    let Located { folder, name } = locate(path, &mut |_| ())?;
+    let file = folder.join("config.json");
+    match Spec::read(&read(&file)?, &file.display().to_string())?.reads_pictures() {
+        true => no_tokenizer(&name),
+        false => Ok(Tokenizer::from_folder(&folder)?),
+    }
+}
+
+fn no_tokenizer(model: &str) -> Result<Tokenizer, TrainerError> {
+    Ok(Tokenizer::from_bytes(NO_TOKENS, format!("{model}, which reads pictures"))?)
 }
 
 /// Frozen weights on a device, and the tokenizer. All clients and threads share one; nothing in it ever changes.
@@ -41,7 +57,17 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
 pub struct Model {
     pub(super) transformer: Transformer,
     tokenizer: Tokenizer,
+    /// Where it reads pictures.
+    preprocessor: Option<Preprocessor>,
     name: String,
+}
+
+/// What a model's folder has beside the weights, as bytes.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    settings: &'a [u8],
+    tokenizer: Option<&'a [u8]>,
+    preprocessor: Option<&'a [u8]>,
 }
 
 impl Model {
@@ -62,15 +88,24 @@ impl Model {
                 let [settings, weights, tokenizer] = BUNDLED_FILES;
                 let names = ["config.json", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}"));
                 let weights = Checkpoint::read(weights, &format!("{BUNDLED}/model.safetensors"))?;
-                Self::from_parts([settings, tokenizer], &weights, names, "stories260k".into(), on)?
+                let parts = Parts { settings, tokenizer: Some(tokenizer), preprocessor: None };
+                Self::from_parts(parts, &weights, names, "stories260k".into(), on)?
             }
             Some(path) => {
                 let Located { folder, name } = locate(path, &mut |_| ())?;
-                let files = ["config.json", "tokenizer.json"].map(|file| folder.join(file));
-                let [settings, tokenizer] = [read(&files[0])?, read(&files[1])?];
-                let names = files.map(|file| file.display().to_string());
-                let weights = Checkpoint::open(&folder)?;
-                let mut model = Self::from_parts([&settings, &tokenizer], &weights, names, name, on)?;
+                let files = ["config.json", "tokenizer.json", "preprocessor_config.json"].map(|file| folder.join(file));
+                let given = |file: &Path| file.exists().then(|| read(file)).transpose();
+                let (settings, preprocessor) = (read(&files[0])?, given(&files[2])?);
+                let pictures = Spec::read(&settings, &files[0].display().to_string())?.reads_pictures();
+                let tokenizer = if pictures { None } else { Some(read(&files[1])?) };
+                let parts = Parts {
+                    settings: &settings,
+                    tokenizer: tokenizer.as_deref(),
+                    preprocessor: preprocessor.as_deref(),
+                };
+                let [config, tokenizer, preprocessor] = files.map(|file| file.display().to_string());
+                let names = [config, if pictures { preprocessor } else { tokenizer }];
+                let mut model = Self::from_parts(parts, &Checkpoint::open(&folder)?, names, name, on)?;
                 model.tokenizer = model.tokenizer.with_folder(&folder)?;
                 model
             }
@@ -90,26 +125,39 @@ impl Model {
         }
     }
 
-    /// Puts a model together from the bytes of config.json and tokenizer.json, the files' names, and the weights.
+    /// Puts a model together; `names` are those of config.json, and of tokenizer.json or preprocessor_config.json.
     fn from_parts(
-        [settings, tokenizer]: [&[u8]; 2],
+        parts: Parts,
         weights: &Checkpoint,
         names: [String; 2],
         name: String,
         (quantize, place): (Quantize, Place),
     ) -> Result<Self, TrainerError> {
-        let spec = Spec::read(settings, &names[0])?;
-        let tokenizer = Tokenizer::from_bytes(tokenizer, names[1].clone())?;
+        let spec = Spec::read(parts.settings, &names[0])?;
+        let (tokenizer, preprocessor) = match (spec.input, parts.tokenizer) {
+            (Input::Patches(patches), _) => {
+                let preprocessor = Preprocessor::read(parts.preprocessor, &names[1], patches)?;
+                (no_tokenizer(&name)?, Some(preprocessor))
+            }
+            (Input::Tokens { .. }, bytes) => {
+                (Tokenizer::from_bytes(bytes.unwrap_or(NO_TOKENS), names[1].clone())?, None)
+            }
+        };
         let (tokens, embeddings) = (tokenizer.vocab_size(), spec.vocabulary);
         if tokens > embeddings {
             let tokenizer = names[1].clone();
             return Err(TrainerError::Vocabulary { tokenizer, tokens, model: name, embeddings });
         }
         let transformer = Transformer::read(weights, spec, quantize, place)?;
-        Ok(Self { transformer, tokenizer, name })
+        Ok(Self { transformer, tokenizer, preprocessor, name })
     }
 
-    /// The tokenizer that belongs to the model.
+    /// What reads pictures, where the model does.
+    pub(super) fn preprocessor(&self) -> Option<&Preprocessor> {
+        self.preprocessor.as_ref()
+    }
+
+    /// The tokenizer that belongs to the model; one that refuses every text, where the model reads pictures.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
@@ -127,10 +175,12 @@ impl Model {
     /// What a PEFT folder says of an adapter of this model with these settings and this layout.
     pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout) -> PeftConfig {
         let has_head = layout.tensors().iter().any(|tensor| tensor.spec.role == Role::Head);
-        let task = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
+        // PEFT has no word for classes of pictures.
+        let of_text = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
+        let task = (!self.transformer.spec.reads_pictures()).then(|| of_text.into());
         PeftConfig {
             base_model: Some(self.name.clone()),
-            task: Some(task.into()),
+            task,
             fan_in_fan_out: self.transposed(),
             ..lora::settings(config)
         }
@@ -198,7 +248,8 @@ mod tests {
         let names = ["config.json", "tokenizer.json"].map(String::from);
         Checkpoint::read(weights, "model.safetensors")
             .and_then(|weights| {
-                Model::from_parts([settings, tokenizer], &weights, names, "m".into(), (Quantize::None, Place::cpu()))
+                let parts = Parts { settings, tokenizer: Some(tokenizer), preprocessor: None };
+                Model::from_parts(parts, &weights, names, "m".into(), (Quantize::None, Place::cpu()))
             })
             .map_err(|error| error.to_string())
     }

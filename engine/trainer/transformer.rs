@@ -1,13 +1,14 @@
-//! A transformer of any family: token ids in; logits, or the loss with the gradient of the adapter out.
+//! A transformer of any family: token ids or pictures in; logits, or the loss with the gradient of the adapter out.
 //!
 //! The backward pass is written out by hand. It computes no gradient of a frozen weight, has no tape, and its sums run
 //! in an order that no other thread can change: the same inputs give the same bits.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Tensor};
 
 use super::batch::Batch;
 use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
 use super::dropout::Dropout;
+use super::embedding::{Embedding, indices};
 use super::family::Spec;
 use super::head::{ClassPlan, Head, HeadPlan};
 use super::kernel::{Loss, Norm, Place, Rotary, cross_entropy};
@@ -22,9 +23,7 @@ const LANGUAGE_HEAD: &str = "lm_head.weight";
 pub(super) struct Transformer {
     pub spec: Spec,
     pub place: Place,
-    embedding: Tensor<2>,
-    /// `[positions, hidden]`, where positions are learned.
-    positions: Option<Tensor<2>>,
+    embedding: Embedding,
     blocks: Vec<Block>,
     norm: Norm,
     /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
@@ -50,15 +49,10 @@ pub(super) struct Adapted {
 impl Transformer {
     /// Reads all weights; those of the blocks' linear layers into 8 bits where `quantize` says so, block by block.
     pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
-        let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
-            let shape = [rows, spec.hidden];
-            Ok(place.tensor(file.values(&file.named(&format!("{}.weight", spec.base(name))), &shape)?, shape))
-        };
-        let embedding = table(spec.names.embedding, spec.vocabulary)?;
-        let positions = spec.names.positions.map(|name| table(name, spec.positions)).transpose()?;
+        let embedding = Embedding::read(file, &spec, &place)?;
         let shape = [spec.vocabulary, spec.hidden];
         let language_head = match spec.tied {
-            true => Some(embedding.clone()),
+            true => embedding.tokens().cloned(),
             false if !file.has(LANGUAGE_HEAD) => None,
             false => Some(place.tensor(file.values(LANGUAGE_HEAD, &shape)?, shape)),
         };
@@ -72,7 +66,6 @@ impl Transformer {
         let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
-            positions,
             language_head,
             class_head: class_head(file, &spec)?,
             blocks,
@@ -88,7 +81,7 @@ impl Transformer {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
         let head = self.language_head.as_ref().filter(|_| !self.spec.tied).map_or(0, of);
         let blocks: usize = self.blocks.iter().map(Block::parameters).sum();
-        of(&self.embedding) + self.positions.as_ref().map_or(0, of) + head + blocks + self.norm.parameters()
+        self.embedding.parameters() + head + blocks + self.norm.parameters()
     }
 
     /// The frozen language head; the error names `model`.
@@ -130,14 +123,14 @@ impl Transformer {
     /// What a batch's predictions are worth.
     pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Loss {
         let hidden = self.hidden(batch, adapted);
-        let logits = self.logits_of(&hidden.select(0, self.indices(&batch.rows)), &adapted.head);
+        let logits = self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head);
         cross_entropy(logits, &batch.targets, &self.place)
     }
 
     /// Logits `[rows, vocabulary or classes]` of some rows of a batch.
     pub fn logits(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
         let hidden = self.hidden(batch, adapted);
-        self.logits_of(&hidden.select(0, self.indices(&batch.rows)), &adapted.head)
+        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
     }
 
     /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat.
@@ -150,7 +143,7 @@ impl Transformer {
         gradient: &mut [f32],
     ) -> Result<f64, TrainerError> {
         let pass = self.pass(&batch.lengths);
-        let mut x = self.embed(batch);
+        let mut x = self.embedding.forward(batch, &self.place);
         let shape = x.dims();
         let mut kept: Vec<BlockKept> = Vec::with_capacity(self.blocks.len());
         for (block, pairs) in self.blocks.iter().zip(&adapted.blocks) {
@@ -158,7 +151,7 @@ impl Transformer {
             x = output;
             kept.push(of_block);
         }
-        let rows = self.indices(&batch.rows);
+        let rows = indices(&batch.rows, &self.place);
         let last = x.select(0, rows.clone());
         let normed = self.norm.forward(&last);
         let loss = cross_entropy(adapted.head.forward(normed.clone(), &self.place), &batch.targets, &self.place);
@@ -181,32 +174,23 @@ impl Transformer {
 
     #[cfg(test)]
     pub fn embedding_values(&self) -> Vec<f32> {
-        self.embedding.to_data().try_into_vec().unwrap()
+        self.embedding.tokens().unwrap().to_data().try_into_vec().unwrap()
     }
 
     fn hidden(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
         let pass = self.pass(&batch.lengths);
         let blocks = self.blocks.iter().zip(&adapted.blocks);
-        blocks.fold(self.embed(batch), |x, (block, pairs)| block.forward(x, pairs, &pass, None).0)
+        blocks.fold(self.embedding.forward(batch, &self.place), |x, (block, pairs)| {
+            block.forward(x, pairs, &pass, None).0
+        })
     }
 
     fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
         Pass { rotary: &self.rotary, heads: self.spec.heads, place: &self.place, lengths }
     }
 
-    fn embed(&self, batch: &Batch) -> Tensor<2> {
-        let x = self.embedding.clone().select(0, self.indices(&batch.tokens));
-        let Some(positions) = &self.positions else { return x };
-        let at: Vec<i64> = batch.lengths.iter().flat_map(|length| 0..*length as i64).collect();
-        x + positions.clone().select(0, self.indices(&at))
-    }
-
     fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
         head.forward(self.norm.forward(hidden), &self.place)
-    }
-
-    fn indices(&self, values: &[i64]) -> Tensor<1, Int> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.place.device)
     }
 }
 

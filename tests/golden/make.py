@@ -1,7 +1,7 @@
 """Makes tests/fixtures/golden: a tiny model of every family with random weights, and what `transformers` and `peft` compute
 with it. The Rust tests hold the engine to these numbers.
 
-    pip install torch transformers peft
+    pip install torch torchvision pillow transformers peft
     python tests/golden/make.py [NAME...]
 
 A folder has config.json, model.safetensors (f16), tokenizer.json, adapter/ (PEFT, A and B random) and golden.json: token ids
@@ -15,6 +15,7 @@ import sys
 
 import torch
 import transformers
+from PIL import Image
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -71,6 +72,72 @@ def classifiers():
     yield "gpt2-classes", gpt2, ["c_attn", "c_fc"]
 
 
+# What checkpoints, and adapters made with older versions of `transformers`, call the layers of a ViT.
+VIT_NAMES = {
+    "vit.layers.": "vit.encoder.layer.",
+    "attention.q_proj": "attention.attention.query",
+    "attention.k_proj": "attention.attention.key",
+    "attention.v_proj": "attention.attention.value",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+
+
+def renamed(name):
+    if ".vit." in name:
+        for new, old in VIT_NAMES.items():
+            name = name.replace(new, old)
+    return name
+
+
+def picture(seed):
+    """A picture that has to be made smaller one way and larger the other."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, 10, 17), generator=generator, dtype=torch.uint8)
+
+
+def vision(name):
+    """A ViT, its preprocessor, and what it reads of a picture, patch by patch."""
+    size, patch = 12, 4
+    config = transformers.ViTConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=size,
+        patch_size=patch,
+        num_labels=CLASSES,
+        attn_implementation="eager",
+    )
+    model = transformers.ViTForImageClassification(config)
+    pixels = picture(3)
+    processor = transformers.ViTImageProcessor(size={"height": size, "width": size})
+    values = processor(Image.fromarray(pixels.permute(1, 2, 0).numpy()), return_tensors="pt")["pixel_values"]
+    whole = torch.zeros(1, 3 * patch * patch)
+    patches = torch.nn.functional.unfold(values, patch, stride=patch)[0].T
+    about = {
+        "tokens": [],
+        "rows": [0],
+        "classes": CLASSES,
+        "class": CLASS,
+        "picture": {"channels": 3, "height": 10, "width": 17, "pixels": pixels.flatten().tolist()},
+        "patches": numbers(torch.cat([whole, patches]), 8),
+    }
+    inputs = {"pixel_values": values, "labels": torch.tensor([CLASS])}
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]
+    make(name, model, targets, inputs, about, None, modules_to_save=["classifier"])
+    folder = FOLDER / name
+    (folder / "tokenizer.json").unlink()
+    processor.save_pretrained(folder)
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    save_file({renamed(name): tensor for name, tensor in load_file(weights).items()}, weights)
+    weights.chmod(0o644)
+    settings = folder / "adapter" / "adapter_config.json"
+    config = json.loads(settings.read_text()) | {"target_modules": ["dense", "key", "query", "value"]}
+    settings.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def randomize(model, seed):
     """Random weights, rounded to what an f16 holds: norms around 1, everything else (biases too) around 0."""
     generator = torch.Generator().manual_seed(seed)
@@ -115,7 +182,8 @@ def adapted(model, targets, seed, **more):
 def gradients(model):
     """By the names that an adapter file has."""
     named = ((name, parameter) for name, parameter in model.named_parameters() if parameter.grad is not None)
-    return {name.replace(".modules_to_save", "").replace(".default", ""): numbers(parameter.grad, 6) for name, parameter in named}
+    adapter = lambda name: renamed(name.replace(".modules_to_save", "").replace(".default", ""))
+    return {adapter(name): numbers(parameter.grad, 6) for name, parameter in named}
 
 
 def measure(output, rows):
@@ -160,6 +228,8 @@ def main():
             about = {"tokens": TOKENS, "rows": [0], "classes": CLASSES, "class": CLASS}
             inputs = {"input_ids": ids, "labels": torch.tensor([CLASS])}
             make(name, model, targets, inputs, about, None, task_type="SEQ_CLS")
+    if not wanted or "vit" in wanted:
+        vision("vit")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Linear, Names, SCORE, Settings, Spec};
+use super::{Input, Linear, Names, SCORE, Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
 
@@ -73,6 +73,7 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
         activation,
         tied: config.tie_word_embeddings,
         classifier: SCORE,
+        input: Input::Tokens { tokens: "wte", positions: Some("wpe") },
         names: NAMES,
         linears: [
             vec![linear("attn.c_attn", 3 * hidden, hidden)],
@@ -83,15 +84,8 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
     })
 }
 
-const NAMES: Names = Names {
-    base: "transformer",
-    embedding: "wte",
-    positions: Some("wpe"),
-    blocks: "h",
-    norms: ["ln_1", "ln_2"],
-    head_norms: None,
-    last_norm: "ln_f",
-};
+const NAMES: Names =
+    Names { base: "transformer", blocks: "h", norms: ["ln_1", "ln_2"], head_norms: None, last_norm: "ln_f" };
 
 #[cfg(test)]
 mod tests {

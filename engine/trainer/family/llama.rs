@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::rope::Rope;
-use super::{Linear, Names, SCORE, Settings, Spec};
+use super::{Input, Linear, Names, SCORE, Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
 
@@ -84,6 +84,7 @@ impl Config {
             activation: Activation::SwiGlu,
             tied: self.tie_word_embeddings,
             classifier: SCORE,
+            input: Input::Tokens { tokens: "embed_tokens", positions: None },
             names: NAMES,
             linears: linears(self.hidden_size, self.intermediate_size, heads, biases),
         })
@@ -92,8 +93,6 @@ impl Config {
 
 const NAMES: Names = Names {
     base: "model",
-    embedding: "embed_tokens",
-    positions: None,
     blocks: "layers",
     norms: ["input_layernorm", "post_attention_layernorm"],
     head_norms: None,

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::adapter::peft;
-use crate::data::Goal;
+use crate::data::{Goal, Image};
 
-const MODELS: [&str; 8] =
-    ["llama3", "llama-linear", "mistral", "qwen2", "qwen3", "gpt2", "llama-classes", "gpt2-classes"];
+const MODELS: [&str; 9] =
+    ["llama3", "llama-linear", "mistral", "qwen2", "qwen3", "gpt2", "llama-classes", "gpt2-classes", "vit"];
 
 /// A model, what is known of it, and the trainer of its adapter.
 struct Golden {
@@ -36,9 +36,23 @@ impl Golden {
         };
         let classes = json["classes"].as_u64().unwrap() as usize;
         let goal = json["class"].as_u64().map_or(Goal::From(0), |class| Goal::Class(class as u32));
-        let sequence = Sequence { tokens: tokens(&json["tokens"]), goal, image: None };
+        let sequence = Sequence { tokens: tokens(&json["tokens"]), goal, image: picture(&json["picture"]) };
         let trainer = Trainer::new(Model::load(&config).unwrap(), &lora, classes, 1).unwrap();
         Self { name, json, sequence, config, lora, trainer }
+    }
+
+    /// The logits of all positions, or of the class.
+    fn logits(&self, trainer: &Trainer, weights: Option<&[f32]>) -> Vec<f32> {
+        match self.sequence.goal {
+            Goal::Class(_) => trainer.predictions(weights, &self.sequence).unwrap(),
+            _ => trainer.logits(weights, &self.sequence.tokens).unwrap(),
+        }
+    }
+
+    /// The sequence, and a shorter one where it is not a picture.
+    fn sequences(&self) -> [Sequence; 2] {
+        let tokens = self.sequence.tokens.get(3..).unwrap_or_default().to_vec();
+        [self.sequence.clone(), Sequence { tokens, ..self.sequence.clone() }]
     }
 
     /// The largest error of the logits in the rows that golden.json has.
@@ -52,6 +66,28 @@ impl Golden {
     }
 }
 
+/// Channels, height, width and pixels.
+fn picture(value: &Value) -> Option<Arc<Image>> {
+    let [channels, height, width] =
+        ["channels", "height", "width"].map(|key| value[key].as_u64().unwrap_or(0) as usize);
+    let pixels = value["pixels"].as_array()?;
+    let values = pixels.iter().map(|pixel| pixel.as_u64().unwrap() as u8).collect();
+    Some(Arc::new(Image { channels, height, width, values }))
+}
+
+#[test]
+fn pictures_are_resized_and_normalized_as_transformers_does() {
+    let golden = Golden::read("vit");
+    let mut found = Vec::new();
+    golden.trainer.model().preprocessor().unwrap().append(golden.sequence.image.as_ref().unwrap(), &mut found);
+    let expected = floats(&golden.json["patches"]);
+    assert_eq!(found.len(), expected.len());
+    // A pixel may be rounded the other way: a 255th of the range from -1 to 1.
+    let far = found.iter().zip(&expected).map(|(found, expected)| (f64::from(*found) - expected).abs());
+    let (largest, differ) = far.fold((0.0f64, 0), |(most, count), far| (most.max(far), count + i32::from(far > 1e-5)));
+    assert!(largest < 2.01 / 255.0 && differ * 20 < found.len() as i32, "{differ} differ, by up to {largest}");
+}
+
 fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
 }
@@ -61,7 +97,7 @@ fn the_logits_of_every_family_are_those_of_transformers() {
     for golden in MODELS.map(Golden::read) {
         let plain = LoraConfig { init: None, ..golden.lora.clone() };
         let base = Trainer::new(golden.trainer.model().clone(), &plain, golden.trainer.classes(), 1).unwrap();
-        let error = golden.error(&base.logits(None, &golden.sequence.tokens).unwrap(), "base");
+        let error = golden.error(&golden.logits(&base, None), "base");
         assert!(error <= 1e-4, "{}: largest error {error}", golden.name);
     }
 }
@@ -70,7 +106,7 @@ fn the_logits_of_every_family_are_those_of_transformers() {
 fn the_logits_and_the_loss_of_every_adapter_are_those_of_peft() {
     for golden in MODELS.map(Golden::read) {
         let (weights, sequence) = (&golden.trainer.start().0, &golden.sequence);
-        let error = golden.error(&golden.trainer.logits(Some(weights), &sequence.tokens).unwrap(), "adapter");
+        let error = golden.error(&golden.logits(&golden.trainer, Some(weights)), "adapter");
         assert!(error <= 1e-4, "{}: largest error {error}", golden.name);
         let found = loss(&golden.trainer, weights, std::slice::from_ref(sequence), 1).loss();
         let expected = golden.json["adapter"]["loss"].as_f64().unwrap();
@@ -100,17 +136,15 @@ fn the_gradient_of_every_adapter_is_that_of_peft() {
 #[test]
 fn the_gradient_of_every_family_agrees_with_finite_differences() {
     for golden in MODELS.map(Golden::read) {
-        let shorter = Sequence { tokens: golden.sequence.tokens[3..].to_vec(), ..golden.sequence.clone() };
-        check_gradient(&golden.trainer, &golden.trainer.start().0, &[golden.sequence.clone(), shorter]);
+        check_gradient(&golden.trainer, &golden.trainer.start().0, &golden.sequences());
     }
 }
 
 #[test]
 fn tensor_operations_give_what_slices_give_in_every_family() {
     for golden in MODELS.map(Golden::read) {
-        let shorter = Sequence { tokens: golden.sequence.tokens[3..].to_vec(), ..golden.sequence.clone() };
         let weights = &golden.trainer.start().0;
-        check_tensors(&golden.trainer, &golden.config, &golden.lora, weights, &[golden.sequence, shorter]);
+        check_tensors(&golden.trainer, &golden.config, &golden.lora, weights, &golden.sequences());
     }
 }
 
@@ -118,8 +152,8 @@ fn tensor_operations_give_what_slices_give_in_every_family() {
 fn the_right_choices_are_counted() {
     for golden in MODELS.map(Golden::read) {
         let (weights, sequence) = (&golden.trainer.start().0, &golden.sequence);
-        let logits = golden.trainer.logits(Some(weights), &sequence.tokens).unwrap();
-        let width = golden.trainer.classes().max(logits.len() / sequence.tokens.len());
+        let logits = golden.logits(&golden.trainer, Some(weights));
+        let width = golden.trainer.classes().max(logits.len() / sequence.tokens.len().max(1));
         let best = |row: &[f32]| (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
         let chosen: Vec<u32> = logits.chunks(width).map(|row| best(row) as u32).collect();
         let correct = match sequence.goal {

@@ -1,0 +1,103 @@
+//! The first step of a model: token ids, or patches of pictures, in; a hidden state for each position out. Frozen.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::TrainerError;
+use super::batch::Batch;
+use super::family::{Input, Patches, Spec};
+use super::kernel::Place;
+use super::weights::Checkpoint;
+
+/// What makes hidden states.
+#[derive(Debug)]
+pub(super) enum Embedding {
+    /// Of token ids.
+    Tokens {
+        /// `[vocabulary, hidden]`.
+        tokens: Tensor<2>,
+        /// `[positions, hidden]`, where positions are learned.
+        positions: Option<Tensor<2>>,
+    },
+    /// Of patches of pictures.
+    Patches {
+        /// `[hidden, values of a patch]`.
+        projection: Tensor<2>,
+        /// `[positions, hidden]`: what stands for the whole picture, then the projection's bias, each with its position.
+        positions: Tensor<2>,
+    },
+}
+
+impl Embedding {
+    /// Reads the weights.
+    pub fn read(file: &Checkpoint, spec: &Spec, place: &Place) -> Result<Self, TrainerError> {
+        let values = |part: &str, shape: &[usize]| file.values(&file.named(&spec.base(part)), shape);
+        let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
+            let shape = [rows, spec.hidden];
+            Ok(place.tensor(values(&format!("{name}.weight"), &shape)?, shape))
+        };
+        match spec.input {
+            Input::Tokens { tokens, positions } => Ok(Self::Tokens {
+                tokens: table(tokens, spec.vocabulary)?,
+                positions: positions.map(|name| table(name, spec.positions)).transpose()?,
+            }),
+            Input::Patches(patches) => {
+                let Patches { channels, patch, .. } = patches;
+                let shape = [spec.hidden, channels, patch[0], patch[1]];
+                let projection = values("embeddings.patch_embeddings.projection.weight", &shape)?;
+                let bias = values("embeddings.patch_embeddings.projection.bias", &[spec.hidden])?;
+                let whole = values("embeddings.cls_token", &[1, 1, spec.hidden])?;
+                let mut positions = values("embeddings.position_embeddings", &[1, spec.positions, spec.hidden])?;
+                for (number, row) in positions.chunks_exact_mut(spec.hidden).enumerate() {
+                    let added = if number == 0 { &whole } else { &bias };
+                    row.iter_mut().zip(added).for_each(|(to, value)| *to += value);
+                }
+                Ok(Self::Patches {
+                    projection: place.tensor(projection, [spec.hidden, patches.values()]),
+                    positions: place.tensor(positions, [spec.positions, spec.hidden]),
+                })
+            }
+        }
+    }
+
+    /// How many weights there are.
+    pub fn parameters(&self) -> usize {
+        let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
+        match self {
+            Self::Tokens { tokens, positions } => of(tokens) + positions.as_ref().map_or(0, of),
+            // The bias and what stands for the whole are part of the table of positions.
+            Self::Patches { projection, positions } => of(projection) + of(positions) + 2 * positions.dims()[1],
+        }
+    }
+
+    /// The table of token ids, `[vocabulary, hidden]`, which may be the language head, too.
+    pub fn tokens(&self) -> Option<&Tensor<2>> {
+        match self {
+            Self::Tokens { tokens, .. } => Some(tokens),
+            Self::Patches { .. } => None,
+        }
+    }
+
+    /// `[sum of lengths, hidden]`.
+    pub fn forward(&self, batch: &Batch, place: &Place) -> Tensor<2> {
+        let at = || -> Vec<i64> { batch.lengths.iter().flat_map(|length| 0..*length as i64).collect() };
+        match self {
+            Self::Tokens { tokens, positions } => {
+                let x = tokens.clone().select(0, indices(&batch.tokens, place));
+                match positions {
+                    Some(positions) => x + positions.clone().select(0, indices(&at(), place)),
+                    None => x,
+                }
+            }
+            Self::Patches { projection, positions } => {
+                let size = projection.dims()[1];
+                let patches = place.tensor(batch.patches.clone(), [batch.patches.len() / size, size]);
+                patches.matmul(projection.clone().transpose()) + positions.clone().select(0, indices(&at(), place))
+            }
+        }
+    }
+}
+
+/// Row numbers, on the device.
+pub(super) fn indices(values: &[i64], place: &Place) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &place.device)
+}
