@@ -136,7 +136,8 @@ fn a_warning_is_said_once_on_stderr_and_once_in_the_log() {
     let out = workshop().join("warned-run");
     let _ = std::fs::remove_dir_all(&out);
     let mut arguments = vec!["run", "--out", out.to_str().unwrap()];
-    for set in ["client.trainer=noop", "run.rounds=1", "server.cohort=2", "upload.policy=stc", "upload.bits=1"] {
+    let sparse = ["upload.policy=stc", "upload.bits=1", "upload.density=0.001"];
+    for set in ["client.trainer=noop", "run.rounds=1", "server.cohort=2"].into_iter().chain(sparse) {
         arguments.extend(["--set", set]);
     }
     let output = cellm(&arguments);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::adapter::AdapterLayout;
 use crate::config::Config;
-use crate::plugin::{self, Measured, Settings};
+use crate::plugin::{self, Measured, PluginError, Settings};
 use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyHost};
 use crate::report::{bytes, ratio};
 use crate::trainer::{Model, Trainer};
@@ -27,6 +27,9 @@ pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
     }
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
     let own: Vec<_> = arguments.plugins.iter().map(|file| host.load(file)).collect::<Result<_, _>>()?;
+    if let Some(other) = own.iter().find(|policy| !policy.is_compressor()) {
+        return Err(PluginError::NoCompressor { policy: other.name.clone() }.into());
+    }
     let beside = beside(&arguments.against, &host)?;
     let defaults = Settings { density: arguments.density, bits: arguments.bits, options: Map::new() };
     let set = Settings { options: options(&arguments.options)?, ..defaults.clone() };

@@ -47,13 +47,12 @@ const NATIVE: &str = "Stack backtrace:";
 pub(super) fn compile(dir: &Path, scratch: &Path, into: &Path) -> Result<(), PluginError> {
     let program = program(dir)?;
     let worlds = worlds(&dir.join("policy.py"))?;
+    let wit = scratch.join("wit");
+    merge(&dir.join("cellm/wit/policy.wit"), &worlds, &wit)?;
     let command = |scope: &[&str]| {
         let mut command = Command::new(&program);
-        command.current_dir(dir).args(["-d", "cellm/wit"]);
-        for world in &worlds {
-            command.args(["-w", world]);
-        }
-        command.args(scope);
+        // Where its own code was says nothing of the policy.
+        command.current_dir(dir).env("RUST_BACKTRACE", "0").arg("-d").arg(&wit).args(["-w", "project"]).args(scope);
         command
     };
     let bindings = scratch.join("bindings");
@@ -64,6 +63,21 @@ pub(super) fn compile(dir: &Path, scratch: &Path, into: &Path) -> Result<(), Plu
     // Without WASI: files, clocks and a seed from outside are not there, and a policy that asks for them traps.
     let mut command = command(&["componentize", "policy", "-p", ".", "-p", "cellm/python", "--stub-wasi", "-o"]);
     tool::run_quietly(command.arg(into), NATIVE)
+}
+
+/// Makes one world of those that the policy serves, `project`, in a copy of the WIT: given several, componentize-py 0.25.1
+/// breaks down.
+fn merge(wit: &Path, worlds: &[&str], into: &Path) -> Result<(), PluginError> {
+    let text = std::fs::read_to_string(wit).map_err(PluginError::file("read", wit))?;
+    let package = text.lines().find(|line| line.starts_with("package ")).unwrap_or_default();
+    let includes: String = worlds.iter().map(|world| format!("  include {world};\n")).collect();
+    let project = format!("{package}\n\nworld project {{\n{includes}}}\n");
+    std::fs::create_dir_all(into).map_err(PluginError::file("make", into))?;
+    for (name, text) in [("policy.wit", &text), ("project.wit", &project)] {
+        let file = into.join(name);
+        std::fs::write(&file, text).map_err(PluginError::file("write", &file))?;
+    }
+    Ok(())
 }
 
 /// The interpreter of the environment that componentize-py is installed in.

@@ -23,8 +23,8 @@ const TEXT: usize = 400;
 const FUNCTIONS: usize = 2;
 const NAME: usize = 120;
 /// What stands between a mistake and its trap in every language: it says nothing of the mistake.
-const MACHINERY: [&str; 8] =
-    ["panicking", "rust_panic", "rust_begin_unwind", "__rust", "core::", "std::", "alloc::", "abort"];
+const MACHINERY: [&str; 9] =
+    ["panicking", "rust_panic", "rust_begin_unwind", "__rust", "core::", "std::", "alloc::", "abort", "__wasm_export"];
 
 /// Why a call that ran to its end failed all the same; the instance can still be used.
 pub(super) enum Fault {

@@ -110,7 +110,9 @@ struct Refused(Vec<(String, Vec<u32>)>);
 impl Refused {
     fn add(&mut self, bits: u32, reason: String) {
         // The same but for the bits is the same.
-        let reason = reason.replace(&format!("bits is {bits},"), "bits is none of these,");
+        let reason = ["upload.bits", "download.bits"]
+            .into_iter()
+            .fold(reason, |reason, key| reason.replace(&format!("{key} is {bits},"), "bits is none of these,"));
         let known = self.0.iter_mut().find(|(known, _)| *known == reason);
         let Some((_, of)) = known else { return self.0.push((reason, vec![bits])) };
         if !of.contains(&bits) {
@@ -301,13 +303,14 @@ mod tests {
         for bits in [32, 16, 8, 4, 32] {
             let reason = match bits {
                 16.. => "it trips over an option".into(),
+                4 => "download.bits is 4, allowed: 16 or 32".into(),
                 _ => format!("upload.bits is {bits}, allowed: 16 or 32"),
             };
             refused.add(bits, reason);
         }
         assert_eq!(
             refused.words(),
-            "with 32, 16 bits: it trips over an option; with 8, 4 bits: upload.bits is none of these, allowed: 16 or 32"
+            "with 32, 16 bits: it trips over an option; with 8, 4 bits: bits is none of these, allowed: 16 or 32"
         );
     }
 }
