@@ -91,14 +91,20 @@ def renamed(name):
     return name
 
 
-def picture(seed):
-    """A picture that has to be made smaller one way and larger the other."""
+def picture(seed, height, width):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (3, 10, 17), generator=generator, dtype=torch.uint8)
+    return torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+
+
+def described(pixels):
+    """A picture as golden.json has it."""
+    channels, height, width = pixels.shape
+    return {"channels": channels, "height": height, "width": width, "pixels": pixels.flatten().tolist()}
 
 
 def vision(name):
-    """A ViT, its preprocessor, and what it reads of a picture, patch by patch."""
+    """A ViT, its preprocessor, what it makes of a picture of its own size, and what it reads, patch by patch, of one that
+    has to be made smaller one way and larger the other. Apart, for a resized pixel may be rounded the other way."""
     size, patch = 12, 4
     config = transformers.ViTConfig(
         hidden_size=32,
@@ -111,20 +117,20 @@ def vision(name):
         attn_implementation="eager",
     )
     model = transformers.ViTForImageClassification(config)
-    pixels = picture(3)
     processor = transformers.ViTImageProcessor(size={"height": size, "width": size})
-    values = processor(Image.fromarray(pixels.permute(1, 2, 0).numpy()), return_tensors="pt")["pixel_values"]
+    read = lambda pixels: processor(Image.fromarray(pixels.permute(1, 2, 0).numpy()), return_tensors="pt")["pixel_values"]
+    exact, other = picture(3, size, size), picture(4, 10, 17)
     whole = torch.zeros(1, 3 * patch * patch)
-    patches = torch.nn.functional.unfold(values, patch, stride=patch)[0].T
+    patches = torch.nn.functional.unfold(read(other), patch, stride=patch)[0].T
     about = {
         "tokens": [],
         "rows": [0],
         "classes": CLASSES,
         "class": CLASS,
-        "picture": {"channels": 3, "height": 10, "width": 17, "pixels": pixels.flatten().tolist()},
-        "patches": numbers(torch.cat([whole, patches]), 8),
+        "picture": described(exact),
+        "resized": {"picture": described(other), "patches": numbers(torch.cat([whole, patches]), 8)},
     }
-    inputs = {"pixel_values": values, "labels": torch.tensor([CLASS])}
+    inputs = {"pixel_values": read(exact), "labels": torch.tensor([CLASS])}
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]
     make(name, model, targets, inputs, about, None, modules_to_save=["classifier"])
     folder = FOLDER / name
