@@ -74,7 +74,7 @@ impl Codec {
         memory: &mut Memory,
     ) -> Result<Decoded, CompressorError> {
         let started = Instant::now();
-        let (message, said) = self.open(frame, &self.plan.header(occasion))?;
+        let (message, said) = self.open("decode", frame, &self.plan.header(occasion))?;
         let context = self.plan.context(&Occasion { said, ..*occasion });
         let start = self.plan.start.clone();
         let values = self.warm.call(Hook::Decode, |instance| instance.decode(&context, message, start, memory))?;
@@ -141,7 +141,8 @@ impl Codec {
         frame: &[u8],
         memory: &mut Memory,
     ) -> Result<(), CompressorError> {
-        let (message, _) = self.open(frame, &self.plan.header_of(FrameKind::CatchUp, occasion, 0))?;
+        let (message, _) =
+            self.open("decode-catch-up", frame, &self.plan.header_of(FrameKind::CatchUp, occasion, 0))?;
         let context = self.plan.context(occasion);
         let hook = Hook::DecodeCatchUp;
         Ok(self.warm.call(hook, |instance| instance.decode_catch_up(&context, message, memory))?)
@@ -156,7 +157,7 @@ impl Codec {
         let (sequence, start) = (reference.sequence(), &self.plan.start);
         let header = self.plan.header_of(FrameKind::CatchUp, occasion, sequence);
         let frame = wire::encode(&header, &reference.snapshot(start))?;
-        let (message, _) = self.open(&frame, &header)?;
+        let (message, _) = self.open("decode-catch-up", &frame, &header)?;
         let received = Reference::from_snapshot(sequence, start, &message)?;
         let pairs = received.values().iter().zip(&**reference.values());
         let count = pairs.filter(|(got, meant)| got.to_bits() != meant.to_bits()).count();
@@ -167,16 +168,21 @@ impl Codec {
     }
 
     /// Reads a frame and checks that it is the one expected.
-    fn open(&self, frame: &[u8], expected: &Header) -> Result<(Message, Said), CompressorError> {
+    fn open(&self, hook: &'static str, frame: &[u8], expected: &Header) -> Result<(Message, Said), CompressorError> {
         let (header, message) = wire::decode(frame, &self.plan.limits)?;
-        check_header(&header, expected)?;
+        check_header((&self.plan.policy.name, hook), &header, expected)?;
         Ok((message, header.said))
     }
 }
 
-fn check_header(found: &Header, expected: &Header) -> Result<(), CompressorError> {
-    let same = |what, found: String, expected: String| {
-        if found == expected { Ok(()) } else { Err(CompressorError::Misplaced { what, found, expected }) }
+fn check_header(
+    (policy, hook): (&str, &'static str),
+    found: &Header,
+    expected: &Header,
+) -> Result<(), CompressorError> {
+    let same = |what, found: String, expected: String| match found == expected {
+        true => Ok(()),
+        false => Err(CompressorError::Misplaced { policy: policy.into(), hook, what, found, expected }),
     };
     same("kind", format!("{:?}", found.kind), format!("{:?}", expected.kind))?;
     same("layout hash", format!("{:016x}", found.layout), format!("{:016x}", expected.layout))?;

@@ -14,8 +14,12 @@ pub enum CompressorError {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// A sound frame that does not belong here.
-    #[error("the frame's {what} is {found}, expected {expected}")]
+    #[error("policy {policy} was given another frame to {hook}: its {what} is {found}, expected {expected}")]
     Misplaced {
+        /// The policy that would have read it.
+        policy: String,
+        /// The call.
+        hook: &'static str,
         /// Which header field.
         what: &'static str,
         /// What the frame says.

@@ -153,3 +153,19 @@ fn a_message_knows_its_tier_its_budget_and_what_it_holds() {
     let header = wire::header(&verdict).unwrap();
     assert_eq!((header.kind, header.client, verdict.len()), (FrameKind::Verdict, 7, 46));
 }
+
+#[test]
+fn a_frame_of_another_policy_is_refused_with_the_policy_the_hook_and_both_hashes() {
+    let ([theirs, ours], metrics) = (["dense", "flasc"], Arc::new(Metrics::new()));
+    let [(theirs, _one), (ours, _other)] = [theirs, ours].map(|name| plans(|config| config.policy = name.into()));
+    let occasion = Occasion::of_client(1, 0, 0, None);
+    let delta = Arc::new(vec![1e-3; VALUES]);
+    let frame = theirs.upload.codec(&metrics).encode(&occasion, delta, &mut Memory::default()).unwrap();
+    let refused =
+        ours.upload.codec(&metrics).decode(&occasion, &frame, &mut Memory::default()).unwrap_err().to_string();
+    let hash = |plans: &Plans| format!("{:016x}", plans.upload.policy().hash.short());
+    let (found, expected) = (hash(&theirs), hash(&ours));
+    let wanted =
+        format!("policy flasc was given another frame to decode: its policy hash is {found}, expected {expected}");
+    assert_eq!(refused, wanted);
+}
