@@ -91,10 +91,8 @@ impl Bench {
     /// The files of the policies; none for those that are built in.
     fn files(&self) -> [Option<&Path>; 3] {
         let config = &self.config;
-        [&config.download.policy, &config.upload.policy, &config.aggregate.policy].map(|reference| {
-            let builtin = PolicyHost::builtin_names().any(|name| name == reference);
-            (!builtin).then(|| Path::new(reference))
-        })
+        let references = [&config.download.policy, &config.upload.policy, &config.aggregate.policy];
+        references.map(|reference| PolicyHost::file(reference))
     }
 
     fn stamps(&self) -> [Option<Stamp>; 3] {

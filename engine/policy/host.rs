@@ -76,6 +76,13 @@ impl PolicyHost {
         BUILTIN.iter().map(|(name, _)| *name)
     }
 
+    /// The file that a reference names, whether it is there or not; none for a policy that is compiled in. A pin behind it is
+    /// no part of the name.
+    pub fn file(reference: &str) -> Option<&Path> {
+        let place = Reference::parse(reference).map_or(reference, |reference| reference.place);
+        (!Self::builtin_names().any(|name| name == place)).then(|| Path::new(place))
+    }
+
     /// Loads a policy by its built-in name or from the path of a component, and asks it to describe itself. `@blake3:HEX`
     /// behind either pins its bytes.
     ///

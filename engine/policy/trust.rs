@@ -252,4 +252,13 @@ wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJA
         fs::write(format!("{place}.minisig"), "hello").unwrap();
         assert!(refused(&signed, b"test").contains("invalid encoding"));
     }
+
+    #[test]
+    fn the_file_of_a_reference_is_named_without_its_pin() {
+        let pinned = |place: &str| format!("{place}{PIN}{}", PolicyHash::of(b"component"));
+        let file = |reference: &str| super::super::PolicyHost::file(reference).map(|path| path.display().to_string());
+        assert_eq!(file(&pinned("dir/idea.wasm")).as_deref(), Some("dir/idea.wasm"));
+        assert_eq!(file("dir/idea.wasm").as_deref(), Some("dir/idea.wasm"));
+        assert_eq!((file("flasc"), file(&pinned("flasc"))), (None, None));
+    }
 }

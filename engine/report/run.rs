@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
+use std::ops::Add;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,6 +27,21 @@ pub struct Kinds {
     pub framing: u64,
     /// Frames that bring clients up to date that missed rounds.
     pub catch_up: u64,
+}
+
+impl Add for Kinds {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            indices: self.indices + other.indices,
+            values: self.values + other.values,
+            other: self.other + other.other,
+            framing: self.framing + other.framing,
+            catch_up: self.catch_up + other.catch_up,
+        }
+    }
 }
 
 /// One closed round; a line of `metrics.jsonl`.

@@ -82,15 +82,7 @@ pub fn bytes_by_kind(run: &Run) -> String {
          <th class=\"n\">Values</th><th class=\"n\">Other</th><th class=\"n\">Framing</th><th class=\"n\">Catch-up</th><th class=\"n\">Total</th></tr></thead><tbody>",
     );
     let (down, up) = (last.down, last.up);
-    let sum = Kinds {
-        frames: down.frames + up.frames,
-        indices: down.indices + up.indices,
-        values: down.values + up.values,
-        other: down.other + up.other,
-        framing: down.framing + up.framing,
-        catch_up: down.catch_up + up.catch_up,
-    };
-    for (name, kinds, class) in [("Down", down, ""), ("Up", up, ""), ("Both", sum, " class=\"sum\"")] {
+    for (name, kinds, class) in [("Down", down, ""), ("Up", up, ""), ("Both", down + up, " class=\"sum\"")] {
         let total = kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up;
         let _ = write!(table, "<tr{class}><th>{name}</th><td class=\"n\">{}</td>", kinds.frames);
         for part in [kinds.indices, kinds.values, kinds.other, kinds.framing, kinds.catch_up] {

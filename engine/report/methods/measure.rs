@@ -104,14 +104,7 @@ pub fn fewer(run: &Run, baseline: &Run) -> Option<f64> {
 /// Bytes of both directions by what they carried, at the end.
 pub fn kinds(run: &Run) -> Kinds {
     let (down, up) = run.last().map(|row| (row.down, row.up)).unwrap_or_default();
-    Kinds {
-        frames: down.frames + up.frames,
-        indices: down.indices + up.indices,
-        values: down.values + up.values,
-        other: down.other + up.other,
-        framing: down.framing + up.framing,
-        catch_up: down.catch_up + up.catch_up,
-    }
+    down + up
 }
 
 /// What a method reached in a setting.
@@ -146,16 +139,7 @@ pub fn reached(comparison: &Comparison, setting: &Setting, method: &Method) -> R
 }
 
 fn mean_kinds(all: impl Iterator<Item = Kinds>) -> Kinds {
-    let (mut sum, mut count) = (Kinds::default(), 0);
-    for kinds in all {
-        count += 1;
-        sum.frames += kinds.frames;
-        sum.indices += kinds.indices;
-        sum.values += kinds.values;
-        sum.other += kinds.other;
-        sum.framing += kinds.framing;
-        sum.catch_up += kinds.catch_up;
-    }
+    let (count, sum) = all.fold((0_u32, Kinds::default()), |(count, sum), kinds| (count + 1, sum + kinds));
     let mean = |sum: u64| (sum as f64 / f64::from(count.max(1))).round() as u64;
     Kinds {
         frames: mean(sum.frames),
