@@ -8,6 +8,9 @@ use super::{Config, ConfigError};
 /// Below these keys a policy decides what is known.
 const FREE: [&str; 3] = ["download.options", "upload.options", "aggregate.options"];
 
+/// Takes a list of names, though its default is a word for all of them.
+const NAMES: &str = "lora.targets";
+
 /// The default of every key, as figment sees it; an unset optional key is absent or empty.
 pub fn defaults() -> Dict {
     // Our own structs serialize to a dictionary; anything else would be a mistake that the tests below catch.
@@ -72,11 +75,12 @@ pub fn parse(key: &str, text: &str) -> Value {
         .filter(|table| table.len() == 1)
         .and_then(|mut table| table.remove("value"));
     let default = key.split_once('.').and_then(|(section, key)| defaults().remove(section)?.into_dict()?.remove(key));
-    let holds_text = !is_free(key) && matches!(default, None | Some(Value::String(..) | Value::Empty(..)));
+    let is_list = key == NAMES || matches!(default, Some(Value::Array(..)));
+    let holds_text = !is_free(key) && !is_list && matches!(default, None | Some(Value::String(..) | Value::Empty(..)));
     match (parsed, default) {
         (Some(toml::Value::String(text)), _) => Value::from(text),
         _ if holds_text => Value::from(text),
-        (None, Some(Value::Array(..))) => list(text),
+        (None, _) if is_list => list(text),
         (Some(value), _) => Value::serialize(value).unwrap_or_else(|_| Value::from(text)),
         (None, _) => Value::from(text),
     }

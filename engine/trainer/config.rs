@@ -65,8 +65,9 @@ pub struct LoraConfig {
     pub rslora: bool,
     /// Share of a pair's inputs set to zero in training, in [0, 1).
     pub dropout: f32,
-    /// Linear layers that get a pair, in every block: a list of names (of a Llama q_proj, k_proj, v_proj, o_proj, gate_proj,
-    /// up_proj, down_proj, of a GPT-2 c_attn, c_proj, c_fc), all-linear, or one regular expression for the whole path, as PEFT's target_modules.
+    /// Linear layers that get a pair, in every block: all-linear, a list of names (of a Llama q_proj, k_proj, v_proj, o_proj,
+    /// gate_proj, up_proj, down_proj, of a GPT-2 c_attn, c_proj, c_fc, of a ViT query, key, value, dense), or one regular
+    /// expression for the whole path, as PEFT's target_modules. Heads and embeddings are never among them.
     pub targets: Targets,
     /// Give every target a residual beside its pair, which only the server changes and which the layer adds to its frozen
     /// weight: what the exact aggregations fedex-lora and flora need. Costs a value for every weight of the targets.
@@ -78,7 +79,6 @@ pub struct LoraConfig {
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
         Self {
             rank: 8,
             alpha: 16.0,
@@ -86,7 +86,7 @@ impl Default for LoraConfig {
             alpha_pattern: BTreeMap::new(),
             rslora: false,
             dropout: 0.0,
-            targets: targets.into(),
+            targets: Targets::All,
             residual: false,
             init: None,
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
-use crate::adapter::peft;
+use crate::adapter::{Role, peft};
 use crate::data::{Goal, Image};
 
 const MODELS: [&str; 9] =
@@ -146,6 +146,25 @@ fn tensor_operations_give_what_slices_give_in_every_family() {
     for golden in MODELS.map(Golden::read) {
         let weights = &golden.trainer.start().0;
         check_tensors(&golden.trainer, &golden.config, &golden.lora, weights, &golden.sequences());
+    }
+}
+
+#[test]
+fn without_targets_every_linear_layer_of_every_family_has_a_pair_and_the_folder_names_them() {
+    for golden in MODELS.map(Golden::read) {
+        let (model, classes) = (golden.trainer.model(), golden.trainer.classes());
+        let default = Trainer::new(model.clone(), &LoraConfig::default(), classes, 1).unwrap();
+        let spec = &model.transformer.spec;
+        let pairs = default.layout().tensors().iter().filter(|tensor| tensor.spec.role == Role::LoraA).count();
+        assert_eq!(pairs, spec.blocks() * spec.linears.iter().flatten().count(), "{}", golden.name);
+        let dir = tempfile::tempdir().unwrap();
+        let about = model.peft(&LoraConfig::default(), default.layout());
+        peft::write(dir.path(), default.layout(), default.start(), &about).unwrap();
+        let names = peft::read_config(dir.path()).unwrap().targets;
+        assert!(matches!(&names, peft::Targets::Names(names) if !names.is_empty()), "{}: {names}", golden.name);
+        let lora = LoraConfig { targets: names, init: Some(dir.path().into()), ..LoraConfig::default() };
+        let again = Trainer::new(model.clone(), &lora, classes, 2).unwrap();
+        assert_eq!(again.start(), default.start(), "{}", golden.name);
     }
 }
 
