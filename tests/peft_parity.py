@@ -1,13 +1,14 @@
-"""The loss of an adapter as `transformers` and `peft` compute it: mean nats a predicted token over the records of a file.
+"""The loss of an adapter as `transformers` and `peft` compute it: mean nats a prediction over the records of a file.
 
 One record is one sequence, tokenized as tokenizer.json and its post-processor say, cut at --max-tokens; nothing is
-packed. `cellm eval` on the same model, adapter and file prints the same loss to 1e-3.
+packed. `cellm eval` on the same model, adapter and file prints the same loss to 1e-3. Where the adapter has a head for classes,
+the field --label is predicted; where the model reads pictures, --data is a folder of CIFAR-10's binary version.
 
 With --merged, the folder that `cellm export --merge` wrote is loaded too: its logits have to be those of the base with the
 adapter, to 1e-4 (more where the base's type is a half); the largest difference is printed, and above --tolerance the exit
 code is 1.
 
-    pip install torch transformers peft
+    pip install torch torchvision pillow transformers peft
     python tests/peft_parity.py --model engine/trainer/bundled/stories260k --adapter runs/.../adapter --data texts.jsonl
     python tests/peft_parity.py ... --merged merged-folder
 """
@@ -22,15 +23,83 @@ import sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
+
+# By the head that an adapter trains.
+KINDS = {
+    None: AutoModelForCausalLM,
+    "score": AutoModelForSequenceClassification,
+    "classifier": AutoModelForImageClassification,
+}
+# A class, then the planes of 32 by 32 pixels.
+CIFAR_RECORD = 1 + 3 * 32 * 32
 
 
-def texts(path, field):
+def records(path):
     opener = gzip.open if path.endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8") as file:
         for line in file:
             if line.strip():
-                yield json.loads(line)[field]
+                yield json.loads(line)
+
+
+def numbered(labels):
+    """The classes in the order of a run: sorted, numbers by value."""
+    by_value = lambda label: (0, label, "") if isinstance(label, (int, float)) else (1, 0, label)
+    return {label: number for number, label in enumerate(sorted(set(labels), key=by_value))}
+
+
+def sequences(args, longest):
+    """Inputs of the model, and what each of its predictions has to be."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json")
+    classes = numbered(record[args.label] for record in records(args.data)) if args.label else None
+    for record in records(args.data):
+        ids = torch.tensor([tokenizer.encode(record[args.text])[:longest]])
+        if classes:
+            yield {"input_ids": ids}, torch.tensor([classes[record[args.label]]])
+        elif ids.shape[1] > 1:
+            yield {"input_ids": ids}, ids[0, 1:]
+
+
+def pictures(args):
+    """As `sequences`, of the training batches of CIFAR-10."""
+    from PIL import Image
+    from transformers import ViTImageProcessor
+
+    processor = ViTImageProcessor.from_pretrained(args.model)
+    batches = sorted(pathlib.Path(args.data).glob("data_batch_*.bin"))
+    bytes_ = torch.cat([torch.frombuffer(bytearray(batch.read_bytes()), dtype=torch.uint8) for batch in batches])
+    rows = bytes_.reshape(-1, CIFAR_RECORD)
+    classes = numbered(rows[:, 0].tolist())
+    for row in rows:
+        image = Image.fromarray(row[1:].reshape(3, 32, 32).permute(1, 2, 0).numpy())
+        yield processor(image, return_tensors="pt"), torch.tensor([classes[row[0].item()]])
+
+
+def load(args, adapter):
+    """The base with its adapter, and the merged model or None."""
+    settings = json.loads((adapter / "adapter_config.json").read_text()) if adapter else {}
+    head = next(iter(settings.get("modules_to_save") or []), None)
+    more = {}
+    if head:
+        weight = load_file(adapter / "adapter_model.safetensors")[f"base_model.model.{head}.weight"]
+        # The base may have a head of another task.
+        more = dict(num_labels=weight.shape[0], ignore_mismatched_sizes=True)
+    model = KINDS[head].from_pretrained(args.model, dtype=torch.float32, **more)
+    if adapter:
+        add_residuals(model, adapter)
+        model = PeftModel.from_pretrained(model, adapter)
+    merged = args.merged and KINDS[head].from_pretrained(args.merged, dtype=torch.float32)
+    for one in filter(None, [model, merged]):
+        # Nothing is padded: the last token is the last, whichever it is.
+        one.config.pad_token_id = None
+        one.eval()
+    return head, model, merged
 
 
 def add_residuals(model, adapter):
@@ -49,31 +118,25 @@ def main():
     parser.add_argument("--tolerance", type=float, default=1e-4, help="by how much a logit of the merged model may differ")
     parser.add_argument("--data", required=True, help="a .jsonl or .jsonl.gz file")
     parser.add_argument("--text", default="text", help="the field that holds the text")
+    parser.add_argument("--label", help="the field that holds the class")
     parser.add_argument("--max-tokens", type=int, help="where a record is cut; by default the longest that the model takes")
     args = parser.parse_args()
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json")
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    if args.adapter:
-        add_residuals(model, args.adapter)
-        model = PeftModel.from_pretrained(model, args.adapter)
-    model.eval()
-    merged = args.merged and AutoModelForCausalLM.from_pretrained(args.merged, dtype=torch.float32).eval()
-
-    longest = args.max_tokens or model.config.max_position_embeddings
-    losses, predicted, differs = [], 0, 0.0
+    head, model, merged = load(args, args.adapter and pathlib.Path(args.adapter))
+    longest = args.max_tokens or getattr(model.config, "max_position_embeddings", None)
+    losses, predicted, right, examples, differs = [], 0, 0, 0, 0.0
     with torch.no_grad():
-        for text in texts(args.data, args.text):
-            ids = torch.tensor([tokenizer.encode(text)[:longest]])
-            if ids.shape[1] < 2:
-                continue
-            logits = model(input_ids=ids).logits
+        for inputs, expected in pictures(args) if head == "classifier" else sequences(args, longest):
+            logits = model(**inputs).logits
             if merged:
-                differs = max(differs, (merged(input_ids=ids).logits - logits).abs().max().item())
-            logits = logits[0, :-1].double()
-            losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item())
-            predicted += ids.shape[1] - 1
-    found = {"eval_loss": math.fsum(losses) / predicted, "tokens": predicted, "sequences": len(losses)}
+                differs = max(differs, (merged(**inputs).logits - logits).abs().max().item())
+            logits = logits.double() if head else logits[0, :-1].double()
+            losses.append(torch.nn.functional.cross_entropy(logits, expected, reduction="sum").item())
+            right += (logits.argmax(-1) == expected).sum().item()
+            predicted += len(expected)
+            examples += 1
+    found = {"eval_loss": math.fsum(losses) / predicted, "eval_metric": right / predicted}
+    found |= {"tokens": predicted, "sequences": examples}
     if merged:
         found["merged_differs"] = differs
     print(json.dumps(found))

@@ -25,7 +25,7 @@ pub enum Role {
 }
 
 /// What PEFT puts before the path of a layer or head in the names of an adapter's tensors.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// How the name of a residual ends: the sum that a federation adds to a frozen base weight.
 const RESIDUAL: &str = ".residual.weight";

@@ -4,6 +4,7 @@
 
 mod config;
 mod error;
+mod renamed;
 mod rules;
 mod tensors;
 
@@ -26,7 +27,8 @@ const README: &str = "README.md";
 /// place, synced and renamed.
 ///
 /// # Errors
-/// [`PeftError::Io`] naming the file, [`PeftError::Values`] where the values do not fit the layout.
+/// [`PeftError::Io`] naming the file, [`PeftError::Values`] where the values do not fit the layout, [`PeftError::Config`] where
+/// the config has a regular expression that is none.
 pub fn write(
     dir: &Path,
     layout: &AdapterLayout,
@@ -43,7 +45,10 @@ pub fn write(
         replace(&dir.join(README), include_str!("peft/residual_readme.md").as_bytes())?;
     }
     tensors::write(&dir.join(WEIGHTS), &pairs, &weights.0)?;
-    replace(&dir.join(CONFIG), config.json(layout).as_bytes())
+    let path = dir.join(CONFIG);
+    let json = config.json(layout);
+    let json = json.map_err(|error| PeftError::Config { path: path.clone(), reason: error.to_string() })?;
+    replace(&path, json.as_bytes())
 }
 
 /// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name, and nothing else. What a folder

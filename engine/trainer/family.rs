@@ -17,15 +17,20 @@ use super::kernel::{Activation, Heads, NormKind, Sight};
 /// Makes a spec of a config.json.
 type Reader = fn(&Settings) -> Result<Spec, TrainerError>;
 
-/// What `model_type` says, and who reads it.
-const FAMILIES: [(&str, Reader); 6] = [
-    ("gpt2", gpt2::read),
-    ("llama", llama::read),
-    ("mistral", mistral::read),
-    ("qwen2", qwen::read_second),
-    ("qwen3", qwen::read_third),
-    ("vit", vit::read),
+/// What `model_type` says, how the names of its classes in `transformers` begin, and who reads it.
+const FAMILIES: [(&str, &str, Reader); 6] = [
+    ("gpt2", "GPT2", gpt2::read),
+    ("llama", "Llama", llama::read),
+    ("mistral", "Mistral", mistral::read),
+    ("qwen2", "Qwen2", qwen::read_second),
+    ("qwen3", "Qwen3", qwen::read_third),
+    ("vit", "ViT", vit::read),
 ];
+
+/// How the names of a family's classes in `transformers` begin.
+pub(super) fn class_name(model_type: &str) -> Option<&'static str> {
+    FAMILIES.iter().find(|(name, ..)| *name == model_type).map(|(_, class, _)| *class)
+}
 
 /// A transformer of one family and size.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,12 +154,12 @@ impl Spec {
     pub fn read(json: &[u8], file: &str) -> Result<Self, TrainerError> {
         let settings = Settings { json, file };
         let Kind { model_type } = settings.parse()?;
-        match FAMILIES.iter().find(|(name, _)| *name == model_type) {
-            Some((_, read)) => read(&settings),
+        match FAMILIES.iter().find(|(name, ..)| *name == model_type) {
+            Some((.., read)) => read(&settings),
             None => Err(TrainerError::Family {
                 file: file.into(),
                 found: model_type,
-                supported: FAMILIES.map(|(name, _)| name).join(", "),
+                supported: FAMILIES.map(|(name, ..)| name).join(", "),
             }),
         }
     }

@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use super::source::{Located, locate};
 use super::weights::{Checkpoint, INDEX, Stored};
-use super::{ModelConfig, Trainer, TrainerError, model};
+use super::{ModelConfig, Trainer, TrainerError, family, model};
 use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
 
 /// The file that is rewritten where there is a head.
 const CONFIG: &str = "config.json";
+
+/// Modules of a checkpoint that are no part of its base model.
+const HEADS: [&str; 3] = ["lm_head.", "score.", "classifier."];
 
 /// Files of a model's folder that are copied as they are, where it has them.
 const COPIED: [&str; 11] = [
@@ -47,7 +50,9 @@ impl Trainer {
         to: &Path,
     ) -> Result<(), TrainerError> {
         let transposed = self.model().transposed();
-        let merger = |checkpoint| Merger { checkpoint, layout: self.layout(), values: &weights.0, transposed };
+        let base_name = self.model().transformer.spec.names.base;
+        let merger =
+            |checkpoint| Merger { checkpoint, layout: self.layout(), values: &weights.0, transposed, base_name };
         std::fs::create_dir_all(to).map_err(|source| TrainerError::Write { path: to.into(), source })?;
         match &base.path {
             None => {
@@ -82,11 +87,13 @@ impl Trainer {
         let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| format!("LABEL_{class}"));
         config["id2label"] = (0..classes).map(|class| (class.to_string(), json!(label(class)))).collect();
         config["label2id"] = (0..classes).map(|class| (label(class), json!(class))).collect();
-        if let Some(name) = config["architectures"][0].as_str() {
-            let family = ["ForCausalLM", "LMHeadModel"].iter().find_map(|end| name.strip_suffix(end));
-            if let Some(family) = family {
-                config["architectures"] = json!([format!("{family}ForSequenceClassification")]);
-            }
+        if let Some(class) = config["model_type"].as_str().and_then(family::class_name) {
+            let of = if self.model().transformer.spec.reads_pictures() { "Image" } else { "Sequence" };
+            config["architectures"] = json!([format!("{class}For{of}Classification")]);
+        }
+        // What the base says of another task's classes would contradict the labels.
+        for key in ["num_labels", "_num_labels", "problem_type"] {
+            config.as_object_mut().map(|config| config.remove(key));
         }
         Ok(format!("{config:#}\n").into())
     }
@@ -99,6 +106,8 @@ struct Merger<'a> {
     values: &'a [f32],
     /// Whether the base holds the trained weights as `[inputs, outputs]`.
     transposed: bool,
+    /// What stands before the names of the base model's tensors, where a checkpoint has more than these.
+    base_name: &'static str,
 }
 
 /// What an adapter has for one weight.
@@ -116,6 +125,11 @@ impl<'a> Merger<'a> {
         let heads: Vec<&TensorInfo> =
             self.layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::Head).collect();
         let named = |head: &'a TensorInfo| head.spec.bare_name();
+        let missing = self.missing_name(!heads.is_empty());
+        let whole = |name: &str| match missing.filter(|_| !HEADS.iter().any(|head| name.starts_with(head))) {
+            Some(base) => format!("{base}.{name}"),
+            None => name.to_owned(),
+        };
         let mut index = serde_json::Map::new();
         for (number, shard) in self.checkpoint.shards().iter().enumerate() {
             let mut tensors = Vec::new();
@@ -125,13 +139,14 @@ impl<'a> Merger<'a> {
                     continue;
                 }
                 let change = changes.get(name).copied();
-                tensors.push((name, Merged { merger: self, dtype: stored.dtype, stored: Some(stored), change }));
+                tensors.push((whole(name), Merged { merger: self, dtype: stored.dtype, stored: Some(stored), change }));
             }
             for head in heads.iter().filter(|_| number == 0) {
                 let change = Some(Change { residual: Some(head), ..Change::default() });
-                tensors.push((named(head), Merged { merger: self, dtype: Dtype::F32, stored: None, change }));
+                tensors
+                    .push((named(head).to_owned(), Merged { merger: self, dtype: Dtype::F32, stored: None, change }));
             }
-            index.extend(tensors.iter().map(|(name, _)| (name.to_string(), json!(shard.name))));
+            index.extend(tensors.iter().map(|(name, _)| (name.clone(), json!(shard.name))));
             let path = to.join(&shard.name);
             let partial = path.with_extension("partial");
             let metadata = HashMap::from([("format".into(), "pt".into())]);
@@ -144,6 +159,13 @@ impl<'a> Merger<'a> {
             1 => Ok(()),
             _ => write(&to.join(INDEX), format!("{:#}\n", json!({ "metadata": {}, "weight_map": index })).as_bytes()),
         }
+    }
+
+    /// What a checkpoint of the base model alone leaves out before every name, where a head is put beside it: the result is a
+    /// checkpoint of the whole model, whose names are whole.
+    fn missing_name(&self, has_head: bool) -> Option<&'static str> {
+        let begins = |name: &str| name.strip_prefix(self.base_name).is_some_and(|rest| rest.starts_with('.'));
+        (has_head && !self.checkpoint.tensors().any(|(name, _)| begins(name))).then_some(self.base_name)
     }
 
     /// The changes by the name of the base's tensor.

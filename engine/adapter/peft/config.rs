@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::rules::{PairRules, Targets};
+use super::renamed::in_memory;
+use super::rules::{PairRules, PatternError, Targets};
 use super::{CONFIG, PeftError, README, RESIDUAL, WEIGHTS, load};
 use crate::adapter::{AdapterLayout, Role};
 
@@ -124,10 +125,10 @@ impl PeftConfig {
     }
 
     /// The file's text for an adapter of this layout, with every key that `peft` needs to load it for inference.
-    pub(super) fn json(&self, layout: &AdapterLayout) -> String {
-        let heads = heads(layout);
+    pub(super) fn json(&self, layout: &AdapterLayout) -> Result<String, PatternError> {
+        let (heads, named) = (heads(layout), self.named_in_memory(layout)?);
         let mut json = json!({
-            "alpha_pattern": self.alpha_pattern,
+            "alpha_pattern": named.alpha_pattern,
             "base_model_name_or_path": self.base_model,
             "bias": "none",
             "fan_in_fan_out": self.fan_in_fan_out,
@@ -138,12 +139,8 @@ impl PeftConfig {
             "modules_to_save": if heads.is_empty() { Value::Null } else { json!(heads) },
             "peft_type": "LORA",
             "r": self.rank,
-            "rank_pattern": self.rank_pattern,
-            "target_modules": match &self.targets {
-                // What "all" is depends on the version of PEFT and on what it loads the model as; names do not.
-                Targets::All => json!(layers(layout)),
-                targets => json!(targets),
-            },
+            "rank_pattern": named.rank_pattern,
+            "target_modules": named.targets,
             "task_type": self.task,
             "use_dora": false,
             "use_rslora": self.rslora,
@@ -151,13 +148,47 @@ impl PeftConfig {
         if layout.has_residual() {
             json["cellm_residual"] = true.into();
         }
-        format!("{json:#}\n")
+        Ok(format!("{json:#}\n"))
+    }
+
+    /// The settings by the names that layers have in memory, by which PEFT looks for them.
+    fn named_in_memory(&self, layout: &AdapterLayout) -> Result<Self, PatternError> {
+        let pairs = layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::LoraA);
+        let layers: Vec<&str> = pairs.map(|tensor| tensor.spec.layer()).collect();
+        let renamed: Vec<(&str, String)> =
+            layers.iter().filter_map(|layer| Some((*layer, in_memory(layer)?))).collect();
+        let mut named = self.clone();
+        if renamed.is_empty() {
+            // What "all" is depends on the version of PEFT and on what it loads the model as; names do not.
+            if self.targets == Targets::All {
+                named.targets = Targets::Names(once(layers.iter().map(|layer| last_part(layer))));
+            }
+            return Ok(named);
+        }
+        let everywhere = match &self.targets {
+            Targets::All => true,
+            Targets::Names(names) => !names.iter().any(|name| name.split('.').any(|part| part.parse::<u32>().is_ok())),
+            Targets::Pattern(_) => false,
+        };
+        let targets = renamed.iter().map(|(_, path)| if everywhere { last_part(path) } else { path.as_str() });
+        named.targets = Targets::Names(once(targets));
+        let rules = PairRules::new(self)?;
+        for (layer, path) in renamed {
+            let ((rank, alpha), known) = (rules.own(layer)?, rules.own(&path)?);
+            if let Some(rank) = rank.filter(|_| known.0.is_none()) {
+                named.rank_pattern.insert(path.clone(), rank);
+            }
+            if let Some(alpha) = alpha.filter(|_| known.1.is_none()) {
+                named.alpha_pattern.insert(path, alpha);
+            }
+        }
+        Ok(named)
     }
 
     /// Checks that every pair of the layout has the rank and the scale that the file gives it. Pairs that it does not
     /// have are found missing among the tensors.
     pub(super) fn check(&self, path: &Path, layout: &AdapterLayout) -> Result<(), PeftError> {
-        let failed = |error: super::PatternError| PeftError::Config { path: path.into(), reason: error.to_string() };
+        let failed = |error: PatternError| PeftError::Config { path: path.into(), reason: error.to_string() };
         let rules = PairRules::new(self).map_err(failed)?;
         for spec in layout.tensors().iter().map(|tensor| &tensor.spec).filter(|spec| spec.role == Role::LoraA) {
             let layer = spec.layer();
@@ -176,24 +207,23 @@ impl PeftConfig {
     }
 }
 
-/// The names of the layers that have a pair, each once, in flat order.
-fn layers(layout: &AdapterLayout) -> Vec<&str> {
-    let pairs = layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::LoraA);
-    let names = pairs.map(|tensor| tensor.spec.layer().rsplit('.').next().unwrap_or_default());
-    once(names)
+/// The name of a layer in its block, without where it lies.
+fn last_part(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or_default()
 }
 
 /// The heads of a layout, as `modules_to_save` names them.
-fn heads(layout: &AdapterLayout) -> Vec<&str> {
+fn heads(layout: &AdapterLayout) -> Vec<String> {
     let heads = layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::Head);
     once(heads.map(|tensor| tensor.spec.layer()))
 }
 
-fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut all: Vec<&str> = Vec::new();
+/// Each of them once, in the order in which they come.
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
     for name in names {
-        if !all.contains(&name) {
-            all.push(name);
+        if !all.iter().any(|known| known == name) {
+            all.push(name.into());
         }
     }
     all

@@ -1,5 +1,6 @@
 //! Which linear layers get a pair, of which rank and scale: target_modules, rank_pattern and alpha_pattern as PEFT reads
-//! them. The whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any, comes out.
+//! them. The whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any, comes out. Where a
+//! layer has another name in memory, either may be meant.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +10,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PeftConfig;
+use super::renamed::in_memory;
 
 /// What [`Targets::All`] is written as.
 const ALL: &str = "all-linear";
@@ -81,19 +83,38 @@ impl PairRules {
     /// # Errors
     /// [`PatternError`] where an expression takes too long on this path.
     pub fn pair(&self, path: &str) -> Result<Option<PairRule>, PatternError> {
-        let chosen = match (&self.targets, &self.pattern) {
-            (Targets::Names(names), _) => names.iter().any(|name| ends_in(path, name)),
-            (Targets::Pattern(_), Some(pattern)) => matches(pattern, path)?,
-            (Targets::Pattern(_), None) => false,
-            (Targets::All, _) => true,
-        };
+        let other = in_memory(path);
+        let paths = || [Some(path), other.as_deref()].into_iter().flatten();
+        let mut chosen = false;
+        for path in paths() {
+            chosen = chosen || self.chooses(path)?;
+        }
         if !chosen {
             return Ok(None);
         }
-        let rank = first(&self.ranks, path)?.unwrap_or(self.rank);
-        let alpha = first(&self.alphas, path)?.unwrap_or(self.alpha);
+        let (mut rank, mut alpha) = (None, None);
+        for path in paths() {
+            let own = self.own(path)?;
+            (rank, alpha) = (rank.or(own.0), alpha.or(own.1));
+        }
+        let (rank, alpha) = (rank.unwrap_or(self.rank), alpha.unwrap_or(self.alpha));
         let divisor = if self.rslora { (rank as f32).sqrt() } else { rank as f32 };
         Ok(Some(PairRule { rank, scale: alpha / divisor }))
+    }
+
+    /// Whether `targets` mean this path, under no other name.
+    fn chooses(&self, path: &str) -> Result<bool, PatternError> {
+        match (&self.targets, &self.pattern) {
+            (Targets::Names(names), _) => Ok(names.iter().any(|name| ends_in(path, name))),
+            (Targets::Pattern(_), Some(pattern)) => matches(pattern, path),
+            (Targets::Pattern(_), None) => Ok(false),
+            (Targets::All, _) => Ok(true),
+        }
+    }
+
+    /// What the two patterns say of this path, under no other name.
+    pub(super) fn own(&self, path: &str) -> Result<(Option<usize>, Option<f32>), PatternError> {
+        Ok((first(&self.ranks, path)?, first(&self.alphas, path)?))
     }
 
     /// The first name or expression that none of `paths` fits; of `targets`, then of the two patterns.
@@ -101,6 +122,7 @@ impl PairRules {
     /// # Errors
     /// As [`Self::pair`].
     pub fn idle(&self, paths: &[String]) -> Result<Option<String>, PatternError> {
+        let paths: Vec<String> = paths.iter().cloned().chain(paths.iter().filter_map(|path| in_memory(path))).collect();
         if let Targets::Names(names) = &self.targets
             && let Some(name) = names.iter().find(|name| !paths.iter().any(|path| ends_in(path, name)))
         {
@@ -110,7 +132,7 @@ impl PairRules {
             self.pattern.iter().chain(self.ranks.iter().map(|of| &of.0)).chain(self.alphas.iter().map(|of| &of.0))
         {
             let mut fits = false;
-            for path in paths {
+            for path in &paths {
                 fits = fits || matches(pattern, path)?;
             }
             if !fits {

@@ -7,6 +7,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::error::Named;
+use super::renamed::{in_checkpoints, in_memory};
 use super::{PeftError, load, replace};
 use crate::adapter::{Role, TensorInfo, stored};
 
@@ -27,7 +28,8 @@ pub(super) fn write(path: &Path, tensors: &[&TensorInfo], values: &[f32]) -> Res
     let mut views = Vec::with_capacity(tensors.len());
     for (tensor, bytes) in tensors.iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, tensor.spec.shape.clone(), bytes).map_err(failed)?;
-        views.push((tensor.spec.name.as_str(), view));
+        let name = &tensor.spec.name;
+        views.push((in_memory(name).unwrap_or_else(|| name.clone()), view));
     }
     let metadata = HashMap::from([("format".into(), "pt".into())]);
     replace(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
@@ -73,10 +75,11 @@ pub(super) fn read(path: &Path, tensors: &[&TensorInfo], heads: bool, values: &m
     }
 }
 
-/// The name that PEFT gives a head's tensor today; older versions kept the wrapper's name in it.
+/// The name that a layout has for a tensor of a file: of a head that which PEFT gives it today, where older versions kept the
+/// wrapper's name in it; of a layer that of checkpoints.
 fn present(name: String) -> String {
     match name.split_once(".modules_to_save.") {
         Some((module, parameter)) => format!("{module}.{}", parameter.strip_prefix("default.").unwrap_or(parameter)),
-        None => name,
+        None => in_checkpoints(&name).unwrap_or(name),
     }
 }

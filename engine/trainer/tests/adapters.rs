@@ -85,20 +85,37 @@ fn a_head_that_peft_trained_is_read_with_its_pairs_and_merged() {
     assert!(differs < 1e-4, "a logit of the merged model differs by {differs}");
 }
 
-#[test]
-fn an_adapter_that_peft_made_is_written_as_peft_wrote_it() {
+/// Writes the trainer's start and compares the folder with the one that PEFT made.
+fn assert_written_as_peft_wrote_it(name: &str, trainer: &Trainer) {
     let dir = tempfile::tempdir().unwrap();
-    let (lora, trainer) = (following("patterns"), trainer(&following("patterns")));
-    peft::write(dir.path(), trainer.layout(), trainer.start(), &MODEL.peft(&lora, trainer.layout())).unwrap();
+    let about = trainer.model().peft(&following(name), trainer.layout());
+    peft::write(dir.path(), trainer.layout(), trainer.start(), &about).unwrap();
     let config = |folder: PathBuf| -> Value {
-        serde_json::from_slice(&std::fs::read(folder.join("adapter_config.json")).unwrap()).unwrap()
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("adapter_config.json")).unwrap()).unwrap();
+        // PEFT keeps names as a set.
+        if let Some(names) = config["target_modules"].as_array_mut() {
+            names.sort_by_key(Value::to_string);
+        }
+        config
     };
-    let (ours, theirs) = (config(dir.path().into()), config(folder("patterns")));
-    for key in ["r", "rank_pattern", "use_rslora", "target_modules", "bias", "peft_type", "fan_in_fan_out", "use_dora"]
-    {
-        assert_eq!(ours[key], theirs[key], "{key}");
+    let (ours, theirs) = (config(dir.path().into()), config(folder(name)));
+    for key in [
+        "r",
+        "rank_pattern",
+        "alpha_pattern",
+        "use_rslora",
+        "target_modules",
+        "modules_to_save",
+        "bias",
+        "peft_type",
+        "fan_in_fan_out",
+        "use_dora",
+    ] {
+        let exact = |value: &Value| value.to_string().replace(".0}", "}");
+        assert_eq!(exact(&ours[key]), exact(&theirs[key]), "{name}: {key}");
     }
-    assert_eq!((ours["lora_alpha"].as_f64(), theirs["lora_alpha"].as_f64()), (Some(6.0), Some(6.0)));
+    assert_eq!(ours["lora_alpha"].as_f64(), theirs["lora_alpha"].as_f64(), "{name}");
     let tensors = |folder: PathBuf| {
         let bytes = std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -110,7 +127,118 @@ fn an_adapter_that_peft_made_is_written_as_peft_wrote_it() {
         all.sort();
         all
     };
-    assert!(tensors(dir.path().into()) == tensors(folder("patterns")));
+    assert!(tensors(dir.path().into()) == tensors(folder(name)), "{name}");
+}
+
+#[test]
+fn an_adapter_that_peft_made_is_written_as_peft_wrote_it() {
+    assert_written_as_peft_wrote_it("patterns", &trainer(&following("patterns")));
+}
+
+/// The tiny ViT's folder, and the picture that PEFT gave it.
+fn vit() -> (PathBuf, Sequence) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/vit");
+    let json: Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+    let image = super::golden::picture(&json["picture"]);
+    (folder, Sequence { tokens: Vec::new(), goal: Goal::Class(0), image })
+}
+
+#[test]
+fn a_vits_adapter_has_the_names_that_layers_have_in_memory() {
+    let (base, sequence) = vit();
+    let trainer = Trainer::new(Model::load(&cpu(Some(base))).unwrap(), &following("vit"), 3, 1).unwrap();
+    let logits = trainer.predictions(Some(&trainer.start().0), &sequence).unwrap();
+    let differs = largest_difference(&logits, &golden("vit").logits);
+    assert!(differs < 1e-4, "a logit differs by {differs}");
+    let first = &trainer.layout().tensors()[0].spec.name;
+    assert_eq!(first, "base_model.model.vit.encoder.layer.0.attention.attention.query.lora_A.weight");
+    assert_written_as_peft_wrote_it("vit", &trainer);
+
+    // The checkpoint's names mean the same.
+    let names = ["query", "attention.output.dense", "1.output.dense", "0.output.dense"];
+    let rank_pattern = [("layer.1.output.dense".to_string(), 3)].into();
+    let lora = LoraConfig { targets: names.into(), rank_pattern, ..following("vit") };
+    let again = Trainer::new(trainer.model().clone(), &lora, 3, 1).unwrap();
+    assert_eq!((again.layout(), again.start()), (trainer.layout(), trainer.start()));
+    let dir = tempfile::tempdir().unwrap();
+    let about = again.model().peft(&lora, again.layout());
+    peft::write(dir.path(), again.layout(), again.start(), &about).unwrap();
+    let config = peft::read_config(dir.path()).unwrap();
+    let expected = ["attention.q_proj", "attention.o_proj", "mlp.fc2"];
+    let expected = (0..2).flat_map(|block| expected.map(|layer| format!("vit.layers.{block}.{layer}"))).collect();
+    assert_eq!(config.targets, Targets::Names(expected), "a name that is of one block");
+    assert_eq!(config.rank_pattern["vit.layers.1.mlp.fc2"], 3);
+}
+
+/// A base, its tensors of type f32, in a folder of its own.
+fn in_f32(base: &std::path::Path) -> tempfile::TempDir {
+    use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(base).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    let bytes = std::fs::read(base.join("model.safetensors")).unwrap();
+    let whole = SafeTensors::deserialize(&bytes).unwrap();
+    let wide: Vec<(String, Vec<usize>, Vec<u8>)> = whole
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let values = crate::adapter::stored::floats(view.dtype(), view.data()).unwrap();
+            (name, view.shape().to_vec(), crate::adapter::stored::bytes(Dtype::F32, &values).unwrap())
+        })
+        .collect();
+    let views =
+        wide.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    std::fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    dir
+}
+
+#[test]
+fn a_merged_classifier_is_a_whole_model_of_transformers_with_its_head() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden");
+    for (name, class, head, base_name) in [
+        ("vit", "ViTForImageClassification", "classifier", "vit."),
+        ("gpt2-classes", "GPT2ForSequenceClassification", "score", "transformer."),
+        ("llama-classes", "LlamaForSequenceClassification", "score", "model."),
+    ] {
+        let base = in_f32(&root.join(name));
+        let adapter = peft::read_config(&root.join(name).join("adapter")).unwrap();
+        let init = Some(root.join(name).join("adapter"));
+        let lora = LoraConfig {
+            rank: adapter.rank,
+            alpha: adapter.alpha,
+            targets: adapter.targets,
+            init,
+            ..Default::default()
+        };
+        let base = cpu(Some(base.path().into()));
+        let trainer = Trainer::new(Model::load(&base).unwrap(), &lora, 3, 1).unwrap();
+        let (to, labels) = (tempfile::tempdir().unwrap(), ["no", "maybe", "yes"].map(String::from));
+        trainer.write_merged(&base, trainer.start(), &labels, to.path()).unwrap();
+        let config: Value = serde_json::from_slice(&std::fs::read(to.path().join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["architectures"], serde_json::json!([class]));
+        assert_eq!(config["id2label"], serde_json::json!({"0": "no", "1": "maybe", "2": "yes"}), "{name}");
+        assert_eq!(to.path().join("preprocessor_config.json").exists(), name == "vit");
+        let bytes = std::fs::read(to.path().join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let (heads, others): (Vec<&str>, Vec<&str>) = file.names().into_iter().partition(|name| name.starts_with(head));
+        assert_eq!(heads.len(), if name == "vit" { 2 } else { 1 });
+        assert!(others.iter().all(|name| name.starts_with(base_name)), "{others:?}");
+
+        let sequence = match name {
+            "vit" => vit().1,
+            _ => Sequence {
+                tokens: golden("score").tokens[1..].iter().map(|token| token % 64).collect(),
+                goal: Goal::Class(0),
+                image: None,
+            },
+        };
+        let merged = Model::load(&cpu(Some(to.path().into()))).unwrap();
+        let merged = Trainer::new(merged, &LoraConfig::default(), 3, 2).unwrap();
+        let adapted = trainer.predictions(Some(&trainer.start().0), &sequence).unwrap();
+        let differs = largest_difference(&merged.predictions(None, &sequence).unwrap(), &adapted);
+        assert!(differs < 1e-4, "{name}: a logit differs by {differs}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Golden {
 }
 
 /// Channels, height, width and pixels.
-fn picture(value: &Value) -> Option<Arc<Image>> {
+pub(super) fn picture(value: &Value) -> Option<Arc<Image>> {
     let [channels, height, width] =
         ["channels", "height", "width"].map(|key| value[key].as_u64().unwrap_or(0) as usize);
     let pixels = value["pixels"].as_array()?;
