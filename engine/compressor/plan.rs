@@ -116,7 +116,7 @@ impl CodecPlan {
         &self.layout
     }
 
-    /// The seeded start `W0`, which everyone has.
+    /// The run's start `W0`, which everyone has: drawn from the seed, or read from `lora.init` and the base model.
     pub fn start(&self) -> &Arc<Vec<f32>> {
         &self.start
     }

@@ -39,7 +39,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Before the first broadcast: the seeded start, which everyone has.
+    /// Before the first broadcast: the run's start, which everyone has.
     pub fn new(start: Arc<Vec<f32>>) -> Self {
         Self { sequence: 0, values: start }
     }
@@ -79,7 +79,7 @@ impl Reference {
         Ok(Self { sequence, values: Arc::new(values) })
     }
 
-    /// Everything in which `R` differs from the seeded start: what brings a new receiver up to this reference.
+    /// Everything in which `R` differs from the run's start: what brings a new receiver up to this reference.
     pub fn snapshot(&self, start: &[f32]) -> Message {
         let differs = |at: &usize| self.values[*at].to_bits() != start[*at].to_bits();
         let touched: Vec<usize> = (0..start.len()).filter(differs).collect();

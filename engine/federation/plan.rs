@@ -59,12 +59,12 @@ impl Plan {
             host: PolicyHost::new(&config.limits, &config.policy)?,
             config: config.clone(),
             layout: layout.clone(),
-            start: Arc::new(layout.start().0),
+            start: initial.clone(),
             tiers: tiers.clone(),
             clients: shards.clients(),
         })?);
         let spending = spending(&config, shards.clients())?;
-        let record = record(&config, &layout, &serving.policies());
+        let record = record(&config, &layout, &initial, &serving.policies());
         let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
         let threads = match config.run.threads {
@@ -159,7 +159,7 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, layout: &AdapterLayout, policies: &Policies) -> RunRecord {
+fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &Policies) -> RunRecord {
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
         // None of these changes what the rounds before it did.
@@ -176,6 +176,11 @@ fn record(config: &Config, layout: &AdapterLayout, policies: &Policies) -> RunRe
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);
+        // A start that was read from files is not in the settings, and policies go on measuring from it.
+        if initial != layout.start().0 {
+            let bytes: Vec<u8> = initial.iter().flat_map(|value| value.to_le_bytes()).collect();
+            sections.insert("start".into(), json!(blake3::hash(&bytes).to_hex().to_string()));
+        }
     }
     sealed(&settings, layout.hash().to_string(), config.run.seed)
 }

@@ -43,7 +43,7 @@ pub(super) struct Bench {
     pub host: PolicyHost,
     pub config: Config,
     pub layout: Arc<AdapterLayout>,
-    /// `W0`.
+    /// `W0`, what the run starts from.
     pub start: Arc<Vec<f32>>,
     pub tiers: Arc<Tiers>,
     /// Clients in the roster.

@@ -72,7 +72,8 @@ pub struct LoraConfig {
     /// Give every target a residual beside its pair, which only the server changes and which the layer adds to its frozen
     /// weight: what the exact aggregations fedex-lora and flora need. Costs a value for every weight of the targets.
     pub residual: bool,
-    /// PEFT folder to start from in place of the seeded start.
+    /// PEFT folder to start from in place of the seeded start. Every participant reads it, as it reads the model: what a policy
+    /// leaves out falls back to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }

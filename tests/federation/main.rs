@@ -13,4 +13,5 @@ mod masked;
 mod memory;
 mod privacy;
 mod reload;
+mod starts;
 mod support;
