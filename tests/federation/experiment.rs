@@ -8,10 +8,30 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use crate::support::{DEADLINE, cellm, last_json, lines, stderr};
+use crate::pictures::write_cifar10;
+use crate::support::{DEADLINE, cellm, fixture, last_json, lines, stderr};
 
 fn smoke() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/experiments/paper-smoke.toml")
+    ready("paper-smoke")
+}
+
+/// An experiment that comes with the program.
+fn ready(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/experiments").join(name).with_extension("toml")
+}
+
+/// What a dry run says of an experiment of the paper, with a tiny model and data of its own.
+fn dry(name: &str, model: &str, data: &Path) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let set = [format!("model.path={}", fixture(model).display()), format!("data.path={}", data.display())];
+    let output = experiment(&ready(name), dir.path(), &["--dry-run", "--set", &set[0], "--set", &set[1]]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    last_json(&output)
+}
+
+/// The methods of a dry run, in the file's order.
+fn methods(dry: &Value) -> Vec<&str> {
+    dry["studies"].as_array().unwrap().iter().map(|study| study["method"].as_str().unwrap()).collect()
 }
 
 fn experiment(file: &Path, out: &Path, more: &[&str]) -> Output {
@@ -60,6 +80,32 @@ fn the_smoke_experiment_has_a_report_and_no_cell_is_run_twice() {
     assert!(dry.status.success(), "{}", stderr(&dry));
     let dry = last_json(&dry);
     assert_eq!((&dry["cells"], &dry["pace"]["cells"], &dry["seconds_left"]), (&3.into(), &3.into(), &0.0.into()));
+}
+
+#[test]
+fn the_papers_image_task_is_planned_with_all_its_methods() {
+    let dir = tempfile::tempdir().unwrap();
+    // Five pictures for each of 500 clients.
+    write_cifar10(dir.path(), 10, 250);
+    let dry = dry("paper-image", "golden/vit", dir.path());
+    let methods = methods(&dry);
+    assert_eq!(methods.len(), 15, "{methods:?}");
+    for method in ["dense", "low-rank-1", "ffa-lora", "adapter-lth", "hetlora", "flasc-het", "flasc-64-f16"] {
+        assert!(methods.contains(&method), "{methods:?}");
+    }
+    assert_eq!(dry["cells"], 3 * methods.len());
+}
+
+#[test]
+fn the_papers_text_task_is_planned_with_every_pair_of_densities() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |number: usize| format!("{{\"text\": \"w{} w{}\", \"y\": {}}}\n", number % 7, number % 64, number % 20);
+    let data = dir.path().join("news.jsonl");
+    std::fs::write(&data, (0..5 * 350).map(line).collect::<String>()).unwrap();
+    let dry = dry("paper-20news", "golden/gpt2-classes", &data);
+    let methods = methods(&dry);
+    let pairs = methods.iter().filter(|method| method.starts_with("flasc-down") && method.ends_with("f32")).count();
+    assert_eq!((pairs, methods.len()), (15, 32), "{methods:?}");
 }
 
 #[test]

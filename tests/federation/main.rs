@@ -1,5 +1,5 @@
 //! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
-//! what is remembered from round to round, catching up, tiers, classes, experiments, differential privacy.
+//! what is remembered from round to round, catching up, tiers, classes, pictures, experiments, differential privacy.
 
 mod bad_input;
 mod classification;
@@ -11,6 +11,7 @@ mod flows;
 mod hostile;
 mod masked;
 mod memory;
+mod pictures;
 mod privacy;
 mod reload;
 mod starts;

@@ -71,7 +71,7 @@ pub struct Config {
     /// pathological, shard, size, linear, square or exponential.
     pub kind: Kind,
     /// Clients; for natural-id the so many ids with most text, for grouped-natural-id the so many first groups, and 0 takes
-    /// all of them. For size and inner-dirichlet 0, or as many as `partition_sizes` has.
+    /// all of them. For size and inner-dirichlet, where `partition_sizes` is set, 0 or as many as that has.
     pub clients: usize,
     /// Field that tells the client (natural-id, grouped-natural-id) or the class (dirichlet, inner-dirichlet, distribution,
     /// pathological, shard); several, split by commas, are joined by "/".
@@ -82,7 +82,8 @@ pub struct Config {
     pub min_partition_size: usize,
     /// Give no more records to a client that has more than the average (dirichlet).
     pub self_balancing: bool,
-    /// Records of each client (size, inner-dirichlet).
+    /// Records of each client (size, inner-dirichlet). Left empty, each of `clients` has as many as there are for all of them
+    /// (inner-dirichlet).
     pub partition_sizes: Vec<usize>,
     /// Classes of each client (pathological).
     pub num_classes_per_partition: usize,
@@ -190,6 +191,9 @@ impl Config {
 
     fn validate_sizes(&self) -> Result<(), DataError> {
         let sizes = &self.partition_sizes;
+        if sizes.is_empty() && self.kind == Kind::InnerDirichlet && self.clients > 0 {
+            return Ok(());
+        }
         if sizes.is_empty() {
             let allowed = "a number of records for each client, as partition.kind asks for it";
             return Err(DataError::value("partition.partition_sizes", "empty", allowed));
@@ -255,6 +259,10 @@ mod tests {
         };
         for (message, begins) in [
             (message(Kind::Size, |_| {}), "partition.partition_sizes is empty, it must be a number of records"),
+            (
+                message(Kind::InnerDirichlet, |c| c.clients = 0),
+                "partition.partition_sizes is empty, it must be a number of records",
+            ),
             (message(Kind::Size, |c| c.partition_sizes = vec![3, 0]), "partition.partition_sizes is 0 for some client"),
             (
                 message(Kind::InnerDirichlet, |c| c.partition_sizes = vec![3, 4]),

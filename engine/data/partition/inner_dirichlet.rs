@@ -4,15 +4,21 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, classes, draw, sizes};
+use super::{Config, classes, draw, sizes, too_many};
 
-/// Record numbers of each client. The next client to draw is chosen at random among those that are not full; a class that
+/// Record numbers of each client, of even parts where the config gives no sizes. The next client to draw is chosen at random among those that are not full; a class that
 /// has no record left is drawn no more.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     sizes::check_sum(dataset, config)?;
+    if config.clients > dataset.len() {
+        return Err(too_many(dataset, config, dataset.len(), "records"));
+    }
     let mut classes: Vec<Vec<u32>> = classes(dataset).into_iter().map(|(_, records)| records).collect();
     classes.iter_mut().for_each(|records| draw::shuffle(random, records));
-    let wanted = &config.partition_sizes;
+    let wanted = match config.partition_sizes.as_slice() {
+        [] => vec![dataset.len() / config.clients; config.clients],
+        sizes => sizes.to_vec(),
+    };
     let mut shares: Vec<Vec<f64>> =
         wanted.iter().map(|_| draw::dirichlet(random, config.alpha, classes.len())).collect();
     let mut shards: Vec<Vec<u32>> = wanted.iter().map(|size| Vec::with_capacity(*size)).collect();
@@ -57,6 +63,15 @@ mod tests {
         };
         let (small, large) = (at(0.1), at(1e6));
         assert!(small > 2.0 * large, "{small} {large}");
+    }
+
+    #[test]
+    fn without_sizes_clients_have_even_parts() {
+        let config = Config { alpha: 0.1, ..config(Kind::InnerDirichlet, 7) };
+        let split = partition(&even(10, 10), &config, &DataConfig::default(), 1).unwrap();
+        assert!(split.shards.iter().all(|shard| shard.train.len() + shard.validation.len() == 14));
+        let error = partition(&even(2, 3), &config, &DataConfig::default(), 1).unwrap_err().to_string();
+        assert!(error.contains("partition.clients is 7") && error.contains("6 records"), "{error}");
     }
 
     #[test]
