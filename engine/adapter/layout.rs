@@ -36,7 +36,8 @@ const PAIR: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 /// One tensor of an adapter as its maker describes it; [`AdapterLayout::new`] adds the place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorSpec {
-    /// The PEFT key, for example `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`.
+    /// The PEFT key, for example `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`, with the layer as its
+    /// checkpoint calls it.
     pub name: String,
     /// What the tensor is for.
     pub role: Role,

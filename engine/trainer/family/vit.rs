@@ -1,6 +1,6 @@
 //! ViT (Dosovitskiy et al. 2021): pictures cut into patches, one position more in front that stands for the whole, blocks
 //! whose positions see everything. The names are those of checkpoints; newer versions of `transformers` have others in
-//! memory, and write these.
+//! memory, and write these. PEFT goes by the others: `adapter::peft` renames.
 
 use serde::Deserialize;
 use serde_json::Value;
