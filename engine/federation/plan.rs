@@ -39,6 +39,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Clients that train side by side.
+    pub fn slots(&self) -> usize {
+        match (self.config.model.slots, self.model.on_gpu()) {
+            (0, true) => 1,
+            (0, false) => self.threads,
+            (slots, _) => slots,
+        }
+    }
+
     /// Loads and checks everything. Blocking. `start` is validated.
     pub fn load(start: Start, inputs: &Inputs) -> Result<(Self, RunDir), FederationError> {
         let Start { config, effective_toml, run_dir, resume } = start;
@@ -165,13 +174,17 @@ fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &P
         // None of these changes what the rounds before it did.
         sections.remove("metrics");
         sections.remove("policy");
-        if let Some(run) = sections.get_mut("run").and_then(|run| run.as_object_mut()) {
-            for key in ["name", "out", "threads", "rounds"] {
-                run.remove(key);
+        let keys: [(&str, &[&str]); 4] = [
+            ("run", &["name", "out", "threads", "rounds"]),
+            ("model", &["slots"]),
+            ("client", &["gradient_checkpointing"]),
+            ("data", &["cache_mb"]),
+        ];
+        for (section, keys) in keys {
+            let Some(section) = sections.get_mut(section).and_then(|section| section.as_object_mut()) else { continue };
+            for key in keys {
+                section.remove(*key);
             }
-        }
-        if let Some(data) = sections.get_mut("data").and_then(|data| data.as_object_mut()) {
-            data.remove("cache_mb");
         }
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });

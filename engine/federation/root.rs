@@ -206,7 +206,7 @@ impl FederationState {
             Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
         let compressors = compressors.map_err(spawned("compressor pool"))?;
         let local = plan.config.client.clone();
-        let size = (plan.threads, plan.metrics.clone());
+        let size = (plan.slots(), plan.metrics.clone());
         let trainers =
             Trainers::spawn(plan.shards.clone(), local, size, place("trainers"), on_restart("trainer")).await;
         let trainers = trainers.map_err(spawned("trainer pool"))?;

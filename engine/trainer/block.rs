@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::family::{Linear, Spec};
-use super::kernel::{Activation, Attention, HeadNorms, Heads, Norm, NormKind, Place, Rotary, Sight};
+use super::kernel::{Activation, Attention, HeadNorms, Heads, Masks, Norm, NormKind, Place, Rotary, Sight};
 use super::projection::{Kept, PairPlan, Pairs, Projection};
 use super::weights::Checkpoint;
 use super::{TrainerError, dropout::Dropout};
@@ -29,6 +29,7 @@ pub(super) type BlockWeights = [Option<Tensor<2>>; 4];
 /// What all blocks share in one pass over a batch.
 pub(super) struct Pass<'a> {
     pub rotary: &'a Rotary,
+    pub masks: Masks,
     pub heads: Heads,
     pub place: &'a Place,
     /// Positions of each sequence, padding included.
@@ -71,8 +72,8 @@ impl Block {
     }
 
     /// The same with its linear layers in 8 bits.
-    pub fn quantized(self) -> Self {
-        Self { projections: self.projections.map(Projection::quantized), ..self }
+    pub fn quantized(self, place: &Place) -> Self {
+        Self { projections: self.projections.map(|projection| projection.quantized(place)), ..self }
     }
 
     /// How many weights there are.
@@ -108,7 +109,8 @@ impl Block {
             None => (qkv, None),
         };
         let qkv = pass.rotary.forward(qkv, pass.lengths);
-        let (attended, attention) = Attention::forward(qkv, pass.heads, self.sight, pass.lengths, pass.place);
+        let seen = (self.sight, &pass.masks);
+        let (attended, attention) = Attention::forward(qkv, pass.heads, seen, pass.lengths, pass.place);
         let (attended, kept_out) = project(1, attended);
         let middle = x.clone() + attended;
         let (inner, kept_up) = project(2, self.norms[1].forward(&middle));
@@ -130,7 +132,7 @@ impl Block {
     ) -> (Tensor<2>, [Option<[Tensor<2>; 2]>; 4]) {
         let [kept_qkv, kept_out, kept_up, kept_down] = &kept.projections;
         let back = |number: usize, kept: &Kept, gradient: &Tensor<2>| {
-            self.projections[number].backward_input(kept, pairs[number].as_ref(), gradient)
+            self.projections[number].backward_input(kept, pairs[number].as_ref(), gradient, pass.place)
         };
         let of_pairs = |number: usize, kept: &Kept, gradient: &Tensor<2>| {
             pairs[number].as_ref().and_then(|pairs| pairs.backward(kept, gradient))

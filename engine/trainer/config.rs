@@ -18,11 +18,15 @@ pub struct ModelConfig {
     pub path: Option<PathBuf>,
     /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N.
     pub device: String,
-    /// Type of weights and arithmetic in memory; only f32 for now. Files may hold f32, f16 or bf16.
+    /// Type of weights and arithmetic in memory: f32, or on a GPU bf16, in which norms, softmaxes and losses are still
+    /// computed in f32 and adapters, their gradients' sums and the optimizer are f32. Files may hold f32, f16 or bf16.
     pub dtype: Dtype,
     /// How the frozen linear layers of the blocks are held in memory: none (as dtype says), or int8, a quarter of that, made
     /// f32 again for each use (as QLoRA does with four bits). Adapters, heads, norms and embeddings stay as they are.
     pub quantize: Quantize,
+    /// Clients that train side by side on the device, all on one copy of the model; 0 takes `run.threads` on the CPU and 1
+    /// on a GPU, where more fill the gaps between one client's steps but each needs the memory of its own step.
+    pub slots: usize,
 }
 
 /// How the frozen linear layers are held in memory.
@@ -41,11 +45,13 @@ pub enum Quantize {
 pub enum Dtype {
     /// IEEE single precision.
     F32,
+    /// Its upper half: eight bits of exponent, seven of fraction.
+    Bf16,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { path: None, device: "auto".into(), dtype: Dtype::F32, quantize: Quantize::None }
+        Self { path: None, device: "auto".into(), dtype: Dtype::F32, quantize: Quantize::None, slots: 0 }
     }
 }
 
@@ -138,6 +144,9 @@ pub struct LocalConfig {
     pub batch: usize,
     /// Scale the gradient down to this L2 norm where it is above it; 0 never does.
     pub max_grad_norm: f32,
+    /// Keep only the inputs of the model's blocks between the two passes of a step and compute the rest again: less memory
+    /// for about a third more work. Changes no bit of the result.
+    pub gradient_checkpointing: bool,
     /// Classes of clients, each with the share of the clients that it has (all add up to 1), the density of both directions
     /// (unset keeps theirs) and the rank that it trains (0 is the whole), as `[[client.tiers]]` with share, density and
     /// rank. Without any, all clients are alike.
@@ -156,6 +165,7 @@ impl Default for LocalConfig {
             steps: 8,
             batch: 4,
             max_grad_norm: 1.0,
+            gradient_checkpointing: false,
             tiers: Vec::new(),
         }
     }

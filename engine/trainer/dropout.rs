@@ -7,6 +7,7 @@ use rand_core::Rng;
 use super::kernel::Place;
 
 /// Draws masks in the order in which they are asked for.
+#[derive(Clone)]
 pub(super) struct Dropout {
     pub stream: ChaCha8Rng,
     /// Share of the values set to zero, in (0, 1).

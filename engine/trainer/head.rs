@@ -9,6 +9,9 @@ use super::TrainerError;
 use super::kernel::{Place, add_columns};
 use super::transformer::values;
 
+/// Logits of a language head that are computed at a time: 256 MB in f32.
+const LOGITS: usize = 1 << 26;
+
 /// A head, ready to compute with.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
@@ -73,6 +76,17 @@ impl HeadPlan {
 }
 
 impl Head {
+    /// The rows of `[rows, hidden]` in parts that are read one after the other, so that the logits of a large vocabulary
+    /// do not all lie in memory at once. A head that is trained reads all of them together.
+    pub fn parts(&self, rows: &Tensor<2>) -> Vec<Range<usize>> {
+        let rows = rows.dims()[0];
+        let part = match self {
+            Self::Language(weight) => (LOGITS / weight.dims()[0]).max(1),
+            Self::Classes(..) => rows.max(1),
+        };
+        (0..rows).step_by(part).map(|from| from..rows.min(from + part)).collect()
+    }
+
     /// `[rows, hidden]` to `[rows, vocabulary or classes]`.
     pub fn forward(&self, input: Tensor<2>, place: &Place) -> Tensor<2> {
         let logits = input.matmul(self.weight().transpose());

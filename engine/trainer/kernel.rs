@@ -1,7 +1,8 @@
 //! The parts of a transformer that are not matrix products, forward and backward, on tensors of any device.
 //!
 //! In main memory a single loop over a slice replaces a chain of tensor operations, each of which would read and write
-//! the whole tensor; elsewhere the chain runs. Tests hold the two to the same result.
+//! the whole tensor; elsewhere the chain runs. Tests hold the two to the same result. Norms, softmaxes and losses are
+//! computed in f32 whatever type the place computes in.
 
 mod activation;
 mod attention;
@@ -13,11 +14,11 @@ mod rotary;
 mod simd;
 mod swiglu;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub(super) use activation::Activation;
-pub(super) use attention::{Attention, Heads, Sight};
-pub(super) use cross_entropy::{Loss, cross_entropy};
+pub(super) use attention::{Attention, Heads, Masks, Sight};
+pub(super) use cross_entropy::{cross_entropy, worth};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
 pub(super) use rotary::Rotary;
 
@@ -28,17 +29,24 @@ pub(super) struct Place {
     pub device: Device,
     /// Whether that is main memory, where slices are free to read and write.
     pub host: bool,
+    /// The type of weights and of what flows between layers; F32 in main memory.
+    pub dtype: DType,
 }
 
 impl Place {
     /// Main memory.
     pub fn cpu() -> Self {
-        Self { device: Device::flex(), host: true }
+        Self { device: Device::flex(), host: true, dtype: DType::F32 }
     }
 
-    /// A tensor of these values, row-major.
+    /// A tensor of these values, row-major, in the place's type.
     pub fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
+        Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype))
+    }
+
+    /// A tensor of these values, row-major, in f32.
+    fn wide<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
     }
 }
 
@@ -54,6 +62,11 @@ pub(super) fn add_columns(to: Tensor<2>, values: &Tensor<2>, place: &Place) -> T
             row.iter_mut().zip(values).for_each(|(to, value)| *to += value);
         }
     })
+}
+
+/// The same in f32.
+fn wide<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    tensor.cast(DType::F32)
 }
 
 /// The values of a tensor in main memory, to change in place. Free where the tensor is contiguous and not shared.

@@ -170,7 +170,8 @@ impl Trainer {
             let chosen = left.drain(..local.batch.min(left.len()));
             let batch = self.batch(&chosen.map(|number| shard[number]).collect::<Vec<_>>());
             let adapted = transformer.adapted(&self.plan, &with_residuals, &weights);
-            let loss = transformer.loss_and_gradient(&batch, &self.plan, &adapted, dropout.as_mut(), &mut gradient)?;
+            let how = (dropout.as_mut(), local.gradient_checkpointing);
+            let loss = transformer.loss_and_gradient(&batch, &self.plan, &adapted, how, &mut gradient)?;
             if !loss.is_finite() {
                 return Err(TrainerError::NotFinite { what: "the loss", step, value: loss });
             }
@@ -208,16 +209,12 @@ impl Trainer {
                 return Err(TrainerError::Cancelled { step: step as u32 });
             }
             let batch = self.batch(sequences);
-            let loss = self.model.transformer.loss(&batch, &adapted);
-            if !loss.sum.is_finite() {
-                return Err(TrainerError::NotFinite {
-                    what: "the evaluation loss",
-                    step: step as u32,
-                    value: loss.sum,
-                });
+            let (loss_sum, correct) = self.model.transformer.loss(&batch, &adapted)?;
+            if !loss_sum.is_finite() {
+                let step = step as u32;
+                return Err(TrainerError::NotFinite { what: "the evaluation loss", step, value: loss_sum });
             }
-            let (loss_sum, tokens) = (loss.sum, batch.targets.len() as u64);
-            evaluated.add(Evaluated { loss_sum, tokens, correct: loss.correct });
+            evaluated.add(Evaluated { loss_sum, tokens: batch.targets.len() as u64, correct });
         }
         Ok(evaluated)
     }

@@ -14,7 +14,7 @@ const BLOCK: usize = 64;
 /// Frozen linear layers with a common input, their outputs side by side. `Clone` shares the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
-    /// `[outputs, inputs]`, in f32 or in 8 bits.
+    /// `[outputs, inputs]`, in the place's type or in 8 bits.
     weight: Tensor<2>,
     /// `[1, outputs]`.
     bias: Option<Tensor<2>>,
@@ -75,10 +75,14 @@ impl Projection {
     }
 
     /// The same with its weights in 8 bits: each is a whole number from -127 to 127 times the scale of its block, a part
-    /// of a row, so no weight moves by more than a 254th of the largest magnitude of its block.
-    pub fn quantized(self) -> Self {
+    /// of a row, so no weight moves by more than a 254th of the largest magnitude of its block. Where a row cannot be cut so
+    /// that the device reads it, the weights stay as they are.
+    pub fn quantized(self, place: &Place) -> Self {
         let [_, inputs] = self.weight.dims();
-        let block = (1..=BLOCK.min(inputs)).rev().find(|block| inputs.is_multiple_of(*block)).unwrap_or(1);
+        // GPU kernels read four values at a time.
+        let step = if place.host { 1 } else { 4 };
+        let fits = |block: &usize| inputs.is_multiple_of(*block) && block.is_multiple_of(step);
+        let Some(block) = (1..=BLOCK.min(inputs)).rev().find(fits) else { return self };
         let scheme = QuantScheme::default().with_value(QuantValue::Q8S).per_block([1, block as u8], ScaleDtype::F32);
         Self { weight: self.weight.quantize_dynamic(&scheme), bias: self.bias }
     }
@@ -100,7 +104,7 @@ impl Projection {
         for (outputs, values) in residuals() {
             sum[outputs.start * plan.inputs..outputs.end * plan.inputs].copy_from_slice(values);
         }
-        Some(self.frozen() + place.tensor(sum, [plan.outputs, plan.inputs]))
+        Some(self.frozen(place) + place.tensor(sum, [plan.outputs, plan.inputs]))
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`.
@@ -111,7 +115,7 @@ impl Projection {
         mask: Option<Tensor<2>>,
         place: &Place,
     ) -> (Tensor<2>, Kept) {
-        let output = input.clone().matmul(self.weight(pairs).transpose());
+        let output = input.clone().matmul(self.weight(pairs, place).transpose());
         let output = match &self.bias {
             Some(bias) => add_columns(output, bias, place),
             None => output,
@@ -127,8 +131,8 @@ impl Projection {
     }
 
     /// The gradient of the input, given that of the output.
-    pub fn backward_input(&self, kept: &Kept, pairs: Option<&Pairs>, gradient: &Tensor<2>) -> Tensor<2> {
-        let through_base = gradient.clone().matmul(self.weight(pairs));
+    pub fn backward_input(&self, kept: &Kept, pairs: Option<&Pairs>, gradient: &Tensor<2>, place: &Place) -> Tensor<2> {
+        let through_base = gradient.clone().matmul(self.weight(pairs, place));
         let Some(pairs) = pairs else { return through_base };
         let through_pairs = gradient.clone().matmul(pairs.b.clone()).matmul(pairs.a.clone());
         match &kept.mask {
@@ -137,13 +141,13 @@ impl Projection {
         }
     }
 
-    fn weight(&self, pairs: Option<&Pairs>) -> Tensor<2> {
-        pairs.and_then(|pairs| pairs.weight.clone()).unwrap_or_else(|| self.frozen())
+    fn weight(&self, pairs: Option<&Pairs>, place: &Place) -> Tensor<2> {
+        pairs.and_then(|pairs| pairs.weight.clone()).unwrap_or_else(|| self.frozen(place))
     }
 
-    /// The frozen weight in f32; made for this use where it is held in 8 bits.
-    fn frozen(&self) -> Tensor<2> {
-        self.weight.clone().dequantize()
+    /// The frozen weight in the place's type; made for this use where it is held in 8 bits.
+    fn frozen(&self, place: &Place) -> Tensor<2> {
+        self.weight.clone().dequantize().cast(place.dtype)
     }
 }
 
@@ -216,8 +220,8 @@ mod tests {
         let (outputs, inputs) = (5, 172);
         let weight: Vec<f32> =
             (0..outputs * inputs).map(|at| (at as f32 * 0.7).sin() * (1.0 + at as f32 / 100.0)).collect();
-        let projection = Projection::new(weight.clone(), None, inputs, &Place::cpu()).quantized();
-        let read = values(projection.frozen()).unwrap();
+        let projection = Projection::new(weight.clone(), None, inputs, &Place::cpu()).quantized(&Place::cpu());
+        let read = values(projection.frozen(&Place::cpu())).unwrap();
         // 172 has no divisor between 43 and 64.
         for (block, (weight, read)) in weight.chunks(43).zip(read.chunks(43)).enumerate() {
             let largest = weight.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));

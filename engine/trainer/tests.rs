@@ -173,6 +173,15 @@ fn tensor_operations_give_what_slices_give() {
 }
 
 #[test]
+fn checkpointing_changes_no_bit() {
+    for dropout in [0.0, 0.2] {
+        let trainer = trainer(&LoraConfig { dropout, ..LoraConfig::default() });
+        let with = |gradient_checkpointing| LocalConfig { gradient_checkpointing, steps: 4, ..LocalConfig::default() };
+        assert_eq!(train(&trainer, &with(true)).unwrap(), train(&trainer, &with(false)).unwrap());
+    }
+}
+
+#[test]
 fn only_the_chosen_targets_move_and_the_base_never_does() {
     let before = MODEL.transformer.embedding_values();
     for target in ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] {

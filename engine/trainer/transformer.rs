@@ -3,7 +3,9 @@
 //! The backward pass is written out by hand. It computes no gradient of a frozen weight, has no tape, and its sums run
 //! in an order that no other thread can change: the same inputs give the same bits.
 
-use burn::tensor::{IndexingUpdateOp, Tensor};
+use std::ops::Range;
+
+use burn::tensor::{DType, IndexingUpdateOp, Tensor, TensorData, Transaction};
 
 use super::batch::Batch;
 use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
@@ -11,7 +13,7 @@ use super::dropout::Dropout;
 use super::embedding::{Embedding, indices};
 use super::family::Spec;
 use super::head::{ClassPlan, Head, HeadPlan};
-use super::kernel::{Loss, Norm, Place, Rotary, cross_entropy};
+use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, worth};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
 
@@ -60,7 +62,7 @@ impl Transformer {
             let block = Block::read(file, &spec, number, &place)?;
             Ok(match quantize {
                 Quantize::None => block,
-                Quantize::Int8 => block.quantized(),
+                Quantize::Int8 => block.quantized(&place),
             })
         };
         let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
@@ -120,11 +122,19 @@ impl Transformer {
         Adapted { blocks: self.blocks.iter().map(|_| BlockPairs::default()).collect(), head }
     }
 
-    /// What a batch's predictions are worth.
-    pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Loss {
-        let hidden = self.hidden(batch, adapted);
-        let logits = self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head);
-        cross_entropy(logits, &batch.targets, &self.place)
+    /// What a batch's predictions are worth: the sum of the losses in nats, and how many are right.
+    pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Result<(f64, u64), TrainerError> {
+        let hidden = self.hidden(batch, adapted).select(0, indices(&batch.rows, &self.place));
+        let normed = self.norm.forward(&hidden);
+        let (mut loss_sum, mut correct) = (0.0, 0);
+        for part in adapted.head.parts(&normed) {
+            let logits = adapted.head.forward(part_of(&normed, &part), &self.place);
+            let of_part = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
+            let (loss, hits) = worth(&values(of_part.rows)?);
+            loss_sum += loss;
+            correct += hits;
+        }
+        Ok((loss_sum, correct))
     }
 
     /// Logits `[rows, vocabulary or classes]` of some rows of a batch.
@@ -133,43 +143,73 @@ impl Transformer {
         self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
     }
 
-    /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat.
+    /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat. With
+    /// `checkpointing` a block keeps its input alone and its backward pass computes the rest again (Chen et al. 2016): the
+    /// same bits, for less memory and a second forward pass.
     pub fn loss_and_gradient(
         &self,
         batch: &Batch,
         plan: &Plan,
         adapted: &Adapted,
-        mut dropout: Option<&mut Dropout>,
+        (mut dropout, checkpointing): (Option<&mut Dropout>, bool),
         gradient: &mut [f32],
     ) -> Result<f64, TrainerError> {
         let pass = self.pass(&batch.lengths);
         let mut x = self.embedding.forward(batch, &self.place);
         let shape = x.dims();
-        let mut kept: Vec<BlockKept> = Vec::with_capacity(self.blocks.len());
+        let mut kept: Vec<Memory> = Vec::with_capacity(self.blocks.len());
         for (block, pairs) in self.blocks.iter().zip(&adapted.blocks) {
+            let before = checkpointing.then(|| (x.clone(), dropout.as_deref().cloned()));
             let (output, of_block) = block.forward(x, pairs, &pass, dropout.as_deref_mut());
             x = output;
-            kept.push(of_block);
+            kept.push(match before {
+                Some((input, dropout)) => Memory::Input(input, dropout),
+                None => Memory::Whole(of_block),
+            });
         }
         let rows = indices(&batch.rows, &self.place);
         let last = x.select(0, rows.clone());
         let normed = self.norm.forward(&last);
-        let loss = cross_entropy(adapted.head.forward(normed.clone(), &self.place), &batch.targets, &self.place);
-        let of_normed = adapted.head.backward(loss.gradient.clone());
-        plan.head.collect(normed, loss.gradient, gradient)?;
-        let nothing = Tensor::zeros(last.dims(), &self.place.device);
-        let of_last = self.norm.backward(&last, of_normed, nothing);
-        let mut of_x = Tensor::zeros(shape, &self.place.device);
+        let (mut losses, mut of_normed) = (Vec::new(), Vec::new());
+        for part in adapted.head.parts(&normed) {
+            let read = part_of(&normed, &part);
+            let logits = adapted.head.forward(read.clone(), &self.place);
+            let loss = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
+            of_normed.push(adapted.head.backward(loss.gradient.clone()));
+            plan.head.collect(read, loss.gradient, gradient)?;
+            losses.push(loss.rows);
+        }
+        let parts = losses.len();
+        let of_normed = if parts == 1 { of_normed.remove(0) } else { Tensor::cat(of_normed, 0) };
+        let of_last = self.norm.backward(&last, of_normed, last.zeros_like());
+        let mut of_x = Tensor::zeros(shape, (&self.place.device, self.place.dtype));
         of_x = of_x.select_assign(0, rows, of_last, IndexingUpdateOp::Add);
+        // Everything is read at once: a device that has to answer in between runs dry.
+        let (mut read, mut places) = (Transaction::default(), Vec::new());
+        for losses in losses {
+            read = read.register(losses);
+        }
         for (number, ((block, kept), plan)) in self.blocks.iter().zip(kept).zip(&plan.blocks).enumerate().rev() {
-            let (of_input, of_pairs) = block.backward(kept, &adapted.blocks[number], of_x, &pass, number > 0);
+            let pairs = &adapted.blocks[number];
+            let kept = match kept {
+                Memory::Whole(kept) => kept,
+                Memory::Input(input, mut dropout) => block.forward(input, pairs, &pass, dropout.as_mut()).1,
+            };
+            let (of_input, of_pairs) = block.backward(kept, pairs, of_x, &pass, number > 0);
             of_x = of_input;
             for (plan, of_pairs) in plan.iter().zip(of_pairs) {
                 let Some([of_a, of_b]) = of_pairs else { continue };
-                plan.collect(&values(of_a)?, &values(of_b)?, gradient);
+                read = read.register(of_a.cast(DType::F32)).register(of_b.cast(DType::F32));
+                places.push(plan);
             }
         }
-        Ok(loss.sum)
+        let read = read.try_execute().map_err(|error| TrainerError::Compute(format!("{error:?}")))?;
+        let read: Vec<Vec<f32>> = read.into_iter().map(floats).collect::<Result<_, _>>()?;
+        let (losses, of_pairs) = read.split_at(parts);
+        for (plan, of_pairs) in places.into_iter().zip(of_pairs.chunks_exact(2)) {
+            plan.collect(&of_pairs[0], &of_pairs[1], gradient);
+        }
+        Ok(losses.iter().map(|losses| worth(losses).0).sum())
     }
 
     #[cfg(test)]
@@ -186,7 +226,9 @@ impl Transformer {
     }
 
     fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
-        Pass { rotary: &self.rotary, heads: self.spec.heads, place: &self.place, lengths }
+        let length = lengths.first().copied().unwrap_or_default();
+        let masks = Masks::new(&self.spec.sights, length, &self.place);
+        Pass { rotary: &self.rotary, masks, heads: self.spec.heads, place: &self.place, lengths }
     }
 
     fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
@@ -204,9 +246,27 @@ fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> 
     Ok(values)
 }
 
+/// What is left of a block's forward pass for its backward pass.
+#[expect(clippy::large_enum_variant, reason = "there is one a block; a box would buy nothing")]
+enum Memory {
+    Whole(BlockKept),
+    /// Its input, and the dropout as it was before.
+    Input(Tensor<2>, Option<Dropout>),
+}
+
+/// Some of the rows of a tensor.
+fn part_of(rows: &Tensor<2>, part: &Range<usize>) -> Tensor<2> {
+    match part.len() == rows.dims()[0] {
+        true => rows.clone(),
+        false => rows.clone().slice([part.clone()]),
+    }
+}
+
 /// The values of a tensor, row-major.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
-    let failed = |reason: String| TrainerError::Compute(reason);
-    let data = tensor.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-    data.try_into_vec().map_err(|error| failed(format!("{error:?}")))
+    floats(tensor.cast(DType::F32).try_into_data().map_err(|error| TrainerError::Compute(format!("{error:?}")))?)
+}
+
+fn floats(data: TensorData) -> Result<Vec<f32>, TrainerError> {
+    data.try_into_vec().map_err(|error| TrainerError::Compute(format!("{error:?}")))
 }

@@ -5,9 +5,9 @@
 mod host;
 mod lanes;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 
-use super::{Place, edit, read, simd, slice};
+use super::{Place, edit, read, simd, slice, wide};
 
 /// What a position sees of its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,35 @@ impl Heads {
     }
 }
 
+/// What is added to the scores of sequences of one length so that positions do not see what they must not; made once a pass.
+/// None in main memory, which looks at nothing that it must not.
+pub(crate) struct Masks(Vec<(Sight, Tensor<2>)>);
+
+impl Masks {
+    /// Those of `sights` for sequences of `length` positions.
+    pub fn new(sights: &[Sight], length: usize, place: &Place) -> Self {
+        let mut masks: Vec<(Sight, Tensor<2>)> = Vec::new();
+        for sight in sights.iter().filter(|_| !place.host) {
+            let hidden = || Tensor::full([length, length], f32::NEG_INFINITY, (&place.device, DType::F32));
+            let mask = match sight {
+                Sight::Whole => continue,
+                _ if masks.iter().any(|(known, _)| known == sight) => continue,
+                Sight::Before => hidden().triu(1),
+                Sight::Window(window) => hidden().triu(1) + hidden().tril(-(*window as i64)),
+            };
+            masks.push((*sight, mask));
+        }
+        Self(masks)
+    }
+
+    fn hide(&self, scores: Tensor<5>, sight: Sight) -> Tensor<5> {
+        match self.0.iter().find(|(known, _)| *known == sight) {
+            Some((_, mask)) => scores + mask.clone().unsqueeze(),
+            None => scores,
+        }
+    }
+}
+
 /// One attention over a batch, and what it keeps for its backward pass.
 pub(crate) struct Attention {
     heads: Heads,
@@ -62,7 +91,13 @@ enum Kept {
 impl Attention {
     /// `qkv`: `[sum of lengths, columns]`, rotated, queries scaled. Returns the heads' outputs, `[sum of lengths,
     /// query * size]`, too.
-    pub fn forward(qkv: Tensor<2>, heads: Heads, sight: Sight, lengths: &[usize], place: &Place) -> (Tensor<2>, Self) {
+    pub fn forward(
+        qkv: Tensor<2>,
+        heads: Heads,
+        (sight, masks): (Sight, &Masks),
+        lengths: &[usize],
+        place: &Place,
+    ) -> (Tensor<2>, Self) {
         let rows = qkv.dims()[0];
         if place.host {
             let mut output = vec![0.0; rows * heads.query * heads.size];
@@ -79,14 +114,8 @@ impl Attention {
         let query = view(0, group);
         let key = view(heads.query, 1);
         let value = view(heads.query + heads.key_value, 1);
-        let hidden = || Tensor::<2>::full([length, length], f32::NEG_INFINITY, &place.device);
-        let scores = query.clone().matmul(key.clone().swap_dims(3, 4));
-        let scores = match sight {
-            Sight::Before => scores + hidden().triu(1).unsqueeze(),
-            Sight::Window(window) => scores + (hidden().triu(1) + hidden().tril(-(window as i64))).unsqueeze(),
-            Sight::Whole => scores,
-        };
-        let shares = activation::softmax(scores, 4);
+        let scores = wide(query.clone().matmul(key.clone().swap_dims(3, 4)));
+        let shares = activation::softmax(masks.hide(scores, sight), 4).cast(place.dtype);
         let output = shares.clone().matmul(value.clone());
         let joined = output.clone().permute([0, 3, 1, 2, 4]).reshape([rows, heads.query * heads.size]);
         (joined, Self { heads, sight, kept: Kept::Device { query, key, value, shares, output } })

@@ -1,39 +1,47 @@
 //! Cross entropy of predicted tokens or classes, its gradient by the logits, and how many predictions are right.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
-use super::{Place, edit, exp};
+use super::{Place, edit, exp, wide};
 
-/// What predictions are worth.
+/// What predictions are worth, still on the device.
 pub(crate) struct Loss {
-    /// The sum of the losses in nats.
-    pub sum: f64,
-    /// Rows whose largest logit, the first of equals, is the target's.
-    pub correct: u64,
+    /// `[2 * rows, 1]`, f32: the losses in nats, then a one for each row whose largest logit, the first of equals, is the
+    /// target's.
+    pub rows: Tensor<2>,
     /// The gradient of the mean loss by the logits.
     pub gradient: Tensor<2>,
 }
 
-/// `logits`: `[rows, choices]`, one row a prediction; `targets`: the right choice of each row, below `choices`.
-pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], place: &Place) -> Loss {
+/// The sum of the losses in nats and the number of right predictions, given [`Loss::rows`].
+pub(crate) fn worth(rows: &[f32]) -> (f64, u64) {
+    let (losses, hits) = rows.split_at(rows.len() / 2);
+    (losses.iter().map(|loss| f64::from(*loss)).sum(), hits.iter().filter(|hit| **hit > 0.5).count() as u64)
+}
+
+/// `logits`: `[rows, choices]`, one row a prediction; `targets`: the right choice of each row, below `choices`; `all`: the
+/// rows over which the mean is taken, of which these may be a part.
+pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], all: usize, place: &Place) -> Loss {
     let [rows, choices] = logits.dims();
-    let share = 1.0 / rows as f32;
+    let share = 1.0 / all as f32;
     if !place.host {
         return on_device(logits, targets, share);
     }
-    let (mut sum, mut correct) = (0.0, 0);
+    let mut worth = vec![0.0; 2 * rows];
+    let (losses, hits) = worth.split_at_mut(rows);
     let gradient = edit(logits, |logits| {
-        for (logits, target) in logits.chunks_exact_mut(choices).zip(targets) {
+        let rows = logits.chunks_exact_mut(choices).zip(targets).zip(losses).zip(hits);
+        for (((logits, target), loss), hit) in rows {
             let target = *target as usize;
             let (largest, of_target) = (exp::max(logits), logits[target]);
             if of_target == largest && !logits[..target].contains(&largest) {
-                correct += 1;
+                *hit = 1.0;
             }
             for logit in logits.iter_mut() {
                 *logit = exp::exp(*logit - largest);
             }
             let of_row = exp::sum(logits);
-            sum += f64::from(of_row.ln() - (of_target - largest));
+            *loss = of_row.ln() - (of_target - largest);
             let factor = share / of_row;
             for logit in logits.iter_mut() {
                 *logit *= factor;
@@ -41,23 +49,20 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], place: &Place) -
             logits[target] -= share;
         }
     });
-    Loss { sum, correct, gradient }
+    Loss { rows: place.tensor(worth, [2 * rows, 1]), gradient }
 }
 
 fn on_device(logits: Tensor<2>, targets: &[u32], share: f32) -> Loss {
-    let (rows, device) = (logits.dims()[0], logits.device());
+    let (rows, device, dtype) = (logits.dims()[0], logits.device(), logits.dtype());
+    let logits = wide(logits);
     let targets: Vec<i64> = targets.iter().map(|target| i64::from(*target)).collect();
     let targets: Tensor<2, Int> = Tensor::from_data(TensorData::new(targets, [rows, 1]), &device);
-    let hits = logits.clone().argmax(1).equal(targets.clone()).float();
+    let hits = logits.clone().argmax(1).equal(targets.clone()).float().cast(DType::F32);
     let shifted = logits.clone() - logits.max_dim(1);
     let exponentials = shifted.clone().exp();
     let sums = exponentials.clone().sum_dim(1);
     let losses = sums.clone().log() - shifted.gather(1, targets.clone());
-    let minus_one = Tensor::full([rows, 1], -share, &device);
+    let minus_one = Tensor::full([rows, 1], -share, (&device, DType::F32));
     let gradient = (exponentials / sums * share).scatter(1, targets, minus_one, burn::tensor::IndexingUpdateOp::Add);
-    // One transfer for both.
-    let both = Tensor::cat(vec![losses, hits], 0).into_data();
-    let (losses, hits) = both.as_slice::<f32>().unwrap_or_default().split_at_checked(rows).unwrap_or_default();
-    let sum = losses.iter().map(|loss| f64::from(*loss)).sum();
-    Loss { sum, correct: hits.iter().filter(|hit| **hit > 0.5).count() as u64, gradient }
+    Loss { rows: Tensor::cat(vec![losses, hits], 0), gradient: gradient.cast(dtype) }
 }

@@ -192,3 +192,47 @@ fn the_right_choices_are_counted() {
         }
     }
 }
+
+/// Names, shapes and bytes of the tensors of a PEFT folder.
+fn stored(folder: &std::path::Path) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let bytes = std::fs::read(folder.join("adapter_model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let mut all: Vec<_> =
+        tensors.into_iter().map(|(name, view)| (name, view.shape().to_vec(), view.data().to_vec())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn the_adapter_that_peft_wrote_is_written_again_bit_for_bit_in_every_family() {
+    for golden in MODELS.map(Golden::read) {
+        let (trainer, dir) = (&golden.trainer, tempfile::tempdir().unwrap());
+        let about = trainer.model().peft(&golden.lora, trainer.layout());
+        peft::write(dir.path(), trainer.layout(), trainer.start(), &about).unwrap();
+        // This ViT's adapter has the names of its checkpoint; what is written has the names of memory.
+        if golden.name != "vit" {
+            let theirs = stored(golden.lora.init.as_ref().unwrap());
+            assert!(stored(dir.path()) == theirs, "{}: another file than PEFT's", golden.name);
+        }
+        let again = LoraConfig { init: Some(dir.path().into()), ..golden.lora.clone() };
+        let again = Trainer::new(trainer.model().clone(), &again, trainer.classes(), 2).unwrap();
+        assert_eq!(again.start(), trainer.start(), "{}", golden.name);
+    }
+}
+
+#[test]
+fn half_the_bits_give_nearly_the_same_in_every_family() {
+    for golden in MODELS.map(Golden::read) {
+        let place = kernel::Place { host: false, dtype: burn::tensor::DType::BF16, ..kernel::Place::cpu() };
+        let model = Model::load_on(&golden.config, place).unwrap();
+        let half = Trainer::new(model, &golden.lora, golden.trainer.classes(), 1).unwrap();
+        let (weights, sequences) = (&golden.trainer.start().0, golden.sequences());
+        let [whole_loss, half_loss] = [&golden.trainer, &half].map(|one| loss(one, weights, &sequences, 5).loss());
+        assert!((whole_loss - half_loss).abs() < 0.01 * whole_loss, "{}: {half_loss} is not {whole_loss}", golden.name);
+        let [of_whole, of_half] = [&golden.trainer, &half].map(|one| gradient(one, weights, &sequences));
+        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let difference: Vec<f32> = of_whole.iter().zip(&of_half).map(|(whole, half)| whole - half).collect();
+        let far = norm(&difference) / norm(&of_whole);
+        assert!(far > 0.0 && far < 0.1, "{}: the gradient differs by {far}", golden.name);
+    }
+}

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::trainer::kernel::{Place, edit, exp, slice};
+use crate::trainer::kernel::{Place, edit, exp, slice, wide};
 
 /// One RMSNorm with its frozen weight.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct RmsNorm {
 impl RmsNorm {
     /// `weight` has one value a column.
     pub fn new(weight: Vec<f32>, epsilon: f32, place: &Place) -> Self {
-        Self { weight: place.tensor(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
+        Self { weight: place.wide(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
     }
 
     /// How many weights there are.
@@ -29,7 +29,8 @@ impl RmsNorm {
         if self.host {
             return edit(x.clone(), |rows| self.forward_rows(rows));
         }
-        x.clone() * self.inverse_rms(x) * self.weight.clone()
+        let wide_x = wide(x.clone());
+        (wide_x.clone() * self.inverse_rms(wide_x) * self.weight.clone()).cast(x.dtype())
     }
 
     /// [`Self::forward`] of rows in main memory, in place.
@@ -48,11 +49,12 @@ impl RmsNorm {
             let (x, gradient) = (x.to_data(), gradient.into_data());
             return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
         }
-        let inverse = self.inverse_rms(x);
-        let unit = x.clone() * inverse.clone();
-        let scaled = gradient * self.weight.clone();
+        let wide_x = wide(x.clone());
+        let inverse = self.inverse_rms(wide_x.clone());
+        let unit = wide_x * inverse.clone();
+        let scaled = wide(gradient) * self.weight.clone();
         let along = (scaled.clone() * unit.clone()).mean_dim(1);
-        skip + (scaled - unit * along) * inverse
+        (wide(skip) + (scaled - unit * along) * inverse).cast(x.dtype())
     }
 
     /// Adds the gradient of the rows `x` in main memory to `skip`.
@@ -72,8 +74,8 @@ impl RmsNorm {
         }
     }
 
-    fn inverse_rms(&self, x: &Tensor<2>) -> Tensor<2> {
-        (x.clone().square().mean_dim(1) + self.epsilon).sqrt().recip()
+    fn inverse_rms(&self, x: Tensor<2>) -> Tensor<2> {
+        (x.square().mean_dim(1) + self.epsilon).sqrt().recip()
     }
 }
 
