@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
+use cellm::experiment::{Experiment, Grid};
 use serde_json::Value;
 
 use crate::pictures::write_cifar10;
@@ -162,4 +163,17 @@ fn a_cell_that_fails_is_reported_and_the_others_go_on() {
     assert!(std::fs::read_to_string(out.join("table.md")).unwrap().contains("broken_seed=1 failed"));
     let missing = experiment(&dir.path().join("none.toml"), &out, &[]);
     assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
+}
+
+#[test]
+fn every_experiment_that_comes_with_the_program_is_a_grid_of_valid_configs() {
+    let files = std::fs::read_dir(smoke().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let text = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
+    let grids: Vec<PathBuf> = files.filter(|file| text(file).contains("\n[methods.")).collect();
+    assert!(grids.len() >= 8, "{grids:?}");
+    for file in grids {
+        let experiment = Experiment::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let grid = Grid::new(experiment, Vec::new()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(grid.studies.len() > 1, "{}", file.display());
+    }
 }
