@@ -8,7 +8,6 @@ use burn::tensor::{DType, Device};
 
 use super::family::{Input, Spec};
 use super::kernel::Place;
-
 use super::picture::Preprocessor;
 use super::source::{Download, Located, locate};
 use super::transformer::Transformer;
