@@ -19,7 +19,7 @@ pub struct ModelConfig {
     /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N.
     pub device: String,
     /// Type of weights and arithmetic in memory: f32, or on a GPU bf16, in which norms, softmaxes and losses are still
-    /// computed in f32 and adapters, their gradients' sums and the optimizer are f32. Files may hold f32, f16 or bf16.
+    /// computed in f32 and adapters and their optimizer are kept in f32. Files may hold f32, f16 or bf16.
     pub dtype: Dtype,
     /// How the frozen linear layers of the blocks are held in memory: none (as dtype says), or int8, a quarter of that, made
     /// f32 again for each use (as QLoRA does with four bits). Adapters, heads, norms and embeddings stay as they are.

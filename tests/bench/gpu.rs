@@ -1,7 +1,7 @@
 //! What a GPU gives: the same numbers as the CPU, and how many tokens a second. Needs the cargo feature `cuda`.
 //!
-//! `cargo bench --features cuda --bench gpu -- parity [f32|bf16] [FAMILY...]` compares losses and gradients of every family in
-//! `tests/fixtures/golden` on the device with those on the CPU. `... -- speed FOLDER f32|bf16 SETTING...` trains clients
+//! `cargo bench --features cuda --bench gpu -- parity [f32|bf16] [FAMILY...]` compares losses and gradients of every fixture in
+//! `tests/fixtures/golden` that reads text, on the device with those on the CPU. `... -- speed FOLDER f32|bf16 SETTING...` trains clients
 //! side by side on one copy of the model in FOLDER and prints a JSON object a setting, which is CLIENTSxSEQUENCES, with a `c`
 //! behind for gradient checkpointing: what `tests/speed/gpu.py` runs beside PyTorch. The device is `CELLM_MODEL__DEVICE`, or `cuda:0`.
 
@@ -34,7 +34,7 @@ fn train(trainer: &Trainer, data: &[Sequence], local: &LocalConfig, client: u32)
     trainer.train(&trainer.start().0, data, local, key(client), &never, None).expect("the training")
 }
 
-/// A family's trainer and text, where it reads text and predicts tokens.
+/// A fixture's trainer and text; `None` where it reads pictures.
 fn golden(folder: &Path, device: &str, dtype: Dtype) -> Option<(Trainer, Vec<Sequence>)> {
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).ok()?).ok()?;
     let tokens: Vec<u32> = json["tokens"].as_array()?.iter().filter_map(|token| Some(token.as_u64()? as u32)).collect();

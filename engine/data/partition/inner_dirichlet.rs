@@ -6,7 +6,8 @@ use rand_core::Rng;
 use super::super::{DataError, Dataset};
 use super::{Config, classes, draw, sizes, too_many};
 
-/// Record numbers of each client, of even parts where the config gives no sizes. The next client to draw is chosen at random among those that are not full; a class that
+/// Record numbers of each client, of even parts where the config gives no sizes. The next client to draw is chosen at random
+/// among those that are not full; a class that
 /// has no record left is drawn no more.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     sizes::check_sum(dataset, config)?;
