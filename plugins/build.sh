@@ -15,7 +15,7 @@ root=$(pwd -P)
 target=wasm32-unknown-unknown
 # Every policy, one word each: the folder, the crate cellm-NAME and prebuilt/NAME.wasm.
 policies="dense flasc fedavg
-    topk-ef stc eden fedsrd-topk ecolora
+    topk-ef stc topk-cm eden fedsrd-topk ecolora unicast
     sparse-adapter federated-select adapter-lth role-mask
     trimmed-mean median krum hetlora flexlora fedex flora fedlol"
 # Policies for tests, built into tests/fixtures/.

@@ -31,12 +31,12 @@ fn layout() -> Arc<AdapterLayout> {
     Arc::new(AdapterLayout::new((0..2).flat_map(pair).collect()))
 }
 
-/// An instance with the widest values that the policy takes.
-fn compressor(policy: &Arc<Policy>, direction: Direction) -> CompressorInstance {
+/// An instance with the widest values that the policy takes; none where it does not serve the direction.
+fn compressor(policy: &Arc<Policy>, direction: Direction) -> Option<CompressorInstance> {
     let direction = direction.name();
     let options = |bits: u32| format!(r#"{{"direction":"{direction}","bits":{bits}}}"#);
     let with = |bits: u32| policy.compressor(&layout(), &options(bits));
-    [32, 16, 8, 4, 2, 1].into_iter().find_map(|bits| with(bits).ok()).unwrap()
+    [32, 16, 8, 4, 2, 1].into_iter().find_map(|bits| with(bits).ok())
 }
 
 /// The same message with one thing wrong, or quite another one.
@@ -116,7 +116,10 @@ fn every_built_in_compressor_survives_spoiled_messages() {
                 Direction::Upload => (&mut client, &mut server),
             };
             let context = Context { density: 0.25, client: Some(1), ..context(direction, 1) };
-            let mut instance = compressor(&policy, direction);
+            let Some(mut instance) = compressor(&policy, direction) else {
+                assert_eq!((name, direction), ("unicast", Direction::Upload));
+                continue;
+            };
             if direction == Direction::Upload {
                 instance.plan(&context, start.clone(), start.clone(), sender).unwrap();
             }
@@ -134,7 +137,9 @@ fn every_built_in_compressor_survives_spoiled_messages() {
                 assert_eq!(memory.written(), before, "{name}");
                 refused += 1;
             }
-            assert!(refused > SPOILED / 2, "{name}: {refused} of {SPOILED} refused");
+            // Of a message without parts most damage leaves nothing behind.
+            let least = if good.parts.is_empty() { 0 } else { SPOILED / 2 };
+            assert!(refused > least, "{name}: {refused} of {SPOILED} refused");
             instance.decode(&context, good, start.clone(), receiver).unwrap();
         }
     }

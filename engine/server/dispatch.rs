@@ -28,7 +28,7 @@ pub(super) struct Dispatch {
     pub changes: Option<Changes>,
 }
 
-/// Makes what a client needs that has missed rounds. It depends on nothing that other clients of the round do.
+/// Makes what a client needs before the broadcast. It depends on nothing that other clients of the round do.
 async fn prepare(
     client: u32,
     (round, tier): (u32, u32),
@@ -45,7 +45,7 @@ async fn prepare(
     let catch_up = view.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
     let mut dispatch = Dispatch { tier, last_seen, catch_up, changes: None };
     let policy = compressors.plans().download.policy();
-    if policy.catches_up() && last_seen.unwrap_or(0) + 1 < round {
+    if policy.catches_up() && round > 1 {
         let made = compressors.encode_catch_up(occasion, memories.of(&policy.name)).await;
         let made = made.map_err(|source| ServerError::Pool { round, source })?;
         if let Some((frame, memory)) = made.map_err(|source| ServerError::Download { round, source })? {

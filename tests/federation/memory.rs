@@ -188,7 +188,9 @@ fn stateful_policies_and_feedback_killed_at_any_moment_go_on_to_the_same_adapter
         .iter()
         .flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()])
         .collect();
-    for (name, arguments) in [("witness", witnessed_arguments()), ("feedback", feedback)] {
+    let unicast = ["download.policy=unicast", "download.bits=4", "upload.policy=eden", "upload.bits=1", "run.rounds=4"];
+    let unicast: Vec<String> = unicast.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
+    for (name, arguments) in [("witness", witnessed_arguments()), ("feedback", feedback), ("unicast", unicast)] {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let undisturbed = small_run(&dir.path().join(name), &arguments).output().unwrap();
         assert!(undisturbed.status.success(), "{}", stderr(&undisturbed));

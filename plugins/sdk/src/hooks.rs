@@ -87,7 +87,8 @@ pub trait Acknowledging: Compressor {
     fn on_ack(&mut self, context: &Context, outcome: Outcome);
 }
 
-/// Optional, for the policy of the download: what a client needs that has missed rounds (`context.last_seen`).
+/// Optional, for the policy of the download: what one client needs that others do not, as it has missed rounds
+/// (`context.last_seen`) or is sent things of its own. Asked for every client of every round but the first.
 pub trait CatchingUp: Compressor {
     /// At the server. False: this client needs nothing, and nothing is sent.
     fn encode_catch_up(&mut self, context: &Context, into: &Message) -> Result<bool, PolicyError>;

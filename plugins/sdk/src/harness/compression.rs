@@ -209,15 +209,40 @@ impl<P: CatchingUp> Harness<P> {
     /// The same, and gives what was sent.
     pub fn catch_up_message(&mut self, round: u32, client: u32) -> Result<Option<Sent>, PolicyError> {
         let context = self.context(Direction::Download, round, Some(client));
+        self.bring_up(&context, Owner::Client(client))
+    }
+
+    /// What the engine evaluates, and makes the run's adapter of: what a receiver without a number and without a memory makes
+    /// of the broadcast. Leaves no trace.
+    pub fn shown(&mut self, round: u32, weights: &[f32]) -> Result<Vec<f32>, PolicyError> {
+        let nobody = Owner::Client(u32::MAX);
+        let broadcast = self.broadcast(round, weights)?;
+        self.bring_up(&broadcast.context, nobody)?;
+        let shown = self.decode(nobody, &broadcast);
+        [nobody, Owner::Server].into_iter().for_each(|owner| self.owners.roll_back(owner));
+        shown
+    }
+
+    fn bring_up(&mut self, context: &Context, receiver: Owner) -> Result<Option<Sent>, PolicyError> {
         let message = Message::default();
-        if !self.hook(Owner::Server, &context, |policy, _| policy.encode_catch_up(&context, &message))? {
+        if !self.hook(Owner::Server, context, |policy, _| policy.encode_catch_up(context, &message))? {
             return Ok(None);
         }
         let parts = message.parts();
-        self.hook(Owner::Client(client), &context, |policy, _| policy.decode_catch_up(&context, &message))?;
-        match message.parts().len() {
-            0 => Ok(Some(Sent { context, bytes: wire_bytes(&parts), parts })),
-            left => Err(PolicyError::BadMessage(format!("{left} parts left over"))),
-        }
+        let sent = Sent { context: *context, bytes: wire_bytes(&parts), parts };
+        self.take_catch_up(receiver, &sent)?;
+        Ok(Some(sent))
+    }
+
+    /// A client takes what brings it up. As in the engine, parts left over are an error.
+    pub fn take_catch_up(&mut self, receiver: Owner, sent: &Sent) -> Result<(), PolicyError> {
+        let message = Message::from_parts(sent.parts.clone());
+        self.hook(receiver, &sent.context, |policy, _| {
+            policy.decode_catch_up(&sent.context, &message)?;
+            match message.parts().len() {
+                0 => Ok(()),
+                left => Err(PolicyError::BadMessage(format!("{left} parts left over"))),
+            }
+        })
     }
 }
