@@ -23,7 +23,7 @@ use mixer::Tables;
 use model::{Model, Shapes};
 use range::{Decoder, Encoder};
 
-/// Values that are read from the host at a time.
+/// Values that are written to the host at a time.
 const CHUNK: u32 = 65_536;
 
 /// What is fixed for a run.

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Error feedback on the way down (Tang et al. 2019, arXiv 1905.05957) with a reference for each client in place of one for
-//! all: nothing is sent that was overtaken by a later round. The server remembers `R_c - W0` of every client that ever came, 4 bytes a value: `limits.state_mb` must
-//! hold that. Codes and levels are those of `topk-cm`. Only for the download, with `download.error_feedback = false`.
+//! all. The server remembers `R_c - W0` of every client that ever came, 4 bytes a value, within `limits.state_mb`. Levels and
+//! coder are those of `topk-cm`. Only for downloads of weights: `download.error_feedback = false`.
 //!
 //! What is evaluated, and the adapter of the run, is the server's `W`: no client has exactly that.
 
@@ -21,7 +21,7 @@ use cellm_plugin::{
 /// `W`, at the server, and at who is sent all of it.
 const WEIGHTS: &str = "weights";
 
-/// `R_c - W0`, at client c.
+/// `W - W0` at the server, as catching up is not told `W0`; `R_c - W0` at client c.
 const MOVED: &str = "moved";
 
 /// What `init` settled.
