@@ -158,6 +158,7 @@ impl<W: Work> Worker for Slot<W> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -207,6 +208,13 @@ mod tests {
         let (pool, restarts) = doubler(1).await;
         assert_eq!(pool.call(|reply| (21, reply)).await, Ok(42));
         assert_eq!(pool.call(|reply| (4, reply)).await, Ok(8));
+        // The other worker may have done both before the supervisor heard of the crash.
+        let restarted = async {
+            while restarts.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), restarted).await.unwrap();
         assert_eq!(restarts.load(Ordering::SeqCst), 1);
     }
 

@@ -7,16 +7,16 @@
 //! | 4 | magic `CELM` |
 //! | 1 | format version, [`VERSION`] |
 //! | 1 | kind: 1 download, 2 upload, 3 catch-up, 4 verdict |
-//! | 8 | layout hash: client and server must mean the same tensors |
-//! | 8 | policy hash: client and server must run the same component |
-//! | 4 | round |
-//! | 4 | client, [`BROADCAST`] when the frame is for the whole cohort |
-//! | 4 | sequence: the number of a tracked broadcast |
-//! | 4 | uploads alone: the client's training examples |
+//! | 4 | layout hash: client and server must mean the same tensors |
+//! | 4 | policy hash: client and server must run the same component |
+//! | varint | round |
+//! | varint | client and 1, or 0 when the frame is for the whole cohort |
+//! | varint | downloads and catch-up alone: sequence, the number of a tracked broadcast |
+//! | varint | uploads alone: the client's training examples |
 //! | 4 | uploads alone: the client's training loss as f32, NaN where it has none |
 //! | varint | number of parts |
 //! | parts | a head (one byte of coding, then varints), then its payload |
-//! | 8 | xxh3-64 of everything before it |
+//! | 4 | lower half of the xxh3-64 of everything before it |
 //!
 //! Indices travel in the cheapest of three codings, chosen by their exact sizes (see `indices`), values as f32, f16 or
 //! bf16, codes packed into their bits. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`] nor beyond what the

@@ -185,8 +185,8 @@ fn check_header(
         false => Err(CompressorError::Misplaced { policy: policy.into(), hook, what, found, expected }),
     };
     same("kind", format!("{:?}", found.kind), format!("{:?}", expected.kind))?;
-    same("layout hash", format!("{:016x}", found.layout), format!("{:016x}", expected.layout))?;
-    same("policy hash", format!("{:016x}", found.policy), format!("{:016x}", expected.policy))?;
+    same("layout hash", format!("{:08x}", found.layout), format!("{:08x}", expected.layout))?;
+    same("policy hash", format!("{:08x}", found.policy), format!("{:08x}", expected.policy))?;
     same("round", found.round.to_string(), expected.round.to_string())?;
     same("client", found.client.to_string(), expected.client.to_string())?;
     same("sequence", found.sequence.to_string(), expected.sequence.to_string())

@@ -151,7 +151,7 @@ fn a_message_knows_its_tier_its_budget_and_what_it_holds() {
     assert_eq!(plans.download.widest(&[0, 1]), 0);
     let verdict = plans.upload.verdict(2, 7, true).unwrap();
     let header = wire::header(&verdict).unwrap();
-    assert_eq!((header.kind, header.client, verdict.len()), (FrameKind::Verdict, 7, 46));
+    assert_eq!((header.kind, header.client, verdict.len()), (FrameKind::Verdict, 7, 24));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_frame_of_another_policy_is_refused_with_the_policy_the_hook_and_both_hashes
     let frame = theirs.upload.codec(&metrics).encode(&occasion, delta, &mut Memory::default()).unwrap();
     let refused =
         ours.upload.codec(&metrics).decode(&occasion, &frame, &mut Memory::default()).unwrap_err().to_string();
-    let hash = |plans: &Plans| format!("{:016x}", plans.upload.policy().hash.short());
+    let hash = |plans: &Plans| format!("{:08x}", plans.upload.policy().hash.short());
     let (found, expected) = (hash(&theirs), hash(&ours));
     let wanted =
         format!("policy flasc was given another frame to decode: its policy hash is {found}, expected {expected}");

@@ -33,10 +33,10 @@ impl PolicyHash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The first eight bytes, little endian: what a frame carries.
-    pub fn short(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    /// The first four bytes, little endian: what a frame carries.
+    pub fn short(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d])
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Compared<'a> {
     pub is_baseline: bool,
     /// Rounds closed.
     pub rounds: u32,
-    /// First and last validation loss, nats a predicted token.
+    /// First and last validation loss, nats a prediction.
     pub losses: Option<(f64, f64)>,
     /// What the loss fell by, as a share of what the baseline's fell by in its whole run.
     pub gain_share: Option<f64>,

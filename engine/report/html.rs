@@ -55,7 +55,7 @@ fn plots(page: &mut String, runs: &[Run]) {
     let over = |title: &str, x: Axis, place: &dyn Fn(&Row) -> f64, guide: Option<(f64, String)>| Plot {
         title: title.into(),
         x,
-        y: Axis { name: "loss (nats a token)".into(), unit: Unit::Number, scale: Scale::Linear },
+        y: Axis { name: "loss (nats a prediction)".into(), unit: Unit::Number, scale: Scale::Linear },
         series: series
             .iter()
             .map(|line| Series {
@@ -125,7 +125,7 @@ fn byte_scale(runs: &[Run]) -> Scale {
 }
 
 fn note(name: &str, row: &Row, loss: f64) -> String {
-    format!("{name}, round {}: {loss:.4} nats a token, {} sent", row.round, bytes(row.bytes_total))
+    format!("{name}, round {}: {loss:.4} nats a prediction, {} sent", row.round, bytes(row.bytes_total))
 }
 
 /// Text made safe for element content and attribute values.

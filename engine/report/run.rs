@@ -222,7 +222,7 @@ impl Run {
         self.rows.last()
     }
 
-    /// First and last measured validation loss, in nats a predicted token.
+    /// First and last measured validation loss, in nats a prediction.
     pub fn losses(&self) -> Option<(f64, f64)> {
         let mut measured = self.rows.iter().filter_map(|row| row.eval_loss);
         let first = measured.next()?;

@@ -22,7 +22,7 @@ pub fn summary(run: &Run) -> String {
     };
     if let Some((before, after)) = run.losses() {
         let change = (after / before - 1.0) * 100.0;
-        fact("Validation loss", format!("{before:.3} → {after:.3}"), format!("nats a predicted token, {change:+.1}%"));
+        fact("Validation loss", format!("{before:.3} → {after:.3}"), format!("nats a prediction, {change:+.1}%"));
     } else {
         fact("Validation loss", loss(None), "no loss was measured".into());
     }

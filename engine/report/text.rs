@@ -6,7 +6,7 @@ use super::compare::{Compared, compare};
 use super::run::Run;
 use super::{bytes, duration, loss, ratio};
 
-/// A Markdown table; losses in nats a predicted token, bytes with all framing.
+/// A Markdown table; losses in nats a prediction, bytes with all framing.
 pub fn markdown(runs: &[Run]) -> String {
     let mut text = String::from(
         "| run | rounds | loss before | final loss | share of the baseline's gain | down | up | both ways | fewer bytes at equal rounds | time |\n\

@@ -8,7 +8,7 @@ use super::run::{Row, Run};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Utility {
-    /// `eval_loss`: nats a predicted token or example; lower is better.
+    /// `eval_loss`: nats a prediction (of a token or of a class); lower is better.
     #[default]
     Loss,
     /// `eval_metric` as a share of right answers; higher is better.
@@ -42,7 +42,7 @@ impl Utility {
     /// Its name with its unit, as an axis has it.
     pub fn axis(self) -> &'static str {
         match self {
-            Self::Loss => "validation loss (nats a token)",
+            Self::Loss => "validation loss (nats a prediction)",
             Self::Accuracy => "validation accuracy (share right)",
         }
     }

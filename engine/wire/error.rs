@@ -52,12 +52,12 @@ pub enum WireError {
         found: f32,
     },
     /// Damaged on its way.
-    #[error("frame is damaged: its checksum is {found:016x}, its bytes give {computed:016x}")]
+    #[error("frame is damaged: its checksum is {found:08x}, its bytes give {computed:08x}")]
     Checksum {
         /// The checksum that the frame carries.
-        found: u64,
+        found: u32,
         /// The checksum of its bytes.
-        computed: u64,
+        computed: u32,
     },
     /// Bytes between the last part and the checksum.
     #[error("{found} bytes follow the last part, expected 0")]

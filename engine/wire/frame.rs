@@ -7,7 +7,7 @@ use super::part::{self, Head, Spent};
 use super::{Header, Limits, WireError};
 use crate::adapter::Message;
 
-const CHECKSUM_BYTES: usize = 8;
+const CHECKSUM_BYTES: usize = 4;
 
 /// Where the bytes of a frame go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,7 @@ pub fn encode(header: &Header, message: &Message) -> Result<Vec<u8>, WireError> 
     for (number, (part, head)) in parts.iter().zip(&heads).enumerate() {
         part::write(part, head, number, &mut out)?;
     }
-    out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
+    out.extend_from_slice(&checksum(&out).to_le_bytes());
     debug_assert_eq!(out.len(), total);
     Ok(out)
 }
@@ -66,7 +66,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<(Header, Message), WireEr
     let body = &bytes[..bytes.len() - CHECKSUM_BYTES];
     let mut found = [0; CHECKSUM_BYTES];
     found.copy_from_slice(&bytes[body.len()..]);
-    let (found, computed) = (u64::from_le_bytes(found), xxh3_64(body));
+    let (found, computed) = (u32::from_le_bytes(found), checksum(body));
     if found != computed {
         return Err(WireError::Checksum { found, computed });
     }
@@ -117,11 +117,17 @@ pub fn header(bytes: &[u8]) -> Result<Header, WireError> {
 /// The header, and a cursor over what lies between it and the checksum.
 fn open(bytes: &[u8]) -> Result<(Header, Cursor<'_>), WireError> {
     // The magic and the version are read first: a frame of another version may end in another way.
-    let header = Header::read(&mut Cursor::new(bytes))?;
+    let mut front = Cursor::new(bytes);
+    let header = Header::read(&mut front)?;
     let body = bytes.len().saturating_sub(CHECKSUM_BYTES);
     let mut cursor = Cursor::new(&bytes[..body]);
-    cursor.take(header.bytes())?;
+    cursor.take(bytes.len() - front.remaining())?;
     Ok((header, cursor))
+}
+
+/// The lower half of xxh3-64.
+fn checksum(bytes: &[u8]) -> u32 {
+    xxh3_64(bytes) as u32
 }
 
 fn close(cursor: &Cursor<'_>) -> Result<(), WireError> {

@@ -1,21 +1,18 @@
-//! The front of a frame: fields in, 34 bytes out, 42 for an upload, and back.
+//! The front of a frame: fields in, some twenty bytes out, and back.
 
 use super::WireError;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, varint_bytes, write_varint};
 
 /// The format that this build writes and reads.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The client number of a frame that goes to the whole cohort.
 pub const BROADCAST: u32 = u32::MAX;
 
 pub(super) const MAGIC: [u8; 4] = *b"CELM";
 
-/// Bytes from the magic to the sequence number.
-const HEADER_BYTES: usize = 34;
-
-/// Bytes of what a client says about its update.
-const SAID_BYTES: usize = 8;
+/// Bytes of what is always there and of one length: magic, version, kind, and two hashes.
+const FIXED_BYTES: usize = 14;
 
 /// Which way a frame travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,23 +43,43 @@ pub struct Header {
     /// Which way it travels.
     pub kind: FrameKind,
     /// [`LayoutHash::short`](crate::adapter::LayoutHash::short) of the adapter.
-    pub layout: u64,
+    pub layout: u32,
     /// Short hash of the policy that encoded it.
-    pub policy: u64,
+    pub policy: u32,
     /// The round it belongs to.
     pub round: u32,
     /// The client's number in the roster, or [`BROADCAST`].
     pub client: u32,
-    /// Number of the broadcast of a tracked download, or the last one that a snapshot has in it; else 0.
+    /// Number of the broadcast of a tracked download, or the last one that a snapshot has in it; else 0. Only downloads and
+    /// catch-up carry it.
     pub sequence: u32,
     /// What the client says, in an upload; in every other frame it is empty and takes no bytes.
     pub said: Said,
 }
 
+impl FrameKind {
+    /// Whether its frames carry a sequence number.
+    fn has_sequence(self) -> bool {
+        matches!(self, Self::Download | Self::CatchUp)
+    }
+}
+
 impl Header {
     /// How many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
-        HEADER_BYTES + if self.kind == FrameKind::Upload { SAID_BYTES } else { 0 }
+        let mut bytes = FIXED_BYTES + varint_bytes(self.round) + varint_bytes(self.addressee());
+        if self.kind.has_sequence() {
+            bytes += varint_bytes(self.sequence);
+        }
+        if self.kind == FrameKind::Upload {
+            bytes += varint_bytes(self.said.examples) + size_of::<f32>();
+        }
+        bytes
+    }
+
+    /// The client as it travels: 0 for all, so that a broadcast's takes one byte.
+    fn addressee(&self) -> u32 {
+        self.client.wrapping_sub(BROADCAST)
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -70,11 +87,13 @@ impl Header {
         out.extend_from_slice(&[VERSION, self.kind as u8]);
         out.extend_from_slice(&self.layout.to_le_bytes());
         out.extend_from_slice(&self.policy.to_le_bytes());
-        out.extend_from_slice(&self.round.to_le_bytes());
-        out.extend_from_slice(&self.client.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
+        write_varint(out, self.round);
+        write_varint(out, self.addressee());
+        if self.kind.has_sequence() {
+            write_varint(out, self.sequence);
+        }
         if self.kind == FrameKind::Upload {
-            out.extend_from_slice(&self.said.examples.to_le_bytes());
+            write_varint(out, self.said.examples);
             out.extend_from_slice(&self.said.loss.unwrap_or(f32::NAN).to_le_bytes());
         }
     }
@@ -97,15 +116,18 @@ impl Header {
         };
         let mut header = Self {
             kind,
-            layout: u64::from_le_bytes(cursor.array()?),
-            policy: u64::from_le_bytes(cursor.array()?),
-            round: u32::from_le_bytes(cursor.array()?),
-            client: u32::from_le_bytes(cursor.array()?),
-            sequence: u32::from_le_bytes(cursor.array()?),
+            layout: u32::from_le_bytes(cursor.array()?),
+            policy: u32::from_le_bytes(cursor.array()?),
+            round: cursor.varint()?,
+            client: cursor.varint()?.wrapping_add(BROADCAST),
+            sequence: 0,
             said: Said::default(),
         };
+        if kind.has_sequence() {
+            header.sequence = cursor.varint()?;
+        }
         if kind == FrameKind::Upload {
-            header.said.examples = u32::from_le_bytes(cursor.array()?);
+            header.said.examples = cursor.varint()?;
             header.said.loss = match f32::from_le_bytes(cursor.array()?) {
                 found if found.is_infinite() => return Err(WireError::Loss { found }),
                 found => (!found.is_nan()).then_some(found),

@@ -32,6 +32,16 @@ pub struct Codec {
     shapes: Shapes,
     tables: Tables,
     levels: u8,
+    /// What was put last: error feedback takes it again at once.
+    put: Option<Put>,
+}
+
+/// A message, and what it means.
+#[derive(Debug)]
+struct Put {
+    k: u32,
+    bytes: Vec<u8>,
+    symbols: Vec<i8>,
 }
 
 impl Codec {
@@ -44,7 +54,7 @@ impl Codec {
             4 => 8,
             bits => return Err(bad_option("bits", bits, "1, 2, 3 or 4")),
         };
-        Ok(Self { shapes: Shapes::new(layout), tables: Tables::new(), levels })
+        Ok(Self { shapes: Shapes::new(layout), tables: Tables::new(), levels, put: None })
     }
 
     /// Values of the layout, `P`.
@@ -53,7 +63,7 @@ impl Codec {
     }
 
     /// Appends the `k` largest of `values`; gives what they are decoded to.
-    pub fn put(&self, values: &Vector, k: u32, into: &Message) -> Result<Vector, PolicyError> {
+    pub fn put(&mut self, values: &Vector, k: u32, into: &Message) -> Result<Vector, PolicyError> {
         if !values.norm().is_finite() {
             return Err(PolicyError::Other("a value to encode is not finite".into()));
         }
@@ -78,10 +88,13 @@ impl Codec {
         into.put_values(ValueCoding::Bf16, &levels);
         let mut encoder = Encoder::new();
         self.model(k).walk(&mut encoder, self.levels, &mut symbols);
-        into.put_bytes(&encoder.finish());
+        let bytes = encoder.finish();
+        into.put_bytes(&bytes);
         // As they travel: rounded.
         let means: Vec<f32> = means.into_iter().map(rounded).collect();
-        Ok(self.vector(&symbols, &means))
+        let decoded = self.vector(&symbols, &means);
+        self.put = Some(Put { k, bytes, symbols });
+        Ok(decoded)
     }
 
     /// Takes what [`put`](Self::put) appended, which sent `k` values at most: a vector of `P` values.
@@ -89,6 +102,9 @@ impl Codec {
         let count = u32::from(self.levels);
         let levels = message.take_values(ValueCoding::Bf16, count)?.read(0, count);
         let bytes = message.take_bytes()?;
+        if let Some(put) = self.put.as_ref().filter(|put| put.k == k && put.bytes == bytes) {
+            return Ok(self.vector(&put.symbols, &levels));
+        }
         let mut symbols = vec![0_i8; self.shapes.values()];
         let mut decoder = Decoder::new(&bytes);
         self.model(k).walk(&mut decoder, self.levels, &mut symbols);

@@ -7,10 +7,10 @@
 use crate::range::Binary;
 
 /// How fast weights follow.
-const LEARNING_RATE: f32 = 0.002;
+const LEARNING_RATE: f32 = 0.008;
 
 /// So many decisions are needed to trust a new context as much as the general one, from which it starts.
-const TRUST: f32 = 12.0;
+const TRUST: f32 = 4.0;
 
 /// A guess never follows the last decision with less than one part in so many.
 const MEMORY: u16 = 400;
@@ -19,13 +19,21 @@ const MEMORY: u16 = 400;
 const LEAST: f32 = 1.0 / 4096.0;
 
 /// Steps of a probability for which logits are kept.
-const STEPS: usize = 1 << 14;
+const STEPS: usize = 1 << 12;
+
+/// Logits are cut here, beyond what [`LEAST`] allows.
+const FAR: f32 = 8.5;
+
+/// Steps of a logit of 1 for which probabilities are kept.
+const FINE: f32 = 128.0;
 
 /// What every decision needs, computed once for a run.
 #[derive(Debug)]
 pub struct Tables {
     /// `ln(p / (1 - p))` in the middle of each step of p.
     logits: Vec<f32>,
+    /// `1 / (1 + exp(-x))` in the middle of each step of x, from `-FAR` to `FAR`.
+    probabilities: Vec<f32>,
     /// How far a guess follows a decision, by how many it has seen.
     rates: Vec<f32>,
 }
@@ -36,6 +44,9 @@ impl Tables {
         let logit = |p: f32| logarithm(p) - logarithm(1.0 - p);
         Self {
             logits: (0..STEPS).map(|step| logit(middle(step))).collect(),
+            probabilities: (0..(2.0 * FAR * FINE) as usize)
+                .map(|step| logistic((step as f32 + 0.5) / FINE - FAR).clamp(LEAST, 1.0 - LEAST))
+                .collect(),
             rates: (0..=MEMORY).map(|seen| 1.0 / (f32::from(seen) + TRUST)).collect(),
         }
     }
@@ -43,6 +54,12 @@ impl Tables {
     /// `ln(p / (1 - p))`, to a step.
     fn logit(&self, p: f32) -> f32 {
         self.logits[((p * STEPS as f32) as usize).min(STEPS - 1)]
+    }
+
+    /// `1 / (1 + exp(-logit))`, to a step.
+    fn probability(&self, logit: f32) -> f32 {
+        // A conversion of f32 to an integer saturates.
+        self.probabilities[(((logit + FAR) * FINE) as usize).min(self.probabilities.len() - 1)]
     }
 }
 
@@ -92,7 +109,7 @@ impl<'a, const N: usize> Mixer<'a, N> {
             guesses[number] = self.tables.logit(cell.p);
             sum += weights[number] * guesses[number];
         }
-        let p = logistic(sum).clamp(LEAST, 1.0 - LEAST);
+        let p = self.tables.probability(sum);
         let decision = coder.code((p * 65_536.0) as u32, decision);
         let target = if decision { 1.0 } else { 0.0 };
         for number in 0..N {

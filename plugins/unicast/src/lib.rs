@@ -15,7 +15,7 @@
 use cellm_mixing::Codec;
 use cellm_plugin::{
     Capabilities, CatchingUp, Compressor, Content, Context, Description, Direction, Exported, Layout, Message, Options,
-    Policy, PolicyError, Settings, ValueCoding, Vector, bad_option, kept, load, option, save, share_of,
+    Policy, PolicyError, Settings, ValueCoding, Vector, bad_option, kept, load, save,
 };
 
 /// `W`, at the server, and at who is sent all of it.
@@ -25,11 +25,7 @@ const WEIGHTS: &str = "weights";
 const MOVED: &str = "moved";
 
 /// What `init` settled.
-struct Unicast {
-    codec: Codec,
-    /// Density of the first difference that a client is sent, in densities of the others.
-    first: f64,
-}
+struct Unicast(Codec);
 
 impl Unicast {
     /// Key of `R_c - W0` at the server.
@@ -38,14 +34,11 @@ impl Unicast {
     }
 
     fn k(&self, context: &Context) -> u32 {
-        match context.last_seen {
-            Some(_) => kept(context, self.codec.values()),
-            None => share_of((context.density * self.first).min(1.0), self.codec.values()),
-        }
+        kept(context, self.0.values())
     }
 
     fn remembered(&self, key: &str) -> Vector {
-        load(key).unwrap_or_else(|| Vector::new(self.codec.values()))
+        load(key).unwrap_or_else(|| Vector::new(self.0.values()))
     }
 }
 
@@ -58,21 +51,17 @@ impl Policy for Unicast {
                     only). For clients that take part rarely; the server remembers what each has."
                 .into(),
             capabilities: Capabilities::STATEFUL_CLIENT,
-            options: vec![option::number("first", 4.0, "Density of a client's first difference, in densities of the others.")],
+            options: vec![],
         }
     }
 }
 
 impl Compressor for Unicast {
-    fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError> {
+    fn new(layout: Layout, settings: Settings, _: &Options) -> Result<Self, PolicyError> {
         if settings.direction == Direction::Upload {
             return Err(bad_option("direction", "upload", "download"));
         }
-        let first = options.number("first")?;
-        if first <= 0.0 {
-            return Err(bad_option("first", first, "above 0"));
-        }
-        Ok(Self { codec: Codec::new(&layout, settings)?, first })
+        Codec::new(&layout, settings).map(Self)
     }
 
     fn encode(&mut self, context: &Context, values: &Vector, start: &Vector, _: &Message) -> Result<(), PolicyError> {
@@ -108,18 +97,19 @@ impl CatchingUp for Unicast {
         let moved = self.remembered(MOVED);
         let has = self.remembered(&Self::of(client));
         moved.axpy(-1.0, &has);
-        has.axpy(1.0, &self.codec.put(&moved, self.k(context), into)?);
+        let k = self.k(context);
+        has.axpy(1.0, &self.0.put(&moved, k, into)?);
         save(&Self::of(client), &has);
         Ok(true)
     }
 
     fn decode_catch_up(&mut self, context: &Context, message: &Message) -> Result<(), PolicyError> {
         if context.client.is_none() {
-            save(WEIGHTS, &message.take_values(ValueCoding::F32, self.codec.values())?);
+            save(WEIGHTS, &message.take_values(ValueCoding::F32, self.0.values())?);
             return Ok(());
         }
         let has = self.remembered(MOVED);
-        has.axpy(1.0, &self.codec.take(self.k(context), message)?);
+        has.axpy(1.0, &self.0.take(self.k(context), message)?);
         save(MOVED, &has);
         Ok(())
     }
