@@ -20,7 +20,9 @@ fn main() -> io::Result<()> {
     let mut text = String::from("&[\n");
     for file in &files {
         let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().replace('\\', "/");
-        let _ = writeln!(text, "    ({name:?}, include_bytes!({:?})),", file.to_string_lossy());
+        // Not the whole path: two checkouts may share a target folder, and with it this file.
+        let _ =
+            writeln!(text, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {name:?}))),");
     }
     text.push(']');
     fs::write(Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("vendored.rs"), text)

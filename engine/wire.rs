@@ -10,7 +10,7 @@
 //! | 4 | layout hash: client and server must mean the same tensors |
 //! | 4 | policy hash: client and server must run the same component |
 //! | varint | round |
-//! | varint | client and 1, or 0 when the frame is for the whole cohort |
+//! | varint | the client's number plus 1; 0 is the whole cohort, [`BROADCAST`] |
 //! | varint | downloads and catch-up alone: sequence, the number of a tracked broadcast |
 //! | varint | uploads alone: the client's training examples |
 //! | 4 | uploads alone: the client's training loss as f32, NaN where it has none |
@@ -19,8 +19,8 @@
 //! | 4 | lower half of the xxh3-64 of everything before it |
 //!
 //! Indices travel in the cheapest of three codings, chosen by their exact sizes (see `indices`), values as f32, f16 or
-//! bf16, codes packed into their bits. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`] nor beyond what the
-//! length of the input can justify.
+//! bf16, codes packed into their bits. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`]
+//! nor beyond what the length of the input can justify.
 
 mod bitmap;
 mod bits;

@@ -7,8 +7,8 @@
 //!
 //! In: weights `W` (as `W - W0`), a delta, or a difference. Out: the levels at two bytes each, and the bytes of an arithmetic
 //! coder. What it chooses at 1 bit is what `stc` chooses (arXiv 1903.02891), and so is what arrives, but for the rounding of
-//! the mean magnitude; what differs are the bytes. Every value is looked at, sent or not: coding and decoding take the time of
-//! `P` decisions.
+//! the mean magnitude; what differs are the bytes. Every value is looked at, sent or not: coding and decoding take a decision
+//! for each of `P`, or one for eight neighbours of which none is sent.
 
 use cellm_mixing::Codec;
 use cellm_plugin::{
