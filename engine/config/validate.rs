@@ -56,6 +56,7 @@ fn clients(config: &Config) -> Result<(), ConfigError> {
 fn server(config: &Config) -> Result<(), ConfigError> {
     let server = &config.server;
     positive("server.lr", server.lr)?;
+    ensure((0.0..1.0).contains(&server.ema_decay), "server.ema_decay", server.ema_decay, "in [0, 1)")?;
     ensure((0.0..1.0).contains(&server.momentum), "server.momentum", server.momentum, "in [0, 1)")?;
     ensure((0.0..1.0).contains(&server.beta2), "server.beta2", server.beta2, "in [0, 1)")?;
     positive("server.tau", server.tau)?;

@@ -20,6 +20,8 @@ pub(super) enum Blob {
     Weights,
     /// The server optimizer's state.
     Optimizer,
+    /// The running mean.
+    Mean,
     /// The frame at (round, position).
     Frame(u32, u32),
     /// What the server remembers.
@@ -39,6 +41,7 @@ impl Blob {
         match self {
             Self::Weights => (1, 0, 0, piece),
             Self::Optimizer => (2, 0, 0, piece),
+            Self::Mean => (3, 0, 0, piece),
             Self::Frame(round, position) => (4, round, position, piece),
             Self::Memory => (5, 0, 0, piece),
             Self::Reference(tier) => (6, tier, 0, piece),

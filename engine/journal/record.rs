@@ -120,6 +120,8 @@ pub struct ClosedRound {
     pub weights: Vec<f32>,
     /// The server optimizer's own state.
     pub optimizer: Vec<u8>,
+    /// The running mean of what clients would see, in layout order; empty where there is none.
+    pub mean: Vec<f32>,
     /// The round's line of `metrics.jsonl`, without its end of line.
     pub row: String,
     /// The round's lines of `clients.jsonl`.

@@ -129,11 +129,14 @@ impl Journal {
                 Ok::<_, redb::Error>(text.unwrap_or_default())
             };
             let weights = blobs::get(&blobs, Blob::Weights)?.unwrap_or_default();
+            let mean = blobs::get(&blobs, Blob::Mean)?.unwrap_or_default();
+            let values = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             let (memory, references) = server::read(transaction)?;
             let closed = ClosedRound {
                 round,
-                weights: weights.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+                weights: values(&weights),
                 optimizer: blobs::get(&blobs, Blob::Optimizer)?.unwrap_or_default(),
+                mean: values(&mean),
                 row: row(ROWS)?,
                 client_rows: row(CLIENT_ROWS)?,
                 ledger: ledger.unwrap_or_default(),
@@ -216,6 +219,9 @@ impl Journal {
             let mut table = transaction.open_table(BLOBS)?;
             blobs::put_values(&mut table, Blob::Weights, &closed.weights)?;
             blobs::put_bytes(&mut table, Blob::Optimizer, &closed.optimizer)?;
+            if !closed.mean.is_empty() {
+                blobs::put_values(&mut table, Blob::Mean, &closed.mean)?;
+            }
             blobs::remove_frames(&mut table, closed.round)?;
             drop(table);
             server::write(transaction, closed)?;

@@ -35,6 +35,9 @@ pub struct Config {
     pub beta2: f32,
     /// Added to the root of the second moment in fedadam, fedyogi and fedadagrad.
     pub tau: f32,
+    /// Decay of the running mean, over rounds, of what clients would see: the mean is what is evaluated and what the run's
+    /// adapter holds; clients train from the last round. In [0, 1); 0 takes the last round alone.
+    pub ema_decay: f32,
     /// Seconds after which a client that has not answered counts as dropped; 0 waits for ever.
     pub deadline_s: f64,
     /// Share of the cohort that must complete for a round to count, in (0, 1].
@@ -56,6 +59,7 @@ impl Default for Config {
             momentum: 0.5,
             beta2: 0.99,
             tau: 1e-3,
+            ema_decay: 0.0,
             deadline_s: 0.0,
             quorum: 0.5,
             over_selection: 0.0,

@@ -135,6 +135,7 @@ impl ServerState {
             round: ending.row.round,
             weights: ending.model.weights.to_vec(),
             optimizer: ending.model.optimizer.to_bytes(),
+            mean: ending.model.mean.as_ref().map_or_else(Vec::new, |mean| mean.to_vec()),
             row: serde_json::json!(ending.row).to_string(),
             client_rows: ending.client_rows.clone(),
             ledger: serde_json::json!(self.ledger).to_string(),

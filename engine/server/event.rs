@@ -57,7 +57,7 @@ pub struct Refreshed {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// What a client would get after the last closed round, `P` values.
+    /// What a client would get after the last closed round, or the running mean of that, `P` values.
     pub view: Arc<Vec<f32>>,
     /// Rounds closed.
     pub rounds: u32,

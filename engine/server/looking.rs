@@ -9,22 +9,22 @@ use super::actor::{Internal, Looked, ServerRef, send};
 use super::round::{Input, Round};
 use super::state::{Ending, Open, Phase, ServerState};
 use super::view::{self, Outlook};
-use super::{ServerError, acknowledging, sampler};
+use super::{ServerError, acknowledging, closing, sampler};
 use crate::aggregator::{AggregatorMsg, Opening};
 
 impl ServerState {
     /// Encodes and evaluates the present weights, or those of a round that is ending.
     pub(super) fn look(&mut self, myself: &ServerRef, ending: Option<Box<Ending>>) {
-        let (round, weights, trackers, memories) = match &ending {
-            Some(ending) => {
-                let (weights, trackers) = (ending.model.weights.clone(), ending.trackers.clone());
-                (ending.row.round, weights, trackers, ending.memories.clone())
-            }
-            None => (self.closed, self.model.weights.clone(), self.trackers.clone(), self.memories.clone()),
+        let (round, model, trackers, memories) = match &ending {
+            Some(ending) => (ending.row.round, &ending.model, ending.trackers.clone(), ending.memories.clone()),
+            None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
         };
-        // A resumed run has the evaluation of its last round in the journal already.
+        // What a resumed run has in the journal has its last round in it already.
+        let share = ending.as_ref().map_or(0.0, |_| closing::share_of_mean(self.args.config.ema_decay, round));
+        let mean = model.mean.clone().map(|mean| (mean, share));
         let evaluate = self.evaluates(round) && ending.is_some();
-        let outlook = Outlook { weights, round, evaluate, tiers: self.tiers_in_use.clone(), trackers, memories };
+        let (weights, tiers) = (model.weights.clone(), self.tiers_in_use.clone());
+        let outlook = Outlook { weights, round, evaluate, tiers, trackers, memories, mean };
         let (participants, journal) = (self.args.participants.clone(), self.args.journal.clone());
         let (myself, stop, window) = (myself.clone(), self.stop.clone(), self.args.window);
         self.phase = Phase::Looking;
@@ -54,9 +54,10 @@ impl ServerState {
             self.view = Some(view);
             return self.next(myself);
         };
-        ending.row.eval_loss = view.shown_worth.map(|worth| worth.loss());
-        ending.row.eval_metric = view.shown_worth.map(|worth| worth.accuracy());
+        ending.row.eval_loss = view.result_worth.map(|worth| worth.loss());
+        ending.row.eval_metric = view.result_worth.map(|worth| worth.accuracy());
         ending.row.eval_loss_dense_copy = view.dense_worth.map(|worth| worth.loss());
+        ending.model.mean = ending.model.mean.map(|_| view.result.clone());
         ending.view = Some(view);
         self.store_end(myself, ending);
     }

@@ -182,6 +182,7 @@ impl ServerState {
         let mut optimizer = ServerOptimizer::new(&args.config, args.initial.len());
         let mut ledger = Ledger::new(args.dense_frame);
         let mut weights = args.initial.clone();
+        let mut mean = (args.config.ema_decay > 0.0).then(|| args.initial.clone());
         let mut closed = 0;
         let mut memories = Memories::default();
         let roster = args.participants.shards.clients() as u32;
@@ -193,13 +194,14 @@ impl ServerState {
         if let Some(latest) = &args.resume.latest {
             optimizer.restore(&latest.optimizer)?;
             weights = Arc::new(latest.weights.clone());
+            mean = mean.map(|_| Arc::new(latest.mean.clone()));
             closed = latest.round;
             ledger = serde_json::from_str(&latest.ledger)?;
             memories = Memories::from_bytes(&latest.memory)?;
             trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let model = Model { weights, optimizer };
+        let model = Model { weights, optimizer, mean };
         let (phase, view) = (Phase::Looking, None);
         Ok(Self { args, model, memories, trackers, tiers_in_use, ledger, stop, phase, closed, view, missed: 0 })
     }
@@ -228,7 +230,7 @@ impl ServerState {
         }
         self.halt();
         self.phase = Phase::Over;
-        let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.shown.clone());
+        let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.result.clone());
         self.tell(ServerEvent::Finished(Finished { view, rounds: self.closed, interrupted }));
         myself.stop(None);
     }

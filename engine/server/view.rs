@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::OnceCell;
 
 use super::ServerError;
+use super::closing::averaged;
 use crate::client::Participants;
 use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
 use crate::trainer::{Evaluated, Trainers};
@@ -26,6 +27,8 @@ pub(super) struct Outlook {
     pub trackers: BTreeMap<u32, Tracker>,
     /// What the server remembers.
     pub memories: Memories,
+    /// The running mean before it, and how much of the next one is what is seen now; none without `server.ema_decay`.
+    pub mean: Option<(Arc<Vec<f32>>, f32)>,
 }
 
 /// One tier's broadcast.
@@ -49,12 +52,14 @@ pub(super) struct TierView {
 pub(super) struct View {
     /// The broadcasts, by tier.
     pub tiers: BTreeMap<u32, Arc<TierView>>,
-    /// What the tier that sees most starts from: what is evaluated, and the adapter of the run.
+    /// What the tier that sees most starts from.
     pub shown: Arc<Vec<f32>>,
+    /// What is evaluated, and the adapter of the run: the same, or its running mean.
+    pub result: Arc<Vec<f32>>,
     /// What the server remembers, with what encoding wrote, as the round finds it.
     pub memories: Memories,
-    /// What the view is worth on the validation data.
-    pub shown_worth: Option<Evaluated>,
+    /// What the result is worth on the validation data.
+    pub result_worth: Option<Evaluated>,
     /// What the dense copy is worth.
     pub dense_worth: Option<Evaluated>,
 }
@@ -102,7 +107,7 @@ pub(super) async fn look(
     participants: &Participants,
     cancel: &Arc<AtomicBool>,
 ) -> Result<View, ServerError> {
-    let Outlook { weights, round, evaluate, tiers, mut trackers, mut memories } = outlook;
+    let Outlook { weights, round, evaluate, tiers, mut trackers, mut memories, mean } = outlook;
     let compressors = &participants.compressors;
     let plan = &compressors.plans().download;
     let mut views = BTreeMap::new();
@@ -118,12 +123,14 @@ pub(super) async fn look(
         views.insert(tier, Arc::new(TierView { frame, split, values, before, after, snapshot }));
     }
     let shown = views.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |view| view.values.clone());
-    let mut view = View { tiers: views, shown, memories: memories.settled(), shown_worth: None, dense_worth: None };
+    let result = mean.map_or_else(|| shown.clone(), |(mean, share)| Arc::new(averaged(&mean, &shown, share)));
+    let memories = memories.settled();
+    let mut view = View { tiers: views, shown, result, memories, result_worth: None, dense_worth: None };
     if evaluate {
         let trainers = &participants.trainers;
-        view.shown_worth = worth(&view.shown, round, trainers, cancel).await?;
+        view.result_worth = worth(&view.result, round, trainers, cancel).await?;
         view.dense_worth =
-            if view.shown == weights { view.shown_worth } else { worth(&weights, round, trainers, cancel).await? };
+            if view.result == weights { view.result_worth } else { worth(&weights, round, trainers, cancel).await? };
     }
     Ok(view)
 }

@@ -1,4 +1,4 @@
-//! Error feedback, catching up, tiers and what is counted, in whole runs without training.
+//! Error feedback, catching up, tiers, the running mean and what is counted, in whole runs, most of them without training.
 
 use std::path::Path;
 
@@ -35,6 +35,30 @@ fn adapter(summary: &Summary) -> Vec<f32> {
 fn distance(one: &Summary, other: &Summary) -> f64 {
     let (one, other) = (adapter(one), adapter(other));
     one.iter().zip(&other).map(|(one, other)| f64::from(one - other).powi(2)).sum::<f64>().sqrt()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_adapter_is_the_running_mean_of_what_clients_would_see_and_nobody_trains_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = small();
+    (config.server.eval_every, config.data.validation) = (3, 0.1);
+    let (mut seen, mut last) = (Vec::new(), Value::Null);
+    for rounds in 1..=3 {
+        config.run.rounds = rounds;
+        let (summary, row) = ran(config.clone(), &dir.path().join(rounds.to_string())).await;
+        seen.push(adapter(&summary));
+        last = row;
+    }
+    config.server.ema_decay = 0.5;
+    let (summary, row) = ran(config, &dir.path().join("mean")).await;
+    assert_eq!((&row["down"], &row["up"]), (&last["down"], &last["up"]));
+    assert_eq!(row["update_norm"], last["update_norm"]);
+    assert_eq!(row["eval_loss_dense_copy"], last["eval_loss_dense_copy"]);
+    assert_ne!(row["eval_loss"], last["eval_loss"]);
+    for (at, mean) in adapter(&summary).iter().enumerate() {
+        let expected = (seen[0][at] + 2.0 * seen[1][at] + 4.0 * seen[2][at]) / 7.0;
+        assert!((mean - expected).abs() < 1e-5, "value {at}: {mean} is not {expected}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -184,10 +184,10 @@ async fn actors_that_crash_leave_every_memory_as_it_was() {
 #[test]
 fn stateful_policies_and_feedback_killed_at_any_moment_go_on_to_the_same_adapter() {
     let dir = tempfile::tempdir().unwrap();
-    let feedback: Vec<String> = ["upload.error_feedback=true", "download.error_feedback=true", "run.rounds=4"]
-        .iter()
-        .flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()])
-        .collect();
+    let feedback =
+        ["upload.error_feedback=true", "download.error_feedback=true", "server.ema_decay=0.7", "run.rounds=4"];
+    let feedback: Vec<String> =
+        feedback.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
     let unicast = ["download.policy=unicast", "download.bits=4", "upload.policy=eden", "upload.bits=1", "run.rounds=4"];
     let unicast: Vec<String> = unicast.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
     for (name, arguments) in [("witness", witnessed_arguments()), ("feedback", feedback), ("unicast", unicast)] {

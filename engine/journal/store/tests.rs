@@ -21,6 +21,7 @@ fn closed(round: u32, values: usize) -> ClosedRound {
         round,
         weights: (0..values).map(|value| (value as f32 - 2.5) * round as f32).collect(),
         optimizer: vec![round as u8; values * 8],
+        mean: vec![round as f32 / 3.0; values],
         row: format!(r#"{{"round":{round}}}"#),
         client_rows: format!("a {round}\nb {round}\n"),
         ledger: format!(r#"{{"bytes":{round}}}"#),
