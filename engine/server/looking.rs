@@ -19,7 +19,7 @@ impl ServerState {
             Some(ending) => (ending.row.round, &ending.model, ending.trackers.clone(), ending.memories.clone()),
             None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
         };
-        // What a resumed run has in the journal has its last round in it already.
+        // A resumed run has its last round in the journal's mean already, and its evaluation there.
         let share = ending.as_ref().map_or(0.0, |_| closing::share_of_mean(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
         let evaluate = self.evaluates(round) && ending.is_some();
