@@ -59,7 +59,7 @@ pub struct Summary {
     pub values: usize,
     /// Loss of the base model on the validation data, nats a token.
     pub eval_loss_before: Option<f64>,
-    /// Loss after the last round, on what a client would see.
+    /// Loss after the last round, on what a client would see or its running mean.
     pub eval_loss_after: Option<f64>,
     /// Bytes down.
     pub bytes_down: u64,

@@ -60,7 +60,7 @@ pub struct Metrics {
     pub evaluation_cpu_seconds: Counter,
     /// Mean nats a token over the last cohort's local training.
     pub train_loss: Gauge,
-    /// Mean nats a predicted token of the validation data, on what a client would see.
+    /// Mean nats a predicted token of the validation data, on what a client would see or its running mean.
     pub eval_loss: Gauge,
     /// The same on the server's dense copy.
     pub eval_loss_dense_copy: Gauge,
@@ -124,7 +124,7 @@ impl Metrics {
             eval_loss: measured(
                 r,
                 names::EVAL_LOSS,
-                "Mean nats a predicted token of the validation data, on what a client would see.",
+                "Mean nats a predicted token of the validation data, on what a client would see or its running mean.",
             ),
             eval_loss_dense_copy: measured(
                 r,

@@ -19,8 +19,8 @@ pub(super) struct Model {
 /// How much of the mean is the `round`-th of its summands, where each weighs `decay` times the next (Polyak averaging with
 /// Adam's bias correction: `(1 - decay) / (1 - decay^round)`). What was there before the first round is no summand.
 pub(super) fn share_of_mean(decay: f32, round: u32) -> f32 {
-    let weights = (0..round).fold(0.0, |sum, _| sum * f64::from(decay) + 1.0);
-    if round == 0 { 1.0 } else { (1.0 / weights) as f32 }
+    let weights = (1..round).fold(1.0, |sum, _| sum * f64::from(decay) + 1.0);
+    (1.0 / weights) as f32
 }
 
 /// The mean with one summand more.

@@ -35,8 +35,8 @@ pub struct Config {
     pub beta2: f32,
     /// Added to the root of the second moment in fedadam, fedyogi and fedadagrad.
     pub tau: f32,
-    /// Decay of the running mean, over rounds, of what clients would see: the mean is what is evaluated and what the run's
-    /// adapter holds; clients train from the last round. In [0, 1); 0 takes the last round alone.
+    /// Decay of the running mean, over rounds, of what clients would see (Polyak and Juditsky 1992): the mean is what is
+    /// evaluated and what the run's adapter holds; clients train from the last round. In [0, 1); 0 takes the last round alone.
     pub ema_decay: f32,
     /// Seconds after which a client that has not answered counts as dropped; 0 waits for ever.
     pub deadline_s: f64,

@@ -19,8 +19,8 @@ impl ServerState {
             Some(ending) => (ending.row.round, &ending.model, ending.trackers.clone(), ending.memories.clone()),
             None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
         };
-        // A resumed run has its last round in the journal's mean already, and its evaluation there.
-        let share = ending.as_ref().map_or(0.0, |_| closing::share_of_mean(self.args.config.ema_decay, round));
+        // Of a resumed run the last round is in the stored mean already, and was evaluated.
+        let share = ending.as_ref().map(|_| closing::share_of_mean(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
         let evaluate = self.evaluates(round) && ending.is_some();
         let (weights, tiers) = (model.weights.clone(), self.tiers_in_use.clone());

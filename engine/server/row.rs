@@ -51,7 +51,8 @@ pub struct RoundRow {
     pub dropped: u32,
     /// Mean nats a token over the cohort's local training; none in round 0.
     pub train_loss: Option<f64>,
-    /// Mean nats a prediction of the validation data, on what a client would see; none where not evaluated.
+    /// Mean nats a prediction of the validation data, on what a client would see, or its running mean; none where not
+    /// evaluated.
     pub eval_loss: Option<f64>,
     /// Accuracy: the share of these tokens, or classes, that the most likely choice gets right.
     pub eval_metric: Option<f64>,

@@ -169,6 +169,14 @@ pub enum ResumeError {
     /// The optimizer's state has another length.
     #[error(transparent)]
     Optimizer(#[from] super::optimizer::StateError),
+    /// The running mean has another length.
+    #[error("the stored running mean has {found} values, {expected} expected")]
+    Mean {
+        /// Values that are stored.
+        found: usize,
+        /// Values of the stored weights.
+        expected: usize,
+    },
     /// The stored memory of the server is damaged.
     #[error("the server's memory cannot be read: {0}")]
     Memories(#[from] DamagedMemories),
@@ -194,6 +202,10 @@ impl ServerState {
         if let Some(latest) = &args.resume.latest {
             optimizer.restore(&latest.optimizer)?;
             weights = Arc::new(latest.weights.clone());
+            let (found, expected) = (latest.mean.len(), weights.len());
+            if mean.is_some() && found != expected {
+                return Err(ResumeError::Mean { found, expected });
+            }
             mean = mean.map(|_| Arc::new(latest.mean.clone()));
             closed = latest.round;
             ledger = serde_json::from_str(&latest.ledger)?;

@@ -27,8 +27,9 @@ pub(super) struct Outlook {
     pub trackers: BTreeMap<u32, Tracker>,
     /// What the server remembers.
     pub memories: Memories,
-    /// The running mean before it, and how much of the next one is what is seen now; none without `server.ema_decay`.
-    pub mean: Option<(Arc<Vec<f32>>, f32)>,
+    /// The running mean, and how much of the next one is what is seen now, which may be in it already; none without
+    /// `server.ema_decay`.
+    pub mean: Option<(Arc<Vec<f32>>, Option<f32>)>,
 }
 
 /// One tier's broadcast.
@@ -123,7 +124,11 @@ pub(super) async fn look(
         views.insert(tier, Arc::new(TierView { frame, split, values, before, after, snapshot }));
     }
     let shown = views.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |view| view.values.clone());
-    let result = mean.map_or_else(|| shown.clone(), |(mean, share)| Arc::new(averaged(&mean, &shown, share)));
+    let result = match mean {
+        None => shown.clone(),
+        Some((mean, None)) => mean,
+        Some((mean, Some(share))) => Arc::new(averaged(&mean, &shown, share)),
+    };
     let memories = memories.settled();
     let mut view = View { tiers: views, shown, result, memories, result_worth: None, dense_worth: None };
     if evaluate {
