@@ -3,7 +3,7 @@
 //!
 //! In: what the last closed round left. Out: memories to call hooks with, and the bytes for the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::policy::{Changes, DamagedMemory, Entries, Memory};
@@ -19,6 +19,14 @@ pub enum DamagedMemories {
         /// What is wrong.
         source: DamagedMemory,
     },
+    /// A part has another part's bytes.
+    #[error("{name} in the journal has the bytes of {found}")]
+    Name {
+        /// What it is stored as.
+        name: String,
+        /// What the bytes say.
+        found: String,
+    },
     /// The bytes around them are.
     #[error("the memories are cut off: {needed} bytes needed, {found} left")]
     Cut {
@@ -33,6 +41,12 @@ pub enum DamagedMemories {
 struct Kept {
     base: Arc<Entries>,
     memory: Memory,
+}
+
+impl Kept {
+    fn new(base: Arc<Entries>) -> Self {
+        Self { memory: Memory::new(base.clone()), base }
+    }
 }
 
 /// Everything that one owner remembers. Cheap to clone: what is remembered is shared.
@@ -70,7 +84,40 @@ impl Memories {
         Self(settled.filter(|(_, kept)| !kept.base.is_empty()).collect())
     }
 
-    /// For the journal, with all changes made; empty where nothing is remembered.
+    /// What is other than it was `before`, by names for the journal, with all changes made; no bytes for what is no longer
+    /// remembered. Costs nothing for the values of what is the same.
+    pub fn since(&self, before: &Self) -> BTreeMap<String, Vec<u8>> {
+        let (now, before) = (self.settled().0, before.settled().0);
+        let none = Kept::default();
+        let policies: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
+        let mut all = BTreeMap::new();
+        for policy in policies {
+            let [now, before] = [&now, &before].map(|of| &of.get(policy).unwrap_or(&none).base);
+            let named = |(name, bytes)| (format!("{policy}/{name}"), bytes);
+            all.extend(now.since(before).alone().map(named));
+        }
+        all
+    }
+
+    /// Everything of which [`since`](Self::since) gave the bytes.
+    ///
+    /// # Errors
+    /// When bytes are not what their name says.
+    pub fn of_parts(parts: &BTreeMap<String, Vec<u8>>) -> Result<Self, DamagedMemories> {
+        let mut entries: BTreeMap<String, Entries> = BTreeMap::new();
+        for (name, bytes) in parts {
+            let (policy, expected) = name.split_once('/').unwrap_or_default();
+            let found = entries.entry(policy.to_owned()).or_default().take_in(bytes);
+            let found = found.map_err(|source| DamagedMemories::Policy { policy: policy.to_owned(), source })?;
+            if found != expected {
+                return Err(DamagedMemories::Name { name: name.clone(), found });
+            }
+        }
+        let kept = entries.into_iter().map(|(policy, entries)| (policy, Kept::new(Arc::new(entries))));
+        Ok(Self(kept.collect()))
+    }
+
+    /// All of it in one, with all changes made; empty where nothing is remembered.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for (policy, kept) in self.settled().0 {
@@ -95,8 +142,7 @@ impl Memories {
             let entries = u64::from_le_bytes(array(&mut bytes)?);
             let entries = Entries::from_bytes(take(&mut bytes, entries)?);
             let base = entries.map_err(|source| DamagedMemories::Policy { policy: policy.clone(), source })?;
-            let base = Arc::new(base);
-            memories.insert(policy, Kept { memory: Memory::new(base.clone()), base });
+            memories.insert(policy, Kept::new(Arc::new(base)));
         }
         Ok(Self(memories))
     }
@@ -109,8 +155,7 @@ fn settle(kept: &Kept) -> Kept {
     }
     let mut entries = (*kept.base).clone();
     written.apply(&mut entries);
-    let base = Arc::new(entries);
-    Kept { memory: Memory::new(base.clone()), base }
+    Kept::new(Arc::new(entries))
 }
 
 fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DamagedMemories> {
@@ -164,6 +209,44 @@ mod tests {
         );
         assert_eq!(again.to_bytes(), memories.to_bytes());
         assert_eq!(memories.settled().to_bytes(), memories.to_bytes());
+    }
+
+    #[test]
+    fn memories_come_back_from_the_parts_of_every_round() {
+        let mut stored = BTreeMap::new();
+        let mut store = |memories: &Memories, before: &Memories| {
+            let parts = memories.since(before);
+            let names: Vec<String> = parts.keys().cloned().collect();
+            stored.extend(parts);
+            stored.retain(|_, bytes: &mut Vec<u8>| !bytes.is_empty());
+            let again = Memories::of_parts(&stored).unwrap();
+            assert_eq!(again.to_bytes(), memories.to_bytes());
+            assert!(!again.changed());
+            names
+        };
+        let mut first = Memories::default();
+        first.merge("one", &changes(&[("a", 1.0), ("b", 2.0)]));
+        first.merge("two", &changes(&[("a/b", 3.0)]));
+        assert_eq!(store(&first, &Memories::default()), ["one/vector a", "one/vector b", "two/vector a/b"]);
+        let mut second = first.settled();
+        assert_eq!(store(&second, &first.settled()), [""; 0]);
+        second.merge("one", &changes(&[("b", 4.0)]));
+        assert_eq!(store(&second, &first.settled()), ["one/vector b"]);
+        let mut third = second.settled();
+        third.0.remove("two");
+        assert_eq!(store(&third, &second), ["two/vector a/b"]);
+    }
+
+    #[test]
+    fn parts_that_are_not_what_they_are_called_are_an_error() {
+        let mut memories = Memories::default();
+        memories.merge("p", &changes(&[("a", 1.0)]));
+        let bytes = memories.since(&Memories::default()).remove("p/vector a").unwrap();
+        let error = |name: &str, bytes: &[u8]| {
+            Memories::of_parts(&BTreeMap::from([(name.to_owned(), bytes.to_vec())])).unwrap_err().to_string()
+        };
+        assert_eq!(error("p/vector b", &bytes), "p/vector b in the journal has the bytes of vector a");
+        assert!(error("p/vector a", &bytes[1..]).starts_with("policy p: a policy's memory is damaged"));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(super) enum Blob {
     Mean,
     /// The frame at (round, position).
     Frame(u32, u32),
-    /// What the server remembers.
-    Memory,
+    /// The part of so-and-so number of what the server remembers.
+    Memory(u32),
     /// The reference of a tier.
     Reference(u32),
     /// A tier's broadcast number so-and-so.
@@ -43,7 +43,7 @@ impl Blob {
             Self::Optimizer => (2, 0, 0, piece),
             Self::Mean => (3, 0, 0, piece),
             Self::Frame(round, position) => (4, round, position, piece),
-            Self::Memory => (5, 0, 0, piece),
+            Self::Memory(number) => (5, number, 0, piece),
             Self::Reference(tier) => (6, tier, 0, piece),
             Self::Broadcast(tier, sequence) => (7, tier, sequence, piece),
             Self::State(round, position) => (8, round, position, piece),
@@ -175,7 +175,7 @@ mod tests {
         let mut table = transaction.open_table(BLOBS).unwrap();
         for length in [3 * PIECE + 1, 3 * PIECE, PIECE + 1, PIECE, 1, 0] {
             let bytes: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
-            for blob in [Blob::Memory, Blob::Frame(1, 2)] {
+            for blob in [Blob::Memory(3), Blob::Frame(1, 2)] {
                 put_bytes(&mut table, blob, &bytes).unwrap();
                 assert_eq!(get(&table, blob).unwrap().as_deref(), Some(&bytes[..]));
             }
@@ -208,7 +208,7 @@ mod tests {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         let mut table = transaction.open_table(BLOBS).unwrap();
-        let kept = [Blob::Weights, Blob::Optimizer, Blob::Frame(3, 0), Blob::Memory, Blob::State(1, 1)];
+        let kept = [Blob::Weights, Blob::Optimizer, Blob::Frame(3, 0), Blob::Memory(0), Blob::State(1, 1)];
         let removed = [Blob::Frame(0, 0), Blob::Frame(2, u32::MAX)];
         for blob in kept.into_iter().chain(removed) {
             put_values(&mut table, blob, &[1.0, -2.0]).unwrap();

@@ -1,5 +1,6 @@
 //! What the journal keeps, as its callers see it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -128,8 +129,9 @@ pub struct ClosedRound {
     pub client_rows: String,
     /// Totals up to and with this round (bytes, seconds), as JSON.
     pub ledger: String,
-    /// What the server remembers for its policies.
-    pub memory: Vec<u8>,
+    /// What the server remembers for its policies, by name. When a round is closed, what changed with it, with no bytes for
+    /// what is remembered no longer; when it is read, everything.
+    pub memory: BTreeMap<String, Vec<u8>>,
     /// The references of tracked downloads, one a tier.
     pub references: Vec<StoredReference>,
 }

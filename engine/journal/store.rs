@@ -14,10 +14,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use super::blobs::{self, BLOBS, Blob};
 use super::{ClosedRound, JournalError, RunRecord, StoredUpdate, Verdict};
 use clients::CLIENTS;
-use server::REFERENCES;
+use server::{MEMORY, REFERENCES};
 
 /// The journal format that this build reads and writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const FILE: &str = "journal.redb";
 /// Pages that wait for their commit and pages that were read: a round's uploads pass through once, so little helps.
 const CACHE_BYTES: usize = 16 << 20;
@@ -73,6 +73,7 @@ impl Journal {
             transaction.open_table(BLOBS)?;
             transaction.open_table(CLIENTS)?;
             transaction.open_table(REFERENCES)?;
+            transaction.open_table(MEMORY)?;
             Ok(())
         })?;
         fs::rename(&unnamed, &path).map_err(io)?;

@@ -44,6 +44,15 @@ impl Entry {
         }
     }
 
+    /// Whether both share one value.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Vector(one), Self::Vector(other)) => Arc::ptr_eq(one, other),
+            (Self::Bytes(one), Self::Bytes(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     fn bytes(&self) -> u64 {
         match self {
             Self::Vector(values) => size_of_val(values.as_slice()) as u64,
@@ -86,6 +95,14 @@ impl Entries {
     /// What counts against `limits.state_mb`.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(|(key, entry)| cost(key, entry)).sum()
+    }
+
+    /// The changes that make these of `before`. An entry that is still shared with it is known to be the same without a
+    /// look at its values.
+    pub fn since(&self, before: &Self) -> Changes {
+        let gone = before.0.keys().filter(|key| !self.0.contains_key(*key)).map(|key| (key.clone(), None));
+        let other = self.0.iter().filter(|(key, entry)| !before.0.get(*key).is_some_and(|old| old.is(entry)));
+        Changes(gone.chain(other.map(|(key, entry)| (key.clone(), Some(entry.clone())))).collect())
     }
 }
 
@@ -258,6 +275,23 @@ mod tests {
         assert_eq!(entries.get(EntryKind::Bytes, "old"), Some(&bytes(b"back")));
         assert_eq!((entries.len(), memory.bytes), (1, entries.bytes()));
         assert_eq!(memory.written().0.len(), 2, "what came and went leaves no note");
+    }
+
+    #[test]
+    fn only_what_is_no_longer_shared_is_a_change() {
+        let before = base();
+        let mut after = (*before).clone();
+        assert!(after.since(&before).is_empty());
+        after.insert("old", bytes(b"other"));
+        after.insert("new", bytes(b"1"));
+        let changes = after.since(&before);
+        assert_eq!(changes.0.len(), 2);
+        let back = before.since(&after);
+        assert_eq!((back.0.len(), &back.0[&(EntryKind::Bytes, "new".into())]), (2, &None));
+        let (mut made, mut undone) = ((*before).clone(), after.clone());
+        changes.apply(&mut made);
+        back.apply(&mut undone);
+        assert_eq!((made, undone), (after, (*before).clone()));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl ServerState {
             row: serde_json::json!(ending.row).to_string(),
             client_rows: ending.client_rows.clone(),
             ledger: serde_json::json!(self.ledger).to_string(),
-            memory: ending.memories.to_bytes(),
+            memory: ending.memories.since(&self.memories),
             references: ending.trackers.iter().map(reference).collect(),
         });
         let of_turn = |(position, client, turn): &(u32, u32, Turn)| Verdict {

@@ -209,7 +209,7 @@ impl ServerState {
             mean = mean.map(|_| Arc::new(latest.mean.clone()));
             closed = latest.round;
             ledger = serde_json::from_str(&latest.ledger)?;
-            memories = Memories::from_bytes(&latest.memory)?;
+            memories = Memories::of_parts(&latest.memory)?;
             trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
         }
         let stop = Arc::new(AtomicBool::new(false));

@@ -1,5 +1,6 @@
 //! What the server remembers beside its weights: its policies' memory, and the references of tracked downloads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::{ReadableTable, TableDefinition};
@@ -10,13 +11,28 @@ use crate::journal::{ClosedRound, StoredReference};
 /// Tier to the number of the last broadcast in its reference.
 pub(super) const REFERENCES: TableDefinition<u32, u32> = TableDefinition::new("references");
 
+/// What the server remembers: a part's name to its number among the blobs. A round changes few of many parts.
+pub(super) const MEMORY: TableDefinition<&str, u32> = TableDefinition::new("memory");
+
 /// Writes what a closed round changed. A broadcast is written once, and goes when it is no longer kept.
 pub(super) fn write(transaction: &redb::WriteTransaction, closed: &ClosedRound) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(BLOBS)?;
-    if closed.memory.is_empty() {
-        blobs::remove(&mut table, Blob::Memory)?;
-    } else {
-        blobs::put_bytes(&mut table, Blob::Memory, &closed.memory)?;
+    let mut numbers = transaction.open_table(MEMORY)?;
+    for (name, bytes) in &closed.memory {
+        let known = numbers.get(name.as_str())?.map(|number| number.value());
+        match known {
+            Some(number) if bytes.is_empty() => {
+                numbers.remove(name.as_str())?;
+                blobs::remove(&mut table, Blob::Memory(number))?;
+            }
+            Some(number) => blobs::put_bytes(&mut table, Blob::Memory(number), bytes)?,
+            None if bytes.is_empty() => {}
+            None => {
+                let number = free(&numbers)?;
+                numbers.insert(name.as_str(), number)?;
+                blobs::put_bytes(&mut table, Blob::Memory(number), bytes)?;
+            }
+        }
     }
     let mut references = transaction.open_table(REFERENCES)?;
     for StoredReference { tier, sequence, values, kept } in &closed.references {
@@ -34,10 +50,26 @@ pub(super) fn write(transaction: &redb::WriteTransaction, closed: &ClosedRound) 
     Ok(())
 }
 
-/// Reads it back: the memory, then the references by tier.
-pub(super) fn read(transaction: &redb::ReadTransaction) -> Result<(Vec<u8>, Vec<StoredReference>), redb::Error> {
+/// A number that no part has.
+fn free(numbers: &impl ReadableTable<&'static str, u32>) -> Result<u32, redb::Error> {
+    let mut free = 0;
+    for part in numbers.iter()? {
+        free = free.max(part?.1.value() + 1);
+    }
+    Ok(free)
+}
+
+/// What [`read`] finds: the memory by names, then the references by tier.
+type Remembered = (BTreeMap<String, Vec<u8>>, Vec<StoredReference>);
+
+/// Reads it back.
+pub(super) fn read(transaction: &redb::ReadTransaction) -> Result<Remembered, redb::Error> {
     let table = transaction.open_table(BLOBS)?;
-    let memory = blobs::get(&table, Blob::Memory)?.unwrap_or_default();
+    let mut memory = BTreeMap::new();
+    for part in transaction.open_table(MEMORY)?.iter()? {
+        let (name, number) = part.map(|(name, number)| (name.value().to_owned(), number.value()))?;
+        memory.insert(name, blobs::get(&table, Blob::Memory(number))?.unwrap_or_default());
+    }
     let mut references = Vec::new();
     for row in transaction.open_table(REFERENCES)?.iter()? {
         let (tier, sequence) = row.map(|(tier, sequence)| (tier.value(), sequence.value()))?;

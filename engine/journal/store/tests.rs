@@ -1,5 +1,6 @@
 //! What a journal promises, tried on real files and real processes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -25,9 +26,13 @@ fn closed(round: u32, values: usize) -> ClosedRound {
         row: format!(r#"{{"round":{round}}}"#),
         client_rows: format!("a {round}\nb {round}\n"),
         ledger: format!(r#"{{"bytes":{round}}}"#),
-        memory: vec![round as u8; round as usize],
+        memory: memory([("one", vec![round as u8; round as usize])]),
         references: vec![],
     }
+}
+
+fn memory<const N: usize>(parts: [(&str, Vec<u8>); N]) -> BTreeMap<String, Vec<u8>> {
+    parts.map(|(name, bytes)| (name.to_owned(), bytes)).into()
 }
 
 fn accepted(position: u32) -> Verdict {
@@ -122,6 +127,26 @@ fn references_come_back_with_the_broadcasts_that_are_kept() {
 }
 
 #[test]
+fn of_the_servers_memory_only_the_parts_that_changed_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::create(directory.path(), &record()).unwrap();
+    let bytes = |of: u8| vec![of; 100_000];
+    let close = |round, parts| {
+        let end = ClosedRound { memory: parts, ..closed(round, 1) };
+        journal.close_round(&end, &[]).unwrap();
+        let found = journal.latest().unwrap().unwrap().memory;
+        found.into_iter().map(|(name, bytes)| (name, bytes[0])).collect::<Vec<_>>()
+    };
+    let named = |parts: &[(&str, u8)]| parts.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect::<Vec<_>>();
+    let all = close(1, memory([("a", bytes(1)), ("b", bytes(2)), ("c", bytes(3))]));
+    assert_eq!(all, named(&[("a", 1), ("b", 2), ("c", 3)]));
+    assert_eq!(close(2, memory([("b", vec![4])])), named(&[("a", 1), ("b", 4), ("c", 3)]));
+    assert_eq!(close(3, memory([("a", vec![]), ("z", vec![])])), named(&[("b", 4), ("c", 3)]));
+    assert_eq!(close(4, memory([("d", bytes(5)), ("c", bytes(6))])), named(&[("b", 4), ("c", 6), ("d", 5)]));
+    assert_eq!(close(5, memory([])), named(&[("b", 4), ("c", 6), ("d", 5)]));
+}
+
+#[test]
 fn a_closed_round_takes_no_more_writes() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path(), &record()).unwrap();
@@ -148,7 +173,7 @@ fn a_journal_that_is_missing_there_already_or_in_use_says_so() {
         })
         .unwrap();
     drop(journal);
-    assert!(text(open()).ends_with("has journal format 9, this build reads format 2"));
+    assert!(text(open()).ends_with("has journal format 9, this build reads format 3"));
 }
 
 #[test]

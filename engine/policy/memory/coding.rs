@@ -46,7 +46,31 @@ impl Entries {
     }
 }
 
+impl Entries {
+    /// Puts in the entry that is [alone](Changes::alone) in `bytes`, and says what it is called.
+    ///
+    /// # Errors
+    /// When these are not exactly the bytes of one entry.
+    pub fn take_in(&mut self, bytes: &[u8]) -> Result<String, DamagedMemory> {
+        let entries = Self::from_bytes(bytes)?.0;
+        let found = entries.len();
+        let one = entries.into_iter().next().filter(|_| found == 1);
+        let (key, entry) = one.ok_or_else(|| damaged(format!("{found} entries, 1 expected")))?;
+        let name = name(&key);
+        self.0.insert(key, entry);
+        Ok(name)
+    }
+}
+
 impl Changes {
+    /// Each by itself, for the journal: a name that no other has, and the bytes; none for what was forgotten.
+    pub fn alone(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        self.0.iter().map(|(key, entry)| {
+            let bytes = entry.as_ref().map(|entry| write(std::iter::once((key, Some(entry)))));
+            (name(key), bytes.unwrap_or_default())
+        })
+    }
+
     /// For the journal.
     pub fn to_bytes(&self) -> Vec<u8> {
         write(self.0.iter().map(|(key, entry)| (key, entry.as_ref())))
@@ -58,6 +82,13 @@ impl Changes {
     /// When these are not exactly the bytes of changes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DamagedMemory> {
         read(bytes).map(Self)
+    }
+}
+
+fn name((kind, key): &Key) -> String {
+    match kind {
+        EntryKind::Vector => format!("vector {key}"),
+        EntryKind::Bytes => format!("bytes {key}"),
     }
 }
 
@@ -172,6 +203,23 @@ mod tests {
         changes.apply(&mut entries);
         assert_eq!(Entries::from_bytes(&entries.to_bytes()), Ok(entries));
         assert!(Entries::from_bytes(&changes.to_bytes()).is_err());
+    }
+
+    #[test]
+    fn entries_come_back_one_by_one_under_names_of_their_own() {
+        let changes = changes();
+        let alone: Vec<(String, Vec<u8>)> = changes.alone().collect();
+        let names: Vec<&str> = alone.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["vector gone", "vector residual", "bytes ", "bytes gone"]);
+        let (mut expected, mut entries) = (Entries::default(), Entries::default());
+        changes.apply(&mut expected);
+        for (name, bytes) in alone.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            assert_eq!(entries.take_in(bytes).as_ref(), Ok(name));
+        }
+        assert_eq!(entries, expected);
+        let error = |of: &Entries| Entries::default().take_in(&of.to_bytes()).unwrap_err().to_string();
+        assert_eq!(error(&expected), "a policy's memory is damaged: 2 entries, 1 expected");
+        assert_eq!(error(&Entries::default()), "a policy's memory is damaged: 0 entries, 1 expected");
     }
 
     #[test]
