@@ -12,10 +12,15 @@
 //! round searches in other directions, and nothing has to be kept. `restart = "start"` takes the first round's A again, which
 //! the server's memory keeps; then all rounds begin in the same directions.
 //!
+//! The head is averaged as other tensors are (`head = "mean"`), or by a rule of its own, as FedCoT does beside its stack (Li,
+//! Zhao, Mo, Chen 2025, arXiv 2508.10020): with `head = "rows"` each output's row is the mean of the clients' changes of it,
+//! weighted by how far each moved it (the rule is ours).
+//!
 //! The step is `W + G`, taken here, as a restart has no half step (`server.optimizer` has no say). Other tensors get
 //! the mean. Downloads must hold all values (`download.policy = "dense"`): what falls back to the seeded start would undo
 //! the draw.
 
+mod head;
 mod restart;
 
 use cellm_plugin::mean::{Mean, Weighting};
@@ -24,13 +29,16 @@ use cellm_plugin::{
     Aggregator, Capabilities, Description, Exported, Layout, Options, Policy, PolicyError, RoundInfo, Stepping,
     UpdateInfo, Vector, option,
 };
+use head::Head;
 use restart::{drawn, remembered};
 
 /// The options and the sums of the round.
 pub struct Flora {
+    layout: Layout,
     pairs: Vec<Pair>,
     weighting: Weighting,
     fresh: bool,
+    own_head: bool,
     round: Option<Round>,
 }
 
@@ -40,6 +48,7 @@ struct Round {
     /// For each pair the A of the next round.
     starts: Vec<Vector>,
     plain: Mean,
+    head: Option<Head>,
     /// For each pair the mean of `scale B_i A_i`.
     products: Vec<Mean>,
 }
@@ -48,6 +57,7 @@ impl Policy for Flora {
     fn describe() -> Description {
         let restart =
             "`fresh` draws A anew each round, as in the paper; `start` goes back to the A of the first round.";
+        let head = "`mean` averages the head as other tensors; `rows` weighs each client's change of an output's row by its length.";
         Description {
             name: "flora".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -55,7 +65,11 @@ impl Policy for Flora {
                     lora.residual = true."
                 .into(),
             capabilities: Capabilities::empty(),
-            options: vec![Weighting::option(), option::choice("restart", &["fresh", "start"], restart)],
+            options: vec![
+                Weighting::option(),
+                option::choice("restart", &["fresh", "start"], restart),
+                option::choice("head", &["mean", "rows"], head),
+            ],
         }
     }
 }
@@ -65,13 +79,18 @@ impl Aggregator for Flora {
         let pairs = pairs(&layout)?;
         residuals("flora", &pairs)?;
         let fresh = options.text("restart")? == "fresh";
-        Ok(Self { pairs, weighting: Weighting::of(options)?, fresh, round: None })
+        let own_head = options.text("head")? == "rows";
+        if own_head {
+            Head::new(&layout)?;
+        }
+        Ok(Self { layout, pairs, weighting: Weighting::of(options)?, fresh, own_head, round: None })
     }
 
     fn begin(&mut self, round: &RoundInfo, base: &Vector) -> Result<(), PolicyError> {
         let starts = if self.fresh { drawn(&self.pairs, round.seed) } else { remembered(&self.pairs, base) };
         let products = self.pairs.iter().map(|_| Mean::default()).collect();
-        self.round = Some(Round { base: base.copy(), starts, plain: Mean::default(), products });
+        let head = self.own_head.then(|| Head::new(&self.layout)).transpose()?;
+        self.round = Some(Round { base: base.copy(), starts, plain: Mean::default(), head, products });
         Ok(())
     }
 
@@ -84,12 +103,18 @@ impl Aggregator for Flora {
             products.add(weight, &pair.product(&end));
         }
         round.plain.add(weight, update);
+        if let Some(head) = &mut round.head {
+            head.add(weight, update);
+        }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<Vector, PolicyError> {
         let mut round = self.round.take().ok_or(PolicyError::NoUpdates)?;
         let aggregate = round.plain.take()?;
+        if let Some(head) = &round.head {
+            head.put(&aggregate);
+        }
         for (number, pair) in self.pairs.iter().enumerate() {
             if let Some(place) = pair.residual {
                 place.add(&aggregate, 1.0, &round.products[number].take()?);
