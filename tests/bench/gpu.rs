@@ -90,11 +90,9 @@ fn parity(asked: &[&str]) -> bool {
     let (mut near, began) = (true, Instant::now());
     for (folder, name) in folders.iter().zip(&names).filter(|(_, name)| is_asked(name, &names)) {
         let Some((cpu, data)) = golden(folder, "cpu", Dtype::F32) else { continue };
-        for (dtype, label, limit) in [(Dtype::F32, "f32", 0.01), (Dtype::Bf16, "bf16", 0.1)] {
-            let Some((other, _)) = golden(folder, &device(), dtype).filter(|_| is_asked(label, &["f32", "bf16"]))
-            else {
-                continue;
-            };
+        let types = [(Dtype::F32, "f32", 0.01), (Dtype::Bf16, "bf16", 0.1)];
+        for (dtype, label, limit) in types.into_iter().filter(|(_, label, _)| is_asked(label, &["f32", "bf16"])) {
+            let Some((other, _)) = golden(folder, &device(), dtype) else { continue };
             let [here, there] = [&cpu, &other].map(|trainer| train(trainer, &data, &gradient, 0));
             let of_gradient = far(&here.delta.0, &there.delta.0);
             let [stepped_here, stepped_there] = [&cpu, &other].map(|trainer| train(trainer, &data, &ten_steps, 0));
