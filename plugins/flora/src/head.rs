@@ -1,64 +1,46 @@
-//! The head's own rule: each output's row is the mean of the clients' changes of it, weighted by how far each moved it.
-//! In: updates and what their clients count for. Out: the head's tensors of the aggregate.
-//!
-//! `row_r = sum of w_i |u_i,r| u_i,r / sum of w_i |u_i,r|`
-//!
-//! A client that has no text of a class hardly moves the class's row; in a plain mean it only shrinks what the others found.
+//! The head's own rule: its tensors are averaged by loss, so that the clients whose text fits it count for more. In: updates
+//! and their losses. Out: the head's tensors of the aggregate.
 
+use cellm_plugin::mean::LossMean;
 use cellm_plugin::pairs::Place;
 use cellm_plugin::{Layout, PolicyError, Role, Vector};
 
-/// The running sums of every row of the head.
-pub struct Head {
-    rows: Vec<Row>,
-}
-
-struct Row {
-    place: Place,
-    sum: Vector,
-    weight: f64,
-}
+/// The tensors of the head, each with its mean.
+pub struct Head(Vec<(Place, LossMean)>);
 
 impl Head {
-    /// One row for each output: a weight of `[outputs, inputs]`, a bias of `[outputs]`.
+    /// Nothing added yet.
     ///
     /// # Errors
     /// The adapter has no head.
     pub fn new(layout: &Layout) -> Result<Self, PolicyError> {
         let tensors = layout.tensors.iter().filter(|tensor| tensor.role == Role::Head);
-        let rows: Vec<Row> = tensors
-            .flat_map(|tensor| {
-                let outputs = tensor.shape.first().copied().unwrap_or(1).max(1);
-                let len = tensor.len / outputs;
-                (0..outputs).map(move |row| Place { offset: tensor.offset + row * len, len })
-            })
-            .map(|place| Row { place, sum: Vector::new(place.len), weight: 0.0 })
-            .collect();
-        if rows.is_empty() {
+        let places = tensors.map(|tensor| Place { offset: tensor.offset, len: tensor.len });
+        let head: Vec<_> = places.map(|place| (place, LossMean::default())).collect();
+        if head.is_empty() {
             let found = layout.tensors.len();
-            let message = format!("head is \"rows\", but none of the adapter's {found} tensors is a head");
+            let message = format!("head is \"loss\", but none of the adapter's {found} tensors is a head");
             return Err(PolicyError::Other(message));
         }
-        Ok(Self { rows })
+        Ok(Self(head))
     }
 
-    /// Adds a client's change of each row.
-    pub fn add(&mut self, weight: f64, update: &Vector) {
-        for row in &mut self.rows {
-            let change = row.place.of(update);
-            let share = weight * change.norm();
-            row.sum.axpy(share as f32, &change);
-            row.weight += share;
-        }
+    /// Adds the head of a client's update.
+    ///
+    /// # Errors
+    /// Its loss is missing.
+    pub fn add(&mut self, loss: f64, update: &Vector) -> Result<(), PolicyError> {
+        self.0.iter_mut().try_for_each(|(place, mean)| mean.add(loss, &place.of(update)))
     }
 
-    /// Writes the rows into the aggregate; one that nobody moved stays where it is.
-    pub fn put(&self, aggregate: &Vector) {
-        for row in &self.rows {
-            if row.weight > 0.0 {
-                row.sum.scale((1.0 / row.weight) as f32);
-            }
-            row.place.put(aggregate, &row.sum);
+    /// Overwrites the head of the aggregate.
+    ///
+    /// # Errors
+    /// Nothing was added.
+    pub fn put(&mut self, aggregate: &Vector) -> Result<(), PolicyError> {
+        for (place, mean) in &mut self.0 {
+            place.put(aggregate, &mean.take()?);
         }
+        Ok(())
     }
 }

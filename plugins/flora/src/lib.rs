@@ -13,8 +13,7 @@
 //! the server's memory keeps; then all rounds begin in the same directions.
 //!
 //! The head is averaged as other tensors are (`head = "mean"`), or by a rule of its own, as FedCoT does beside its stack (Li,
-//! Zhao, Mo, Chen 2025, arXiv 2508.10020): with `head = "rows"` each output's row is the mean of the clients' changes of it,
-//! weighted by how far each moved it (the rule is ours).
+//! Zhao, Mo, Chen 2025, arXiv 2508.10020): with `head = "loss"` the clients with the lower losses count for more, as in `fedlol`.
 //!
 //! The step is `W + G`, taken here, as a restart has no half step (`server.optimizer` has no say). Other tensors get
 //! the mean. Downloads must hold all values (`download.policy = "dense"`): what falls back to the seeded start would undo
@@ -57,7 +56,8 @@ impl Policy for Flora {
     fn describe() -> Description {
         let restart =
             "`fresh` draws A anew each round, as in the paper; `start` goes back to the A of the first round.";
-        let head = "`mean` averages the head as other tensors; `rows` weighs each client's change of an output's row by its length.";
+        let head =
+            "`mean` averages the head as other tensors; `loss` weighs clients by the sum of the others' losses there.";
         Description {
             name: "flora".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -68,7 +68,7 @@ impl Policy for Flora {
             options: vec![
                 Weighting::option(),
                 option::choice("restart", &["fresh", "start"], restart),
-                option::choice("head", &["mean", "rows"], head),
+                option::choice("head", &["mean", "loss"], head),
             ],
         }
     }
@@ -79,7 +79,7 @@ impl Aggregator for Flora {
         let pairs = pairs(&layout)?;
         residuals("flora", &pairs)?;
         let fresh = options.text("restart")? == "fresh";
-        let own_head = options.text("head")? == "rows";
+        let own_head = options.text("head")? == "loss";
         if own_head {
             Head::new(&layout)?;
         }
@@ -98,22 +98,23 @@ impl Aggregator for Flora {
         let round = self.round.as_mut().ok_or(PolicyError::NoUpdates)?;
         let end = round.base.copy();
         end.axpy(1.0, update);
+        // First, as it may refuse the client.
+        if let Some(head) = &mut round.head {
+            head.add(info.loss, update)?;
+        }
         let weight = self.weighting.weight(info);
         for (pair, products) in self.pairs.iter().zip(&mut round.products) {
             products.add(weight, &pair.product(&end));
         }
         round.plain.add(weight, update);
-        if let Some(head) = &mut round.head {
-            head.add(weight, update);
-        }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<Vector, PolicyError> {
         let mut round = self.round.take().ok_or(PolicyError::NoUpdates)?;
         let aggregate = round.plain.take()?;
-        if let Some(head) = &round.head {
-            head.put(&aggregate);
+        if let Some(head) = &mut round.head {
+            head.put(&aggregate)?;
         }
         for (number, pair) in self.pairs.iter().enumerate() {
             if let Some(place) = pair.residual {

@@ -1,8 +1,8 @@
 //! FLoRA keeps the mean product, all of it in the residual, and starts anew.
 
-use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates, update_info};
+use cellm_plugin::harness::{Adapter, Aggregation, near, normal_updates};
 use cellm_plugin::pairs::{Pair, pairs};
-use cellm_plugin::{PolicyError, UpdateInfo, Vector};
+use cellm_plugin::{OptionValue, PolicyError, UpdateInfo, Vector};
 
 use super::Flora;
 
@@ -85,37 +85,35 @@ fn a_start_that_is_remembered_comes_back_each_round() {
 }
 
 #[test]
-fn a_row_of_the_head_belongs_to_the_clients_that_moved_it() {
+fn a_head_by_loss_counts_clients_by_the_losses_of_the_others_and_leaves_the_rest() {
     let layout = Adapter::lora(1, &[(2, 2)]).with_residuals().with_head(3, 2);
     let (values, head) = (layout.values() as usize, 8);
-    assert_eq!(values, head + 6);
-    let update = |rows: [f32; 6], examples: u64| {
-        let mut update = vec![0.0; values];
-        update[head..].copy_from_slice(&rows);
-        let info = UpdateInfo { examples, ..update_info(0, &update) };
-        (update, info)
-    };
-    // The first row is moved by 5 and by 1, the second by one client alone, the third by nobody.
-    let cohort = [update([3.0, 4.0, 0.0, 2.0, 0.0, 0.0], 1), update([1.0, 0.0, 0.0, 0.0, 0.0, 0.0], 3)];
-    let end = |options: &[(&str, cellm_plugin::OptionValue)]| {
+    let mut cohort = normal_updates(3, values as u32, 4);
+    cohort.iter_mut().zip([1.0, 4.0, 3.0]).for_each(|((_, info), loss)| info.loss = loss);
+    let end = |options: &[(&str, OptionValue)]| {
         let mut flora: Aggregation<Flora> = Aggregation::new(&layout, options).unwrap();
-        flora.round(1, &vec![0.0; values], &cohort).unwrap()[head..].to_vec()
+        flora.round(1, &vec![0.0; values], &cohort).unwrap()
     };
-    assert!(near(&end(&[("head", "rows".into())]), &[16.0 / 6.0, 20.0 / 6.0, 0.0, 2.0, 0.0, 0.0], 1e-6));
-    assert!(near(
-        &end(&[("head", "rows".into()), ("weighting", "examples".into())]),
-        &[18.0 / 8.0, 20.0 / 8.0, 0.0, 2.0, 0.0, 0.0],
-        1e-6
-    ));
-    assert!(near(&end(&[]), &[2.0, 2.0, 0.0, 1.0, 0.0, 0.0], 1e-6));
+    let (by_mean, by_loss) = (end(&[]), end(&[("head", "loss".into())]));
+    assert_eq!(by_mean[..head], by_loss[..head]);
+    // L = 8 and n - 1 = 2.
+    let weighted = |j: usize| {
+        let parts = cohort.iter().zip([7.0, 4.0, 5.0]);
+        parts.map(|((update, _), weight)| weight / 16.0 * update[j]).sum::<f32>()
+    };
+    assert!(near(&by_loss[head..], &(head..values).map(weighted).collect::<Vec<_>>(), 1e-6));
+    cohort[1].1.loss = f64::NAN;
+    let mut flora: Aggregation<Flora> = Aggregation::new(&layout, &[("head", "loss".into())]).unwrap();
+    flora.round(1, &vec![0.0; values], &cohort).unwrap();
+    assert_eq!(flora.refused, [1]);
 }
 
 #[test]
 fn a_rule_for_the_head_needs_a_head() {
     let adapter = Adapter::lora(2, &LAYERS).with_residuals();
-    let made = Aggregation::<Flora>::new(&adapter, &[("head", "rows".into())]);
+    let made = Aggregation::<Flora>::new(&adapter, &[("head", "loss".into())]);
     let Err(PolicyError::Other(message)) = made.map(drop) else { panic!() };
-    assert_eq!(message, "head is \"rows\", but none of the adapter's 6 tensors is a head");
+    assert_eq!(message, "head is \"loss\", but none of the adapter's 6 tensors is a head");
 }
 
 #[test]

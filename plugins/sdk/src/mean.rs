@@ -71,6 +71,66 @@ impl Weighting {
     }
 }
 
+/// A mean in which the clients with the lower losses count for more. Of `n` clients with losses `l_i` and `L = sum of l_i`,
+/// the weight is proportional to the sum of the others' losses:
+///
+/// `w_i = (L - l_i) / ((n - 1) L)`, so the mean is `(sum of u_i - (sum of l_i u_i) / L) / (n - 1)`.
+///
+/// Two running sums are enough. No client counts for more than `1 / (n - 1)`, whatever loss it claims. A single client, or
+/// losses that are all zero, count the same. Losses are kept as shares of the largest so far, so that one absurd loss
+/// overflows nothing.
+#[derive(Default)]
+pub struct LossMean {
+    /// Everything once.
+    plain: Mean,
+    /// Everything times its loss, as a share of `largest`.
+    by_loss: Option<Vector>,
+    /// The sum of these shares.
+    shares: f64,
+    largest: f64,
+}
+
+impl LossMean {
+    /// Adds the values of a client with this loss. All are of one length.
+    ///
+    /// # Errors
+    /// A loss that is missing (not finite, or negative): such a client has no weight.
+    pub fn add(&mut self, loss: f64, values: &Vector) -> Result<(), PolicyError> {
+        if !loss.is_finite() || loss < 0.0 {
+            return Err(PolicyError::Other(format!("a loss of {loss}, it must be finite and at least 0")));
+        }
+        self.plain.add(1.0, values);
+        let by_loss = self.by_loss.get_or_insert_with(|| Vector::new(values.len()));
+        if loss > self.largest {
+            let shrink = self.largest / loss;
+            by_loss.scale(shrink as f32);
+            self.shares *= shrink;
+            self.largest = loss;
+        }
+        let share = if self.largest > 0.0 { loss / self.largest } else { 0.0 };
+        by_loss.axpy(share as f32, values);
+        self.shares += share;
+        Ok(())
+    }
+
+    /// The mean of what was added; nothing is left.
+    ///
+    /// # Errors
+    /// Nothing was added.
+    pub fn take(&mut self) -> Result<Vector, PolicyError> {
+        let Self { mut plain, by_loss, shares, .. } = std::mem::take(self);
+        let clients = plain.weight();
+        let mean = plain.take()?;
+        let Some(by_loss) = by_loss.filter(|_| clients > 1.0 && shares > 0.0) else {
+            return Ok(mean);
+        };
+        // n mean - by_loss / shares, over n - 1.
+        mean.scale((clients / (clients - 1.0)) as f32);
+        mean.axpy((-1.0 / (shares * (clients - 1.0))) as f32, &by_loss);
+        Ok(mean)
+    }
+}
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
