@@ -12,8 +12,8 @@
 //! round searches in other directions, and nothing has to be kept. `restart = "start"` takes the first round's A again, which
 //! the server's memory keeps; then all rounds begin in the same directions.
 //!
-//! The head is averaged as other tensors are (`head = "mean"`), or by a rule of its own, as FedCoT does beside its stack (Li,
-//! Zhao, Mo, Chen 2025, arXiv 2508.10020): with `head = "loss"` the clients with the lower losses count for more, as in `fedlol`.
+//! The head is averaged as other tensors are (`head = "mean"`), or as in `fedlol`, without `weighting` (`head = "loss"`). A rule
+//! for the head beside the stack is the idea of FedCoT (Li, Zhao, Mo, Chen 2025, arXiv 2508.10020); this rule is ours, not theirs.
 //!
 //! The step is `W + G`, taken here, as a restart has no half step (`server.optimizer` has no say). Other tensors get
 //! the mean. Downloads must hold all values (`download.policy = "dense"`): what falls back to the seeded start would undo

@@ -91,7 +91,7 @@ pub struct LossMean {
 }
 
 impl LossMean {
-    /// Adds the values of a client with this loss. All are of one length.
+    /// Adds the values of a client with this loss (nats a prediction). All are of one length.
     ///
     /// # Errors
     /// A loss that is missing (not finite, or negative): such a client has no weight.
