@@ -6,6 +6,7 @@
 
 mod docs;
 mod document;
+mod effect;
 mod error;
 mod keys;
 mod layers;
@@ -18,6 +19,7 @@ use crate::{aggregator, compressor, data, federation, metrics, policy, privacy, 
 
 pub use docs::{KeyDoc, key_docs};
 pub use document::{Document, Table};
+pub use effect::changes_nothing;
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Override};
 pub use show::keys_text;

@@ -3,6 +3,7 @@
 //! In: a validated [`Start`]. Out: [`Progress`] while it runs, files in the run directory, a [`Summary`].
 
 mod config;
+mod core;
 mod error;
 mod inputs;
 mod pairs;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
+use crate::pool::blocking;
 use crate::server::Finished;
 
 pub use crate::server::{DirectionBytes, RoundRow};
@@ -33,6 +35,7 @@ pub use plan::dense_frame_length;
 pub use progress::{Progress, Summary};
 use root::{Federation, FederationArgs, FederationMsg};
 use run_dir::RunDir;
+pub use run_dir::is_run;
 use timing::Clock;
 pub use timing::Timing;
 
@@ -71,10 +74,9 @@ pub async fn run_with(
     mut stop: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
     let (began, clock) = (Instant::now(), Clock::start());
-    let loaded = tokio::task::spawn_blocking(move || Plan::load(start, &inputs)).await;
-    let (plan, files) = loaded.map_err(|panic| FederationError::Config(panic.to_string()))??;
+    let (plan, files) = blocking("loading", move || Plan::load(start, &inputs)).await??;
     let plan = Arc::new(plan);
-    let first_round = plan.journal.latest()?.map_or(0, |latest| latest.round) + 1;
+    let first_round = files.last_round().unwrap_or(0) + 1;
     // Nothing depends on a listener.
     drop(progress.send(Progress::Ready {
         model: plan.model.describe(),
@@ -93,18 +95,21 @@ pub async fn run_with(
     let spawned = Actor::spawn(None, Federation, args).await;
     let (root, root_ended) =
         spawned.map_err(|source| FederationError::Spawn { actor: "federation", source: Arc::new(source) })?;
-    let stopper = tokio::spawn(async move {
+    let stopped = async {
         // A dropped sender never stops the run.
         if stop.wait_for(|stop| *stop).await.is_ok() {
             drop(root.cast(FederationMsg::Stop));
         }
-    });
-    let ended = ended.await.unwrap_or(Err(FederationError::Root));
-    stopper.abort();
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = ended => ended.unwrap_or(Err(FederationError::Root)),
+        () = stopped => Err(FederationError::Root),
+    };
     // The root has said its last; a panic in its own end would not change the result.
     drop(root_ended.await);
     let (finished, files) = ended?;
-    finish(&plan, &finished, &files, (began, clock))
+    blocking("the run's end", move || finish(&plan, &finished, &files, (began, clock))).await?
 }
 
 /// Writes the adapter and the summary.

@@ -19,5 +19,6 @@ pub use cpu::{process_cpu_seconds, thread_cpu_seconds};
 pub use exporter::{Exporter, MetricsError};
 pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};
 pub use policies::{Hook, PolicyMetrics};
+pub use prometheus::IntCounter;
 pub use registry::{Clients, Metrics};
 pub use wire::{DirectionMetrics, WireBytes};

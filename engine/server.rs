@@ -5,6 +5,7 @@
 
 mod acknowledging;
 mod actor;
+mod again;
 mod closing;
 mod config;
 mod dispatch;
@@ -13,6 +14,7 @@ mod event;
 mod exchange;
 mod ledger;
 mod looking;
+mod measuring;
 pub mod optimizer;
 mod refreshing;
 pub mod round;
@@ -20,6 +22,7 @@ mod row;
 pub mod sampler;
 mod state;
 mod stored;
+mod tally;
 mod turn;
 mod view;
 
@@ -30,3 +33,4 @@ pub use ledger::Ledger;
 pub use refreshing::Refresh;
 pub use row::{DirectionBytes, RoundRow, RowPolicies};
 pub use state::{Resume, ServerArgs};
+pub use tally::{Outcomes, Tally};

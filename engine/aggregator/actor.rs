@@ -11,6 +11,7 @@ use crate::adapter::AdapterLayout;
 use crate::compressor::Plans;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
+use crate::pool::blocking;
 
 /// How the server reaches the aggregator.
 pub type AggregatorRef = ActorRef<AggregatorMsg>;
@@ -27,8 +28,8 @@ pub enum AggregatorMsg {
     },
     /// An update; the reply comes when its turn has come.
     Offer {
-        /// The round.
-        round: u32,
+        /// Number of the opening.
+        opening: u32,
         /// Its place.
         position: u32,
         /// The update.
@@ -38,15 +39,15 @@ pub enum AggregatorMsg {
     },
     /// Nothing will come for this place.
     Skip {
-        /// The round.
-        round: u32,
+        /// Number of the opening.
+        opening: u32,
         /// Its place.
         position: u32,
     },
     /// The round's result; every place must have been offered or skipped.
     Finish {
-        /// The round.
-        round: u32,
+        /// Number of the opening.
+        opening: u32,
         /// The server's dense copy, for a policy that takes the server's step.
         weights: Arc<Vec<f32>>,
         /// The aggregate.
@@ -81,6 +82,7 @@ enum Waiting {
 /// The actor's state.
 pub struct AggregatorState {
     intake: Option<Intake>,
+    opening: u32,
     round: u32,
     next: u32,
     waiting: BTreeMap<u32, Waiting>,
@@ -106,9 +108,13 @@ impl Actor for Aggregator {
 
     async fn pre_start(&self, _: AggregatorRef, args: AggregatorArgs) -> Result<AggregatorState, ActorProcessingErr> {
         let AggregatorArgs { config, policy, layout, codecs, max_norm, clip, metrics } = args;
-        let codecs = (&*codecs.download, &codecs.upload);
-        let intake = Intake::new(&config, policy, layout, codecs, (max_norm, clip), &metrics)?;
-        Ok(AggregatorState { intake: Some(intake), round: 0, next: 0, waiting: BTreeMap::new() })
+        // A first instance is made and its `init` runs.
+        let make = move || {
+            let codecs = (&*codecs.download, &codecs.upload);
+            Intake::new(&config, policy, layout, codecs, (max_norm, clip), &metrics)
+        };
+        let intake = blocking("the start of the aggregator", make).await??;
+        Ok(AggregatorState { intake: Some(intake), opening: 0, round: 0, next: 0, waiting: BTreeMap::new() })
     }
 
     async fn handle(
@@ -119,27 +125,28 @@ impl Actor for Aggregator {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             AggregatorMsg::Begin { opening } => state.begin(opening).await,
-            AggregatorMsg::Offer { round, position, offer, reply } => {
-                state.put(round, position, Waiting::Offer(offer, reply)).await
+            AggregatorMsg::Offer { opening, position, offer, reply } => {
+                state.put(opening, position, Waiting::Offer(offer, reply)).await
             }
-            AggregatorMsg::Skip { round, position } => state.put(round, position, Waiting::Skip).await,
-            AggregatorMsg::Finish { round, weights, reply } => state.finish(round, weights, reply).await,
+            AggregatorMsg::Skip { opening, position } => state.put(opening, position, Waiting::Skip).await,
+            AggregatorMsg::Finish { opening, weights, reply } => state.finish(opening, weights, reply).await,
         }
     }
 }
 
 impl AggregatorState {
     async fn begin(&mut self, opening: Opening) -> Result<(), ActorProcessingErr> {
+        self.opening = opening.number;
         self.round = opening.round;
         self.next = 0;
         self.waiting.clear();
         self.on_blocking_thread(move |intake| intake.begin(opening)).await
     }
 
-    async fn put(&mut self, round: u32, position: u32, waiting: Waiting) -> Result<(), ActorProcessingErr> {
-        if round != self.round {
+    async fn put(&mut self, opening: u32, position: u32, waiting: Waiting) -> Result<(), ActorProcessingErr> {
+        if opening != self.opening {
             if let Waiting::Offer(_, reply) = waiting {
-                drop(reply.send(Err(AggregateError::Stale { found: round, expected: self.round })));
+                drop(reply.send(Err(AggregateError::Stale { found: opening, expected: self.opening })));
             }
             return Ok(());
         }
@@ -154,6 +161,7 @@ impl AggregatorState {
         if turn.is_empty() {
             return Ok(());
         }
+        let round = self.round;
         self.on_blocking_thread(move |intake| {
             for (offer, reply) in turn {
                 drop(reply.send(intake.accept(round, &offer)));
@@ -164,14 +172,15 @@ impl AggregatorState {
 
     async fn finish(
         &mut self,
-        round: u32,
+        opening: u32,
         weights: Arc<Vec<f32>>,
         reply: RpcReplyPort<Result<Aggregate, AggregateError>>,
     ) -> Result<(), ActorProcessingErr> {
-        if round != self.round {
-            drop(reply.send(Err(AggregateError::Stale { found: round, expected: self.round })));
+        if opening != self.opening {
+            drop(reply.send(Err(AggregateError::Stale { found: opening, expected: self.opening })));
             return Ok(());
         }
+        let round = self.round;
         self.on_blocking_thread(move |intake| drop(reply.send(intake.finish(round, weights)))).await
     }
 
@@ -180,7 +189,7 @@ impl AggregatorState {
         work: impl FnOnce(&mut Intake) -> R + Send + 'static,
     ) -> Result<R, ActorProcessingErr> {
         let mut intake = self.intake.take().ok_or("the aggregator's accumulator was lost in a crash")?;
-        let (intake, result) = tokio::task::spawn_blocking(move || {
+        let (intake, result) = blocking("aggregation", move || {
             let result = work(&mut intake);
             (intake, result)
         })

@@ -11,6 +11,8 @@ use crate::privacy;
 /// What a round starts from.
 #[derive(Debug, Clone)]
 pub struct Opening {
+    /// Its number: a round may be begun more than once.
+    pub number: u32,
     /// The round.
     pub round: u32,
     /// Clients that were sampled.
@@ -72,22 +74,26 @@ pub enum AggregateError {
     /// The aggregation policy refuses this update with a typed error; the round goes on without it.
     #[error(transparent)]
     Declined(PolicyError),
-    /// The aggregation policy failed: what it had accumulated is lost.
+    /// The aggregation policy broke down over this update: what it had accumulated is lost, so the round is to be begun
+    /// again without it.
+    #[error(transparent)]
+    Trapped(PolicyError),
+    /// The aggregation policy failed, whatever the updates.
     #[error(transparent)]
     Policy(PolicyError),
-    /// The offer is of a round that is over.
-    #[error("the update is of round {found}, the aggregator is at round {expected}")]
+    /// The offer is of a round that is over, or was begun again.
+    #[error("the update is of opening {found}, the aggregator is at opening {expected}")]
     Stale {
-        /// Round of the offer.
+        /// Opening of the offer.
         found: u32,
-        /// Round under way.
+        /// Opening under way.
         expected: u32,
     },
 }
 
 impl AggregateError {
-    /// Whether the round cannot end any more.
-    pub fn ends_the_round(&self) -> bool {
+    /// Whether no round can end any more.
+    pub fn ends_the_run(&self) -> bool {
         matches!(self, Self::Policy(_))
     }
 }
@@ -124,7 +130,7 @@ impl Intake {
 
     /// A policy that cannot begin fails the round at its first update, or at its end.
     pub(super) fn begin(&mut self, opening: Opening) {
-        let Opening { round, cohort, base, memories } = opening;
+        let Opening { round, cohort, base, memories, .. } = opening;
         self.memories = memories;
         let run = self.codec.plan().run();
         let meta = RoundMeta { round, rounds: run.rounds, seed: run.seed, cohort };
@@ -166,7 +172,7 @@ impl Intake {
         match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop)) {
             Ok(()) => Ok(Accepted { norm }),
             Err(error) if error.is_typed() => Err(AggregateError::Declined(error)),
-            Err(error) => Err(AggregateError::Policy(error)),
+            Err(error) => Err(AggregateError::Trapped(error)),
         }
     }
 

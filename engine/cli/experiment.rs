@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Override;
 use crate::experiment::{self, Estimate, Event, Grid, Options, Outcome, Pace};
+use crate::pool::Task;
 use crate::report::{bytes, duration, loss};
 
 use super::args::{self, Voice};
@@ -55,12 +56,13 @@ async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::Pro
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
-    let signals = tokio::spawn(stop::watch_signals(stop, move |text| above.suspend(|| eprintln!("{text}"))));
-    let teller = tokio::spawn(follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
+    let signals =
+        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| stop::say(text))));
+    let teller = Task::start("the teller", follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
     let result = experiment::run(grid, options, events, stopped).await;
     // The channel is closed by now; a panic of the teller is no reason to lose the result.
-    drop(teller.await);
-    signals.abort();
+    drop(teller.ended().await);
+    drop(signals);
     Ok(result?)
 }
 

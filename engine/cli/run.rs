@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Layers, Loaded, Override};
-use crate::federation::{self, Start, Summary};
+use crate::federation::{self, Start, Summary, is_run};
+use crate::pool::Task;
 use crate::report;
 
 use super::args::{Run, Sources, Voice};
@@ -40,12 +41,13 @@ async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Resul
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
-    let signals = tokio::spawn(stop::watch_signals(stop, move |text| above.suspend(|| eprintln!("{text}"))));
-    let teller = tokio::spawn(progress::follow(listen, bar, voice));
+    let signals =
+        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| stop::say(text))));
+    let teller = Task::start("the teller", progress::follow(listen, bar, voice));
     let result = federation::run(start, events, stopped).await;
     // The channel is closed by now, so the teller ends with the last event; a panic of it is no reason to lose the result.
-    let _ = teller.await;
-    signals.abort();
+    drop(teller.ended().await);
+    drop(signals);
     Ok(result?)
 }
 
@@ -61,7 +63,7 @@ fn finish(summary: &Summary, json: bool, voice: Voice) -> Result<u8, Failure> {
         output::print(&text)?;
     }
     if summary.interrupted {
-        eprintln!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display());
+        stop::say(&format!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display()));
         return Ok(stop::INTERRUPTED);
     }
     Ok(0)
@@ -69,7 +71,7 @@ fn finish(summary: &Summary, json: bool, voice: Voice) -> Result<u8, Failure> {
 
 /// A run that failed before it wrote its config leaves no directory that looks like a run.
 fn leave_nothing(run_dir: &Path) {
-    if !holds_run(run_dir) {
+    if !is_run(run_dir) {
         // What cannot be removed, or holds files of someone else, stays; the run's own error is what counts.
         let _ = std::fs::remove_file(run_dir.join("log.jsonl"));
         let _ = std::fs::remove_dir(run_dir);
@@ -87,7 +89,7 @@ fn fresh(arguments: &Run) -> Result<Start, Failure> {
         Some(out) => out.clone(),
         None => unused(&Path::new(RUNS).join(format!("{}-{}", timestamp(SystemTime::now()), loaded.config.run.name))),
     };
-    if holds_run(&run_dir) {
+    if is_run(&run_dir) {
         let dir = run_dir.display();
         return Err(Failure::usage(format!(
             "{dir} holds a run already; continue it with --resume --out {dir}, or choose another --out"
@@ -103,8 +105,8 @@ fn resumed(arguments: &Run) -> Result<Start, Failure> {
         None => newest(Path::new(RUNS))
             .ok_or_else(|| Failure::usage(format!("there is no run under {RUNS} to resume; name it with --out")))?,
     };
-    if !holds_run(&run_dir) {
-        return Err(Failure::usage(format!("{} holds no run to resume: it has no config.toml", run_dir.display())));
+    if !is_run(&run_dir) {
+        return Err(federation::FederationError::NoRun(run_dir).into());
     }
     let (loaded, path) = stored(&run_dir, &arguments.sources)?;
     let before = std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, error))?;
@@ -142,14 +144,10 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn holds_run(dir: &Path) -> bool {
-    dir.join("config.toml").exists()
-}
-
 /// The newest run: names begin with their time, so they sort by it.
 fn newest(runs: &Path) -> Option<PathBuf> {
     let dirs = std::fs::read_dir(runs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    dirs.filter(|dir| holds_run(dir)).max()
+    dirs.filter(|dir| is_run(dir)).max()
 }
 
 fn unused(dir: &Path) -> PathBuf {
@@ -170,6 +168,13 @@ fn timestamp(time: SystemTime) -> String {
 mod tests {
     use super::*;
 
+    /// What tells a run from any other directory, and the config that it began with.
+    fn make_run(dir: &Path, config: &str) {
+        std::fs::create_dir_all(dir.join("journal")).unwrap();
+        std::fs::write(dir.join("journal/journal.redb"), "").unwrap();
+        std::fs::write(dir.join("config.toml"), config).unwrap();
+    }
+
     #[test]
     fn run_directories_sort_by_time_and_the_newest_is_found() {
         assert_eq!(timestamp(SystemTime::UNIX_EPOCH), "19700101-000000");
@@ -179,7 +184,7 @@ mod tests {
         }
         assert_eq!(newest(runs.path()), None);
         for name in ["20260101-000000-a", "20260102-000000-a"] {
-            std::fs::write(runs.path().join(name).join("config.toml"), "").unwrap();
+            make_run(&runs.path().join(name), "");
         }
         assert!(newest(runs.path()).unwrap().ends_with("20260102-000000-a"));
         assert!(unused(&runs.path().join("20260101-000000-a")).ends_with("20260101-000000-a-2"));
@@ -196,7 +201,7 @@ mod tests {
         let start = fresh(&arguments(false)).map_err(|failure| failure.error).unwrap();
         assert_eq!(start.run_dir, dir.path());
         assert!(start.effective_toml.contains("# --out"));
-        std::fs::write(dir.path().join("config.toml"), &start.effective_toml).unwrap();
+        make_run(dir.path(), &start.effective_toml);
         let failure = fresh(&arguments(false)).map(|_| ()).unwrap_err();
         assert!(failure.code == 2 && failure.error.to_string().contains("--resume"));
         let again = resumed(&arguments(true)).map_err(|failure| failure.error).unwrap();

@@ -8,7 +8,7 @@ use super::state::{ClientState, DamagedState};
 use crate::compressor::{CompressorError, Compressors, Occasion};
 use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
-use crate::pool::PoolError;
+use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
 use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
 use crate::wire::Said;
@@ -34,6 +34,13 @@ pub struct Participants {
     pub seed: u64,
 }
 
+impl Participants {
+    /// The same, with workers that run on a client's clock.
+    fn timed(&self, clock: &Arc<OwnTime>) -> Self {
+        Self { compressors: self.compressors.timed(clock), trainers: self.trainers.timed(clock), ..self.clone() }
+    }
+}
+
 /// What the server asks of a client.
 #[derive(Clone)]
 pub struct Assignment {
@@ -49,6 +56,8 @@ pub struct Assignment {
     pub frame: Arc<Vec<u8>>,
     /// Set when the answer is no longer wanted.
     pub cancel: Arc<AtomicBool>,
+    /// Runs while a worker has a job of this client.
+    pub clock: Arc<OwnTime>,
 }
 
 /// What a client answers.
@@ -63,7 +72,7 @@ pub struct ClientUpdate {
     pub steps: u32,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Seconds of work, its queueing included.
+    /// Seconds of its own work, without its wait for a worker.
     pub seconds: f64,
 }
 
@@ -79,6 +88,9 @@ pub enum ClientError {
     /// The workers crashed on it.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// A part of it crashed.
+    #[error(transparent)]
+    Crash(#[from] Crash),
     /// Its state cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -94,8 +106,8 @@ pub(super) async fn exchange(
     assignment: Assignment,
     participants: &Participants,
 ) -> Result<ClientUpdate, ClientError> {
-    let started = Instant::now();
     let Assignment { round, tier, last_seen, .. } = assignment;
+    let participants = &participants.timed(&assignment.clock);
     let examples = participants.shards.examples(client).try_into().unwrap_or(u32::MAX);
     let mut occasion = Occasion::of_client(round, client, tier, last_seen);
     occasion.said.examples = examples;
@@ -110,35 +122,46 @@ pub(super) async fn exchange(
     let loss = (trained.tokens > 0).then_some(trained.loss as f32).filter(|loss| loss.is_finite());
     occasion.said = Said { examples, loss };
     let name = &participants.compressors.plans().upload.policy().name;
-    let (update, memory) = (Arc::new(hidden(trained.delta.0, key, participants)), state.memories.of(name));
+    let update = Arc::new(hidden(trained.delta.0, key, participants, &assignment.clock).await?);
+    let memory = state.memories.of(name);
     let upload = participants.compressors.upload(occasion, update, state.residual.take(), memory).await??;
     state.memories.keep(name, upload.memory);
     state.residual = upload.residual;
     Ok(ClientUpdate {
         frame: upload.frame,
-        state: changed(state).await,
+        state: changed(state).await?,
         steps: trained.steps,
         tokens: trained.tokens,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: assignment.clock.spent().as_secs_f64(),
     })
 }
 
 /// The update as it may leave the client: bounded and under noise where the clients see to that themselves.
-fn hidden(mut delta: Vec<f32>, key: TrainKey, participants: &Participants) -> Vec<f32> {
+async fn hidden(
+    mut delta: Vec<f32>,
+    key: TrainKey,
+    participants: &Participants,
+    clock: &Arc<OwnTime>,
+) -> Result<Vec<f32>, Crash> {
     let privacy = &participants.privacy;
-    if privacy.is_on() && privacy.place == Place::Client {
-        privacy::clip(&mut delta, privacy.clip);
-        privacy::perturb(&mut delta, privacy.deviation(), (key.seed, key.round), Some(key.client));
+    if !privacy.is_on() || privacy.place != Place::Client {
+        return Ok(delta);
     }
-    delta
+    let (limit, deviation, clock) = (privacy.clip, privacy.deviation(), clock.clone());
+    let hide = move || {
+        privacy::clip(&mut delta, limit);
+        privacy::perturb(&mut delta, deviation, (key.seed, key.round), Some(key.client));
+        delta
+    };
+    blocking("a client's noise", move || clock.measure(hide)).await
 }
 
 /// The state as bytes, which can be long, where the round changed it.
-async fn changed(state: ClientState) -> Option<Vec<u8>> {
+async fn changed(state: ClientState) -> Result<Option<Vec<u8>>, Crash> {
     if !state.memories.changed() && state.residual.is_none() {
-        return None;
+        return Ok(None);
     }
-    tokio::task::spawn_blocking(move || state.to_bytes()).await.ok()
+    blocking("writing a client's state", move || state.to_bytes()).await.map(Some)
 }
 
 /// What the client remembers since the last round that closed with it.
@@ -147,11 +170,11 @@ async fn load(participants: &Participants, client: u32) -> Result<ClientState, C
         return Ok(ClientState::default());
     }
     let (journal, values) = (participants.journal.clone(), participants.compressors.plans().upload.values());
-    let read = tokio::task::spawn_blocking(move || {
+    blocking("reading a client's state", move || {
         let stored = journal.client_state(client)?;
         Ok(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)
-    });
-    read.await.unwrap_or(Err(ClientError::Pool(PoolError::Crashed { pool: "journal reader", attempts: 1 })))
+    })
+    .await?
 }
 
 /// What the client starts from.

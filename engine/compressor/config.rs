@@ -60,7 +60,7 @@ pub struct Config {
     /// Policy: a built-in name (`cellm plugin list`) or the path of a component.
     pub policy: String,
     /// Share of the values that is sent, in (0, 1].
-    pub density: f32,
+    pub density: f64,
     /// Bits of a value on the wire: 1, 2, 3, 4, 8, 16 or 32; a policy refuses what it cannot do.
     pub bits: Bits,
     /// Send later what a message left out. Up: each client adds what is left to its next update. Down: the server sends the

@@ -84,7 +84,7 @@ impl CodecPlan {
             start,
             options: options_json(config, direction),
             run,
-            density: f64::from(config.density),
+            density: config.density,
             byte_budget: (config.byte_budget > 0).then_some(config.byte_budget),
             feedback: config.error_feedback.then_some(ErrorFeedback { decay: config.error_decay }),
         };

@@ -9,7 +9,7 @@ use super::worker::{Broadcast, CatchUp, Compressor, Shared, Upload};
 use super::{CodecPlan, CompressorError, Occasion, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
-use crate::pool::{Pool, PoolError, Work};
+use crate::pool::{OwnTime, Pool, PoolError, Work};
 
 /// Both directions of a run.
 #[derive(Clone)]
@@ -56,6 +56,11 @@ impl Compressors {
         let (shared, of_worker) = (Shared::default(), plans.clone());
         let make = move || Compressor::new(&of_worker, &metrics, shared.clone());
         Ok(Self { pool: Pool::spawn("compressor", place, size, make, on_restart).await?, plans })
+    }
+
+    /// The same workers; what is asked through this handle runs on a client's clock.
+    pub fn timed(&self, clock: &Arc<OwnTime>) -> Self {
+        Self { pool: self.pool.timed(clock), plans: self.plans.clone() }
     }
 
     /// What the two directions work by.

@@ -53,6 +53,9 @@ fn clients(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// The longest time that a setting may ask for, seconds: about 30 years, which every clock can add to today.
+const LONGEST_S: f64 = 1e9;
+
 fn server(config: &Config) -> Result<(), ConfigError> {
     let server = &config.server;
     positive("server.lr", server.lr)?;
@@ -61,14 +64,11 @@ fn server(config: &Config) -> Result<(), ConfigError> {
     ensure((0.0..1.0).contains(&server.beta2), "server.beta2", server.beta2, "in [0, 1)")?;
     positive("server.tau", server.tau)?;
     let deadline = server.deadline_s;
-    ensure(
-        deadline.is_finite() && deadline >= 0.0,
-        "server.deadline_s",
-        deadline,
-        "a finite number of seconds, 0 or more",
-    )?;
+    let allowed = format!("a number of seconds in [0, {LONGEST_S}]");
+    ensure((0.0..=LONGEST_S).contains(&deadline), "server.deadline_s", deadline, allowed)?;
     share("server.quorum", server.quorum)?;
-    not_negative("server.over_selection", server.over_selection)?;
+    let beyond = server.over_selection;
+    ensure(beyond.is_finite() && beyond >= 0.0, "server.over_selection", beyond, "a finite number, 0 or more")?;
     not_negative("server.max_update_norm", server.max_update_norm)
 }
 
@@ -144,7 +144,7 @@ fn policies(config: &Config) -> Result<(), ConfigError> {
     ensure(limits.component_mb >= 1, "limits.component_mb", limits.component_mb, "at least 1")
 }
 
-fn share(key: &str, value: f32) -> Result<(), ConfigError> {
+fn share(key: &str, value: f64) -> Result<(), ConfigError> {
     ensure(value > 0.0 && value <= 1.0, key, value, "in (0, 1]")
 }
 
@@ -187,9 +187,14 @@ mod tests {
     fn a_value_outside_its_range_is_named_with_what_is_allowed() {
         assert_eq!(message(|c| c.upload.density = 0.0), "upload.density is 0, it must be in (0, 1]");
         assert_eq!(message(|c| c.download.density = 1.5), "download.density is 1.5, it must be in (0, 1]");
-        assert_eq!(message(|c| c.download.density = f32::NAN), "download.density is NaN, it must be in (0, 1]");
+        assert_eq!(message(|c| c.download.density = f64::NAN), "download.density is NaN, it must be in (0, 1]");
         assert_eq!(message(|c| c.run.rounds = 0), "run.rounds is 0, it must be at least 1");
         assert_eq!(message(|c| c.server.quorum = 0.0), "server.quorum is 0, it must be in (0, 1]");
+        assert_eq!(
+            message(|c| c.server.deadline_s = 1e20),
+            "server.deadline_s is 100000000000000000000, it must be a number of seconds in [0, 1000000000]"
+        );
+        assert!(message(|c| c.server.deadline_s = f64::NAN).starts_with("server.deadline_s is NaN"));
         assert_eq!(message(|c| c.client.lr = f32::INFINITY), "client.lr is inf, it must be a finite number above 0");
         assert_eq!(message(|c| c.client.batch = 0), "client.batch is 0, it must be at least 1");
         assert!(

@@ -7,14 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::ExperimentError;
-use crate::config::{Config, Layers};
-use crate::federation::Summary;
-
-/// Keys that change no result: a cell may have been run with others.
-const WITHOUT_EFFECT: [&str; 4] = ["run.name", "run.out", "run.threads", "data.cache_mb"];
-
-/// Sections that change no result.
-const SECTIONS_WITHOUT_EFFECT: [&str; 2] = ["metrics.", "policy."];
+use crate::config::{Config, Layers, changes_nothing};
+use crate::federation::{Summary, is_run};
 
 /// One run of the grid.
 #[derive(Debug, Clone)]
@@ -57,7 +51,7 @@ impl Cell {
     pub(super) fn state(&self, out: &Path) -> Result<State, ExperimentError> {
         let dir = self.dir(out);
         let config = dir.join("config.toml");
-        if !config.exists() {
+        if !is_run(&dir) {
             return Ok(State::Fresh);
         }
         let stored = Layers { files: vec![config], ..Layers::default() }.load();
@@ -92,12 +86,9 @@ impl Cell {
 fn differences(stored: &Config, now: &Config) -> Vec<String> {
     let (stored, now) = (flat(stored), flat(now));
     let keys: std::collections::BTreeSet<&String> = stored.keys().chain(now.keys()).collect();
-    let counts = |key: &str| {
-        !WITHOUT_EFFECT.contains(&key) && !SECTIONS_WITHOUT_EFFECT.iter().any(|section| key.starts_with(section))
-    };
     let value = |of: &BTreeMap<String, Value>, key| of.get(key).map_or_else(|| "not set".into(), Value::to_string);
     keys.into_iter()
-        .filter(|key| counts(key) && stored.get(*key) != now.get(*key))
+        .filter(|key| !changes_nothing(key) && stored.get(*key) != now.get(*key))
         .map(|key| format!("{key} was {} and is {} now", value(&stored, key), value(&now, key)))
         .collect()
 }

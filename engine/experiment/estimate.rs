@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use super::cell::State;
 use super::{Cell, ExperimentError, Grid};
 use crate::config::Config;
-use crate::federation::{self, Inputs, Start, Summary};
+use crate::federation::{self, FederationError, Inputs, Start, Summary};
+use crate::pool::blocking;
 
 /// Clients of a calibration's only round.
 const CALIBRATED: usize = 2;
@@ -153,16 +154,15 @@ async fn calibrate(grid: &Grid, inputs: Arc<Inputs>, threads: usize) -> Result<P
 /// Bytes of a run by its densities and bits: what a policy that uses both fully would send.
 async fn bytes(config: &Config, inputs: Arc<Inputs>) -> Result<u64, ExperimentError> {
     let config = config.clone();
-    let (loaded, config) = tokio::task::spawn_blocking(move || (inputs.shards(&config), config))
-        .await
-        .map_err(|panic| ExperimentError::File { path: "estimate".into(), source: std::io::Error::other(panic) })?;
+    let (loaded, config) =
+        blocking("loading", move || (inputs.shards(&config), config)).await.map_err(FederationError::from)?;
     let values = loaded?.trainer().layout().values();
     let dense_frame = federation::dense_frame_length(values)? as f64;
     let tiers = &config.client.tiers;
-    let frame = |density: f32, bits: u32| -> f64 {
+    let frame = |density: f64, bits: u32| -> f64 {
         let frame = |density: f64| frame_bytes(values as f64, dense_frame, density, f64::from(bits));
         if tiers.is_empty() {
-            return frame(density.into());
+            return frame(density);
         }
         tiers.iter().map(|tier| tier.share * frame(tier.density.unwrap_or(density.into()))).sum()
     };

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::cell::State;
 use super::{Cell, ExperimentError, Grid, choice, results};
 use crate::federation::{self, Inputs, Progress, Start, Summary};
+use crate::pool::{Task, blocking};
 use crate::report::{self, Run};
 
 /// How a grid is run.
@@ -277,7 +278,7 @@ impl Job {
         let Self { cell, start, inputs, events, stop } = self;
         let (progress, mut heard) = mpsc::unbounded_channel();
         let name = cell.name.clone();
-        let teller = tokio::spawn(async move {
+        let teller = Task::start("the teller of a cell", async move {
             while let Some(progress) = heard.recv().await {
                 drop(events.send(Event::Progress { cell: name.clone(), progress }));
             }
@@ -285,7 +286,7 @@ impl Job {
         let dir = start.run_dir.clone();
         let ended = federation::run_with(start, inputs, progress, stop).await;
         // It ends with the channel; a panic of it is no reason to lose the result.
-        drop(teller.await);
+        drop(teller.ended().await);
         let ended = match ended {
             Ok(summary) => page(dir, summary).await,
             Err(error) => Err(error.to_string()),
@@ -297,7 +298,7 @@ impl Job {
 /// The run's own report, as `cellm run` writes it.
 async fn page(dir: PathBuf, summary: Summary) -> Result<Summary, String> {
     let to = summary.report.clone();
-    let written = tokio::task::spawn_blocking(move || report::write(&[dir], &to, None)).await;
+    let written = blocking("the report", move || report::write(&[dir], &to, None)).await;
     match written {
         Ok(Ok(())) => Ok(summary),
         Ok(Err(error)) => Err(error.to_string()),

@@ -8,8 +8,11 @@ use crate::compressor::CompressorError;
 use crate::data::DataError;
 use crate::journal::JournalError;
 use crate::policy::PolicyError;
+use crate::pool::Crash;
 use crate::server::ServerError;
 use crate::trainer::TrainerError;
+
+use super::is_run;
 
 /// Why a run ends without a result. What is closed stays in the journal.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,36 @@ pub enum FederationError {
         /// Why.
         source: std::io::Error,
     },
+    /// The run directory is not where it was, so that what is written is lost.
+    #[error(
+        "the run directory {run_dir} was moved or removed while the run went on ({file} is not the file that was opened): \
+         what was closed lies in its journal, wherever that is now"
+    )]
+    Moved {
+        /// The run.
+        run_dir: PathBuf,
+        /// The file that shows it.
+        file: PathBuf,
+    },
+    /// A fresh run in a directory with a config that no run wrote.
+    #[error("{file} was not written by a run, and a run would write over it: give another --out than {run_dir}")]
+    Foreign {
+        /// The directory.
+        run_dir: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// `--resume` of a directory that never became a run.
+    #[error(
+        "{0} holds no run to resume: it ended before it had a journal; give the same command without --resume to begin it"
+    )]
+    NoRun(PathBuf),
+    /// A stored row that this build cannot read.
+    #[error("a row of the journal cannot be read: {0}")]
+    Row(serde_json::Error),
+    /// A part of the engine crashed.
+    #[error(transparent)]
+    Crash(#[from] Crash),
     /// A fresh run in a directory that has one.
     #[error("{0} holds a run already: give --resume to go on with it, or another --out")]
     Exists(PathBuf),
@@ -93,16 +126,36 @@ pub enum FederationError {
 }
 
 impl FederationError {
-    /// 2 usage or config, 3 data or model, 4 policy, 1 other.
+    /// 2 usage or config, 3 data or model, 4 policy, 5 a full disk where the run can be resumed, 1 other.
     pub fn exit_code(&self) -> u8 {
+        if self.is_resumable() {
+            return 5;
+        }
         match self {
             Self::Config(_) | Self::Differs { .. } | Self::Exists(_) | Self::Metrics(_) => 2,
+            Self::Foreign { .. } | Self::NoRun(_) => 2,
             Self::Data(_) | Self::Trainer(_) | Self::Peft(_) => 3,
             Self::Policy(_) | Self::Pairs(_) | Self::Compressor(_) => 4,
             Self::Server(ServerError::Download { .. } | ServerError::Aggregate { .. }) => 4,
             Self::Server(ServerError::Evaluate { .. }) => 3,
             Self::Server(_) | Self::Journal(_) | Self::RunDir { .. } | Self::Spawn { .. } | Self::Restarts { .. } => 1,
-            Self::Root => 1,
+            Self::Moved { .. } | Self::Row(_) | Self::Crash(_) | Self::Root => 1,
+        }
+    }
+
+    /// Whether there was no room for what a run had to write, and it is a run already.
+    fn is_resumable(&self) -> bool {
+        let full = |source: &std::io::Error| {
+            use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+            matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+        };
+        match self {
+            Self::Journal(JournalError::DiskFull { .. }) => true,
+            Self::Server(ServerError::Journal { source, .. }) => matches!(**source, JournalError::DiskFull { .. }),
+            Self::RunDir { path, source } => full(source) && path.parent().is_some_and(is_run),
+            // An adapter is written when its rounds are closed.
+            Self::Peft(PeftError::Io { source, .. }) => full(source),
+            _ => false,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::run_dir::{RunDir, journal_dir, make};
+use super::run_dir::{RunDir, begin, is_run, journal_dir};
 use super::serving::{Bench, Policies, Serving};
 use super::{FederationError, Inputs, Start};
 use crate::adapter::{AdapterLayout, Message, Part, Tiers, ValueCoding};
-use crate::config::Config;
+use crate::config::{Config, changes_nothing};
 use crate::journal::{Journal, RunRecord};
 use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
@@ -74,8 +74,6 @@ impl Plan {
         })?);
         let spending = spending(&config, shards.clients())?;
         let record = record(&config, &layout, &initial, &serving.policies());
-        let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
-        let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -83,6 +81,11 @@ impl Plan {
         let dense_frame = dense_frame_length(layout.values())?;
         let of_tier = |tier| tiers.trainable(tier, &layout).map(Arc::new);
         let trainable = Arc::new((0..config.client.tiers.len() as u32).map(of_tier).collect());
+        // Last of all, so that nothing is a run that cannot go on.
+        let (journal, files) = match resume {
+            true => resume_run(&run_dir, &effective_toml, config.policy.watch, &record)?,
+            false => begin_run(&run_dir, &effective_toml, &record)?,
+        };
         metrics.rounds_planned.set(config.run.rounds.into());
         metrics.clients_registered.set(shards.clients() as i64);
         let plan = Self {
@@ -98,7 +101,7 @@ impl Plan {
             serving,
             spending,
             dense_frame,
-            journal,
+            journal: Arc::new(journal),
             metrics,
         };
         Ok((plan, files))
@@ -154,8 +157,7 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
             serde_json::Value::Object(options.clone())
         )));
     }
-    let count = server.cohort + (server.cohort as f64 * f64::from(server.over_selection)).ceil() as usize;
-    let asked = |round| sampler::sample(config.run.seed, round, clients as u32, count);
+    let asked = |round| sampler::sample(config.run.seed, round, clients as u32, server.sampled());
     let spending = Spending::new(privacy, config.run.rounds, clients, asked);
     if spending.rounds_within() == 0 {
         return Err(FederationError::Config(format!(
@@ -171,21 +173,14 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &Policies) -> RunRecord {
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
-        // None of these changes what the rounds before it did.
-        sections.remove("metrics");
-        sections.remove("policy");
-        let keys: [(&str, &[&str]); 4] = [
-            ("run", &["name", "out", "threads", "rounds"]),
-            ("model", &["slots"]),
-            ("client", &["gradient_checkpointing"]),
-            ("data", &["cache_mb"]),
-        ];
-        for (section, keys) in keys {
-            let Some(section) = sections.get_mut(section).and_then(|section| section.as_object_mut()) else { continue };
-            for key in keys {
-                section.remove(*key);
+        // A run may be made longer: that changes nothing of the rounds before.
+        let counts = |key: &str| !changes_nothing(key) && key != "run.rounds";
+        for (name, section) in sections.iter_mut() {
+            if let Some(keys) = section.as_object_mut() {
+                keys.retain(|key, _| counts(&format!("{name}.{key}")));
             }
         }
+        sections.retain(|name, section| section.as_object().is_none_or(|keys| !keys.is_empty() || counts(name)));
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);
@@ -214,26 +209,38 @@ fn without_policies(record: &RunRecord) -> RunRecord {
     sealed(&settings, record.layout_hash.clone(), record.seed)
 }
 
-/// `watch`: policies may be others than those that the run began with.
-fn open_journal(run_dir: &Path, resume: bool, watch: bool, record: &RunRecord) -> Result<Journal, FederationError> {
-    let dir = journal_dir(run_dir);
-    if !resume {
-        if dir.exists() {
-            return Err(FederationError::Exists(run_dir.into()));
-        }
-        make(&dir)?;
-        return Ok(Journal::create(&dir, record)?);
+/// Makes a directory a run: everything else first, then the journal.
+fn begin_run(run_dir: &Path, config: &str, record: &RunRecord) -> Result<(Journal, RunDir), FederationError> {
+    if is_run(run_dir) {
+        return Err(FederationError::Exists(run_dir.into()));
     }
-    let (journal, stored) = Journal::open(&dir)?;
+    let files = begin(run_dir, config)?;
+    let journal = Journal::create(&journal_dir(run_dir), record)?;
+    let files = files.with_journal(journal.path().into())?;
+    Ok((journal, files))
+}
+
+/// `watch`: policies may be others than those that the run began with.
+fn resume_run(
+    run_dir: &Path,
+    config: &str,
+    watch: bool,
+    record: &RunRecord,
+) -> Result<(Journal, RunDir), FederationError> {
+    if !is_run(run_dir) {
+        return Err(FederationError::NoRun(run_dir.into()));
+    }
+    let (journal, stored) = Journal::open(&journal_dir(run_dir))?;
     let differences = match watch {
         true => without_policies(&stored).differences(&without_policies(record)),
         false => stored.differences(record),
     };
-    if differences.is_empty() {
-        return Ok(journal);
+    if !differences.is_empty() {
+        let differences = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(FederationError::Differs { run_dir: run_dir.into(), differences });
     }
-    let differences = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Err(FederationError::Differs { run_dir: run_dir.into(), differences })
+    let files = RunDir::open(run_dir, config, &journal.rows_after(None)?)?.with_journal(journal.path().into())?;
+    Ok((journal, files))
 }
 
 /// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction, both ways.

@@ -9,20 +9,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{mpsc, oneshot};
 
+use super::core::{Core, Standing};
 use super::plan::Plan;
 use super::run_dir::RunDir;
 use super::{FederationError, Progress};
-use crate::aggregator::{Aggregator, AggregatorArgs};
-use crate::client::Participants;
-use crate::compressor::Compressors;
-use crate::journal::{JournalRef, JournalWriter};
-use crate::link::Link;
 use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
-use crate::server::{Finished, Refresh, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
-use crate::trainer::{TrainerKind, Trainers};
+use crate::pool::{blocking, watched};
+use crate::server::{Finished, Resume, RoundRow, ServerEvent, ServerMsg};
 
 /// How the run reaches its root.
 pub(super) type FederationRef = ActorRef<FederationMsg>;
@@ -38,8 +34,10 @@ pub(super) enum FederationMsg {
     Server(u32, Box<ServerEvent>),
     /// A pool has replaced a crashed worker.
     WorkerRestarted(&'static str),
-    /// Read the gauges that nobody pushes.
+    /// Read the gauges that nobody pushes, and look whether the run directory is where it was.
     Sample,
+    /// The run cannot go on.
+    Lost(FederationError),
 }
 
 /// What the actor is made of.
@@ -54,29 +52,6 @@ pub(super) struct FederationArgs {
 const RESTARTS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The children that share one fate.
-struct Core {
-    generation: u32,
-    journal: JournalRef,
-    compressors: Compressors,
-    trainers: Trainers,
-    server: ServerRef,
-    /// Every child, by id, with its name for messages.
-    members: Vec<(ActorId, ActorCell, metrics::Actor, &'static str)>,
-}
-
-impl Core {
-    /// The survivors' states belong to a round that starts anew; one that has ended already is fine too.
-    async fn kill(self) {
-        let journal = self.journal.get_id();
-        for (_, cell, ..) in self.members.into_iter().filter(|(id, ..)| *id != journal) {
-            drop(cell.kill_and_wait(Some(Duration::from_secs(5))).await);
-        }
-        // What is on its way to the disk gets there before the next core asks where the run stands.
-        drop(self.journal.drain_and_wait(Some(Duration::from_secs(30))).await);
-    }
-}
-
 /// The actor's state.
 pub(super) struct FederationState {
     plan: Arc<Plan>,
@@ -88,6 +63,10 @@ pub(super) struct FederationState {
     restarts: VecDeque<Instant>,
     generation: u32,
     stopping: bool,
+    /// The last round that the files have.
+    written: Option<u32>,
+    /// Rounds that had missed their quorum, one after the other, when this process went on with the run; none before it did.
+    forgiven: Option<u32>,
 }
 
 impl Actor for Federation {
@@ -101,6 +80,7 @@ impl Actor for Federation {
         args: FederationArgs,
     ) -> Result<FederationState, ActorProcessingErr> {
         let FederationArgs { plan, files, progress, result } = args;
+        let written = files.last_round();
         let mut state = FederationState {
             plan,
             files: Some(files),
@@ -111,6 +91,8 @@ impl Actor for Federation {
             restarts: VecDeque::new(),
             generation: 0,
             stopping: false,
+            written,
+            forgiven: None,
         };
         state.start(&myself).await;
         Ok(state)
@@ -125,8 +107,9 @@ impl Actor for Federation {
         match message {
             FederationMsg::Stop => state.stop(),
             FederationMsg::Server(generation, event) => state.server_event(&myself, generation, *event).await,
-            FederationMsg::WorkerRestarted(pool) => state.worker_restarted(&myself, pool).await,
-            FederationMsg::Sample => state.sample(),
+            FederationMsg::WorkerRestarted(pool) => state.worker_restarted(pool),
+            FederationMsg::Sample => state.sample(&myself),
+            FederationMsg::Lost(error) => state.end(&myself, Err(error)).await,
         }
         Ok(())
     }
@@ -169,95 +152,21 @@ impl FederationState {
         Ok(())
     }
 
-    /// Bottom-up: each stage is given the refs of those it uses.
     async fn start_core(&mut self, myself: &FederationRef) -> Result<(), FederationError> {
         self.generation += 1;
-        let (plan, generation) = (self.plan.clone(), self.generation);
-        let place = |actor: &str| (format!("{}/{actor}", plan.run_dir.display()), myself.get_cell());
-        let spawned = |actor| move |source| FederationError::Spawn { actor, source: Arc::new(source) };
-        let on_restart = |pool: &'static str| -> Arc<dyn Fn() + Send + Sync> {
-            let myself = myself.clone();
-            // A root that has ended counts no restarts.
-            Arc::new(move || drop(myself.cast(FederationMsg::WorkerRestarted(pool))))
-        };
-        let policies = plan.serving.policies();
-        let names = policies.names();
-        // First of all: what other policies made for the round to come is not to be found.
-        plan.journal.serve(&serde_json::json!(names).to_string())?;
-        let latest = plan.journal.latest()?;
-        let next = latest.as_ref().map_or(1, |latest| latest.round + 1);
-        let stored = plan.journal.update_positions(next)?;
-        let commits = plan.metrics.journal_commit_seconds.clone();
-        let on_commit = Arc::new(move |seconds| commits.observe(seconds));
-        let journal = JournalWriter::spawn((plan.journal.clone(), on_commit), place("journal")).await;
-        let journal = journal.map_err(spawned("journal"))?;
-        let aggregator = AggregatorArgs {
-            config: plan.config.aggregate.clone(),
-            policy: policies.aggregation.clone(),
-            layout: plan.layout.clone(),
-            codecs: policies.codecs.clone(),
-            max_norm: plan.config.server.max_update_norm,
-            clip: plan.server_clip(),
-            metrics: plan.metrics.clone(),
-        };
-        let aggregator = Aggregator::spawn(aggregator, place("aggregator")).await.map_err(spawned("aggregator"))?;
-        let (codecs, metrics) = (policies.codecs, plan.metrics.clone());
-        let compressors =
-            Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
-        let compressors = compressors.map_err(spawned("compressor pool"))?;
-        let local = plan.config.client.clone();
-        let size = (plan.slots(), plan.metrics.clone());
-        let trainers =
-            Trainers::spawn(plan.shards.clone(), local, size, place("trainers"), on_restart("trainer")).await;
-        let trainers = trainers.map_err(spawned("trainer pool"))?;
-        let participants = Participants {
-            compressors: compressors.clone(),
-            trainers: trainers.clone(),
-            shards: plan.shards.clone(),
-            journal: plan.journal.clone(),
-            trainable: plan.trainable.clone(),
-            metrics: plan.metrics.clone(),
-            privacy: plan.config.privacy.clone(),
-            seed: plan.config.run.seed,
-        };
-        let events = myself.clone();
-        let mut config = plan.config.server.clone();
-        if plan.config.client.trainer == TrainerKind::Noop {
-            // A made-up adapter has no loss worth the time.
-            config.eval_every = 0;
+        let policies = self.plan.serving.policies();
+        let serving = serde_json::json!(policies.names()).to_string();
+        let (journal, written) = (self.plan.journal.clone(), self.written);
+        let read = blocking("reading the journal", move || Standing::read(&journal, &serving, written));
+        let standing = read.await??;
+        let forgiven = *self.forgiven.get_or_insert(standing.missed());
+        // What an end of the last core kept from the files.
+        for (_, row, client_rows) in standing.unwritten {
+            let row = serde_json::from_str(&row).map_err(FederationError::Row)?;
+            self.write(Box::new(row), &client_rows)?;
         }
-        let serving = plan.serving.clone();
-        let refresh: Refresh = Arc::new(move || serving.refresh());
-        let server = ServerArgs {
-            config,
-            rounds: plan.rounds(),
-            seed: plan.config.run.seed,
-            window: 4 * plan.threads,
-            dense_frame: plan.dense_frame,
-            initial: plan.initial.clone(),
-            tiers: plan.tiers.clone(),
-            resume: Resume { latest, stored },
-            privacy: plan.spending.clone().map(|spending| (plan.config.privacy.clone(), spending)),
-            policies: names,
-            refresh: plan.config.policy.watch.then_some(refresh),
-            participants,
-            link: Link::new(plan.metrics.clone(), plan.dense_frame),
-            aggregator: aggregator.clone(),
-            journal: journal.clone(),
-            metrics: plan.metrics.clone(),
-            // A root that has ended hears nothing.
-            events: Arc::new(move |event| drop(events.cast(FederationMsg::Server(generation, Box::new(event))))),
-        };
-        let server = Server::spawn(server, place("server")).await.map_err(spawned("server"))?;
-        let members = [
-            (journal.get_cell(), metrics::Actor::Journal, "journal"),
-            (aggregator.get_cell(), metrics::Actor::Aggregator, "aggregator"),
-            (compressors.actor(), metrics::Actor::Compressor, "compressor pool"),
-            (trainers.actor(), metrics::Actor::Trainer, "trainer pool"),
-            (server.get_cell(), metrics::Actor::Server, "server"),
-        ];
-        let members = members.into_iter().map(|(cell, kind, name)| (cell.get_id(), cell, kind, name)).collect();
-        self.core = Some(Core { generation, journal, compressors, trainers, server, members });
+        let resume = Resume { latest: standing.latest, stored: standing.stored, forgiven };
+        self.core = Some(Core::start(&self.plan, myself, self.generation, policies, resume).await?);
         if self.stopping {
             self.stop();
         }
@@ -282,10 +191,7 @@ impl FederationState {
                 self.tell(Progress::Client { round, client, dropped, done, cohort: asked });
             }
             ServerEvent::Round { row, client_rows } => {
-                let line = serde_json::json!(row).to_string();
-                let written = self.files.as_mut().map_or(Ok(()), |files| files.append(&line, &client_rows));
-                self.tell(Progress::Round(row));
-                if let Err(error) = written {
+                if let Err(error) = self.write(row, &client_rows) {
                     self.end(myself, Err(error)).await;
                 }
             }
@@ -301,12 +207,23 @@ impl FederationState {
         }
     }
 
-    async fn worker_restarted(&mut self, myself: &FederationRef, pool: &'static str) {
+    /// Writes a closed round to the files, and tells of it.
+    fn write(&mut self, row: Box<RoundRow>, client_rows: &str) -> Result<(), FederationError> {
+        let line = serde_json::json!(row).to_string();
+        let written = self.files.as_mut().map_or(Ok(()), |files| files.append(&line, client_rows));
+        self.written = Some(row.round);
+        if row.round > 0 && row.completed >= row.quorum {
+            self.forgiven = Some(0);
+        }
+        self.tell(Progress::Round(row));
+        written
+    }
+
+    /// A job that crashes its worker twice is given up and costs whoever asked for it, so it does not count here.
+    fn worker_restarted(&self, pool: &'static str) {
         self.tell(Progress::Warning(format!("a {pool} worker crashed and was replaced")));
         let actor = if pool == "trainer" { metrics::Actor::Trainer } else { metrics::Actor::Compressor };
-        if let Err(error) = self.count_restart(actor, pool, "it panicked on its job") {
-            self.end(myself, Err(error)).await;
-        }
+        self.plan.metrics.restarts(actor).inc();
     }
 
     async fn child_ended(&mut self, myself: &FederationRef, who: &ActorCell, reason: String) {
@@ -374,15 +291,29 @@ impl FederationState {
         myself.stop(None);
     }
 
-    fn sample(&self) {
-        let Some(core) = &self.core else { return };
+    fn sample(&self, myself: &FederationRef) {
+        let (Some(core), Some(files)) = (&self.core, &self.files) else { return };
         let (compressors, trainers) = (core.compressors.clone(), core.trainers.clone());
-        let plan = self.plan.clone();
-        tokio::spawn(async move {
+        let (plan, place) = (self.plan.clone(), files.place().clone());
+        let (told, crashed) = (myself.clone(), myself.clone());
+        let look = async move {
             plan.metrics.compressor_depth().set(compressors.waiting().await);
             plan.metrics.trainer_depth().set(trainers.waiting().await);
+            let journal = plan.journal.clone();
+            let looked = blocking("the look at the files", move || (place.check(), journal.bytes_on_disk())).await;
+            let (checked, bytes) = match looked {
+                Ok((checked, bytes)) => (checked, bytes),
+                Err(crash) => (Err(crash.into()), Ok(0)),
+            };
             // A journal that cannot be asked shows in the run itself.
-            plan.metrics.journal_bytes.set(plan.journal.bytes_on_disk().unwrap_or(0) as i64);
+            plan.metrics.journal_bytes.set(bytes.unwrap_or(0) as i64);
+            if let Err(error) = checked {
+                // A root that has ended needs no word.
+                drop(told.cast(FederationMsg::Lost(error)));
+            }
+        };
+        watched("the sample of the gauges", look, move |crash| {
+            drop(crashed.cast(FederationMsg::Lost(crash.into())));
         });
     }
 

@@ -74,7 +74,7 @@ impl Bench {
     fn pairs(&self, policies: &Policies) -> Pairs<'_> {
         let config = &self.config;
         let [download, upload, aggregate] = policies.all().map(|policy| policy.as_ref().into());
-        let own = f64::from(config.upload.density);
+        let own = config.upload.density;
         let densities = self.tiers.in_use(self.clients as u32).into_iter().map(|tier| self.tiers.density(tier, own));
         Pairs {
             config,

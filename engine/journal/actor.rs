@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
 use super::{ClosedRound, Journal, JournalError, StoredUpdate, Verdict};
+use crate::pool::blocking;
 
 /// How others reach the journal.
 pub type JournalRef = ActorRef<JournalMsg>;
@@ -53,6 +54,9 @@ pub enum JournalMsg {
         reply: RpcReplyPort<Result<(), Arc<JournalError>>>,
     },
 }
+
+/// What a panic is called.
+const WRITING: &str = "writing the journal";
 
 type Waiting = (u32, StoredUpdate, RpcReplyPort<Result<(), Arc<JournalError>>>);
 
@@ -131,7 +135,7 @@ impl WriterState {
             let (updates, replies): (Vec<_>, Vec<_>) =
                 this.into_iter().map(|(_, update, reply)| (update, reply)).unzip();
             let journal = self.journal.clone();
-            let done = tokio::task::spawn_blocking(move || journal.put_updates(round, &updates)).await?;
+            let done = blocking(WRITING, move || journal.put_updates(round, &updates)).await?;
             (self.on_commit)(self.journal.last_commit_seconds());
             let done = done.map_err(Arc::new);
             for reply in replies {
@@ -148,7 +152,7 @@ impl WriterState {
         reply: RpcReplyPort<Result<Option<StoredUpdate>, Arc<JournalError>>>,
     ) -> Result<(), ActorProcessingErr> {
         let journal = self.journal.clone();
-        let found = tokio::task::spawn_blocking(move || journal.update(round, position)).await?;
+        let found = blocking("reading the journal", move || journal.update(round, position)).await?;
         drop(reply.send(found.map_err(Arc::new)));
         Ok(())
     }
@@ -161,7 +165,7 @@ impl WriterState {
     ) -> Result<(), ActorProcessingErr> {
         self.flush().await?;
         let journal = self.journal.clone();
-        let done = tokio::task::spawn_blocking(move || write(&journal)).await?;
+        let done = blocking(WRITING, move || write(&journal)).await?;
         (self.on_commit)(self.journal.last_commit_seconds());
         drop(reply.send(done.map_err(Arc::new)));
         Ok(())

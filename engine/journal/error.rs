@@ -51,6 +51,14 @@ pub enum JournalError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// As [`DiskFull`](Self::DiskFull), before there is a journal.
+    #[error("no space left for {path} ({source}): free some and begin the run again")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The operating system refused.
     #[error("cannot access {path}: {source}")]
     Io {
@@ -80,6 +88,14 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// The same error in the making of a journal: nothing is there yet to be resumed.
+    pub(super) fn before_the_run(self) -> Self {
+        match self {
+            Self::DiskFull { path, source } => Self::NoRoom { path, source },
+            other => other,
+        }
+    }
+
     pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.into(), reason: reason.into() }
     }

@@ -40,12 +40,21 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Whether a directory has a journal: from one moment on, when the file with the run's record in it gets its name.
+    pub fn exists(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+
     /// Makes the journal of a new run in a directory, which is made when missing. A journal that exists has its run
-    /// record: the file gets its name after the first commit.
+    /// record: the file gets its name after the first commit. What an attempt before left is taken away.
     ///
     /// # Errors
-    /// When there is one already or the directory cannot be written.
+    /// When there is one already or the directory cannot be written: then there is none afterwards.
     pub fn create(directory: &Path, run: &RunRecord) -> Result<Self, JournalError> {
+        Self::make(directory, run).map_err(JournalError::before_the_run)
+    }
+
+    fn make(directory: &Path, run: &RunRecord) -> Result<Self, JournalError> {
         let path = directory.join(FILE);
         if path.exists() {
             return Err(JournalError::Exists { path });
@@ -235,6 +244,23 @@ impl Journal {
         })
     }
 
+    /// What closed rounds after `round` (none: all of them) have as lines of `metrics.jsonl` and of `clients.jsonl`, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rows_after(&self, round: Option<u32>) -> Result<Vec<(u32, String, String)>, JournalError> {
+        self.read(|transaction| {
+            let (rows, clients) = (transaction.open_table(ROWS)?, transaction.open_table(CLIENT_ROWS)?);
+            let mut found = Vec::new();
+            for entry in rows.range(round.map_or(0, |round| round.saturating_add(1))..)? {
+                let (round, row) = entry.map(|(round, row)| (round.value(), row.value().to_owned()))?;
+                let clients = clients.get(round)?.map(|rows| rows.value().to_owned());
+                found.push((round, row, clients.unwrap_or_default()));
+            }
+            Ok(found)
+        })
+    }
+
     /// The `metrics.jsonl` lines of all closed rounds, in order.
     ///
     /// # Errors
@@ -255,6 +281,11 @@ impl Journal {
             let rows = transaction.open_table(CLIENT_ROWS)?;
             Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Length of the file.

@@ -97,6 +97,7 @@ pub(super) mod tests {
 
     use super::super::registry::tests::sample;
     use super::*;
+    use crate::pool::{Task, blocking};
 
     pub(crate) async fn get_path(address: SocketAddr, path: &'static str) -> String {
         let get = move || {
@@ -105,7 +106,7 @@ pub(super) mod tests {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).map(|_| answer)
         };
-        tokio::task::spawn_blocking(get).await.unwrap().unwrap()
+        blocking("a request", get).await.unwrap().unwrap()
     }
 
     #[tokio::test]
@@ -114,14 +115,14 @@ pub(super) mod tests {
         let address = exporter.address();
         assert_ne!(address.port(), 0);
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(exporter.serve(Arc::new(sample()), async { stopped.await.unwrap() }));
+        let served = Task::start("serving", exporter.serve(Arc::new(sample()), async { stopped.await.unwrap() }));
         let answer = get_path(address, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/plain; version=0.0.4"), "{answer}");
         assert!(answer.contains("cellm_rounds_total 1"), "{answer}");
         assert!(get_path(address, "/healthz").await.ends_with("ok\n"));
         assert!(get_path(address, "/other").await.starts_with("HTTP/1.1 404"));
         stop.send(()).unwrap();
-        served.await.unwrap().unwrap();
+        served.ended().await.unwrap().unwrap();
         assert!(TcpStream::connect(address).is_err());
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use super::{Exporter, Metrics, MetricsError};
+use crate::pool::Task;
 
 /// How long a stop waits for scrapes in progress.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub struct MetricsExporterArgs {
 pub struct MetricsExporterState {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<()>,
+    served: Option<Task<()>>,
 }
 
 impl MetricsExporter {
@@ -75,17 +75,21 @@ impl Actor for MetricsExporter {
         let exporter = Exporter::bind(&args.listen).await?;
         let address = exporter.address();
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(async move {
-            let told = async {
-                // A dropped sender says stop too.
-                let _ = stopped.await;
+        let told = async {
+            // A dropped sender says stop too.
+            let _ = stopped.await;
+        };
+        let serving = Task::start("the metrics endpoint", exporter.serve(args.metrics, told));
+        let served = Task::start("the wait for the metrics endpoint", async move {
+            let reason = match serving.ended().await {
+                Ok(Ok(())) => "it was stopped".into(),
+                Ok(Err(error)) => error.to_string(),
+                Err(crash) => crash.to_string(),
             };
-            let ended = exporter.serve(args.metrics, told).await;
-            let reason = ended.err().map_or_else(|| "it was stopped".into(), |error| error.to_string());
             // Nobody listens any more after an ordinary stop.
             drop(myself.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason })));
         });
-        Ok(MetricsExporterState { address, stop: Some(stop), served })
+        Ok(MetricsExporterState { address, stop: Some(stop), served: Some(served) })
     }
 
     async fn handle(
@@ -106,8 +110,9 @@ impl Actor for MetricsExporter {
         state: &mut MetricsExporterState,
     ) -> Result<(), ActorProcessingErr> {
         drop(state.stop.take());
-        if tokio::time::timeout(STOP_DEADLINE, &mut state.served).await.is_err() {
-            state.served.abort();
+        if let Some(served) = state.served.take() {
+            // What is not through by then is aborted.
+            drop(tokio::time::timeout(STOP_DEADLINE, served.ended()).await);
         }
         Ok(())
     }
@@ -116,6 +121,7 @@ impl Actor for MetricsExporter {
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpStream;
+    use tokio::task::JoinHandle;
 
     use super::super::exporter::tests::get_path;
     use super::super::registry::tests::sample;

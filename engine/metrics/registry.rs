@@ -28,7 +28,7 @@ pub struct Clients {
 /// All metrics of one run. Share it behind an `Arc`.
 pub struct Metrics {
     registry: Registry,
-    /// Rounds closed by this process.
+    /// Rounds closed, of a resumed run those before too.
     pub rounds: IntCounter,
     /// Seconds of a round, from sampling to its commit.
     pub round_seconds: Histogram,
@@ -100,7 +100,7 @@ impl Metrics {
         let wire = Wire::new(r);
         let trainer_cpu = seconds(r, names::TRAINER_CPU, "CPU seconds of the trainers, by what they did.", &["work"]);
         let metrics = Self {
-            rounds: counter(r, names::ROUNDS, "Rounds closed by this process."),
+            rounds: counter(r, names::ROUNDS, "Rounds closed, of a resumed run those before too."),
             round_seconds: histogram(r, names::ROUND_DURATION, "Seconds of a round.", ROUND_SECONDS),
             round: gauge(r, names::ROUND, "Number of the last closed round."),
             rounds_planned: gauge(r, names::ROUNDS_PLANNED, "Rounds that the run will have."),

@@ -172,6 +172,7 @@ fn start_clock(engine: &Engine) -> Result<(), PolicyError> {
             thread::sleep(Duration::from_millis(EPOCH_MS));
         }
     };
+    #[expect(clippy::disallowed_methods, reason = "it does nothing that could panic, and ends with the engine")]
     let started = thread::Builder::new().name("policy-clock".into()).spawn(tick);
     started.map(drop).map_err(|error| PolicyError::Engine(format!("no thread for deadlines: {error}")))
 }

@@ -11,7 +11,7 @@ use super::state::{Ending, Turn};
 use crate::client::{ClientError, ClientState, Participants};
 use crate::compressor::Occasion;
 use crate::journal::{JournalMsg, JournalRef};
-use crate::pool::PoolError;
+use crate::pool::blocking;
 
 /// Tells every client of an ending round that sent an upload, at most `window` at a time; what changes by it is durable
 /// when this returns, and counts when the round is closed. The result is what went wrong at single clients: they keep
@@ -36,9 +36,13 @@ pub(super) async fn hear(
         }
         let mut states = Vec::new();
         while let Some(heard) = hearing.join_next().await {
-            let Ok((position, client, state)) = heard else {
-                warnings.push(format!("round {round}: a client crashed as it was told how its upload ended"));
-                continue;
+            let (position, client, state) = match heard {
+                Ok(heard) => heard,
+                Err(crash) => {
+                    warnings
+                        .push(format!("round {round}: a client crashed as it was told how its upload ended: {crash}"));
+                    continue;
+                }
             };
             match state {
                 Ok(Some(state)) => states.push((position, state)),
@@ -72,7 +76,7 @@ async fn heard(
     let accepted = turn.accepted == Some(true);
     let (journal, plan) = (participants.journal.clone(), participants.compressors.plans().upload.clone());
     let values = plan.values();
-    let read = tokio::task::spawn_blocking(move || {
+    let read = blocking("reading a client's state", move || {
         let staged = if accepted { journal.staged_state(round, position)? } else { None };
         let stored = match staged {
             Some(staged) => Some(staged),
@@ -80,8 +84,7 @@ async fn heard(
         };
         Ok::<_, ClientError>(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)
     });
-    let crashed = |_| ClientError::Pool(PoolError::Crashed { pool: "journal reader", attempts: 1 });
-    let mut state = read.await.map_err(crashed)??;
+    let mut state = read.await??;
     let said = turn.said.map(|said| said.in_frame).unwrap_or_default();
     let occasion = Occasion { said, ..Occasion::of_client(round, client, turn.tier, turn.last_seen) };
     let name = &plan.policy().name;
@@ -91,5 +94,5 @@ async fn heard(
         return Ok(None);
     }
     let state = Arc::new(state);
-    tokio::task::spawn_blocking(move || state.to_bytes()).await.map(Some).map_err(crashed)
+    Ok(blocking("writing a client's state", move || state.to_bytes()).await.map(Some)?)
 }

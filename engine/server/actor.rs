@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
+use super::closing::Stepped;
 use super::dispatch::Dispatch;
 use super::exchange::Answer;
-use super::state::{Ending, ServerState};
+use super::state::{Ending, Excluded, Seat, ServerState};
 use super::view::View;
 use super::{Refreshed, ServerArgs, ServerError};
-use crate::aggregator::{Accepted, Aggregate, AggregateError};
+use crate::aggregator::{Accepted, AggregateError};
 use crate::client::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
+use crate::pool;
 
 /// How others reach the server.
 pub type ServerRef = ActorRef<ServerMsg>;
@@ -35,17 +37,19 @@ pub(super) enum Internal {
     /// What goes down next is encoded and, where due, evaluated.
     Looked(Result<Looked, ServerError>),
     /// A client is through; with what it was sent before the broadcast.
-    Answered(u32, u32, Dispatch, Source),
+    Answered(Seat, Dispatch, Source),
     /// A client's answer is durable, or not; with the update that waited for it.
-    Stored(u32, u32, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
+    Stored(Seat, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
     /// The aggregator had a client's turn.
-    Taken(u32, u32, Result<Accepted, AggregateError>),
-    /// The aggregate.
-    Aggregated(u32, Result<Aggregate, AggregateError>),
+    Taken(Seat, Result<Accepted, AggregateError>),
+    /// A round is to be begun again without some places' updates; with the places whose answer is stored.
+    Again(Excluded, Result<Vec<u32>, ServerError>),
+    /// What the aggregate of an opening made of the server's model.
+    Stepped(u32, Result<Stepped, ServerError>),
     /// Between two rounds: what a look at the policies found.
     Refreshed(Refreshed),
     /// The round's end is durable, or not.
-    Closed(Result<(), Arc<JournalError>>),
+    Closed(Result<(), ServerError>),
 }
 
 /// Where an answer comes from.
@@ -63,7 +67,8 @@ pub(super) struct Looked {
     pub ending: Option<Box<Ending>>,
     /// What an operator wants to know.
     pub warnings: Vec<String>,
-    pub view: View,
+    /// What goes down next, or why that cannot be made: the round that ends has no part in it.
+    pub view: Result<View, ServerError>,
 }
 
 impl Server {
@@ -92,7 +97,7 @@ impl Actor for Server {
             let (row, model) = (state.row(0, None, 0.0), state.model.clone());
             let (memories, trackers) = (state.memories.clone(), state.trackers.clone());
             let (client_rows, verdicts) = (String::new(), Vec::new());
-            Box::new(Ending { row, client_rows, model, memories, trackers, verdicts, view: None })
+            Box::new(Ending { row, client_rows, model, memories, trackers, verdicts, view: None, unmade: None })
         });
         state.look(&myself, ending);
         Ok(())
@@ -107,18 +112,15 @@ impl Actor for Server {
         match message {
             ServerMsg::Stop => state.stop(&myself),
             ServerMsg::Reply(Reply(Internal::Looked(looked))) => state.looked(&myself, looked),
-            ServerMsg::Reply(Reply(Internal::Answered(round, position, dispatch, answer))) => {
-                state.answered(&myself, (round, position), dispatch, answer);
+            ServerMsg::Reply(Reply(Internal::Answered(seat, dispatch, answer))) => {
+                state.answered(&myself, seat, dispatch, answer);
             }
-            ServerMsg::Reply(Reply(Internal::Stored(round, position, update, stored))) => {
-                state.stored(&myself, (round, position), update, stored);
+            ServerMsg::Reply(Reply(Internal::Stored(seat, update, stored))) => {
+                state.stored(&myself, seat, update, stored);
             }
-            ServerMsg::Reply(Reply(Internal::Taken(round, position, taken))) => {
-                state.taken(&myself, round, position, taken);
-            }
-            ServerMsg::Reply(Reply(Internal::Aggregated(round, aggregate))) => {
-                state.aggregated(&myself, round, aggregate);
-            }
+            ServerMsg::Reply(Reply(Internal::Taken(seat, taken))) => state.taken(&myself, seat, taken),
+            ServerMsg::Reply(Reply(Internal::Again(excluded, stored))) => state.again(&myself, excluded, stored),
+            ServerMsg::Reply(Reply(Internal::Stepped(opening, stepped))) => state.stepped(&myself, opening, stepped),
             ServerMsg::Reply(Reply(Internal::Refreshed(refreshed))) => state.refreshed(&myself, refreshed),
             ServerMsg::Reply(Reply(Internal::Closed(closed))) => state.closed(&myself, closed),
         }
@@ -134,6 +136,12 @@ impl Actor for Server {
     ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
+}
+
+/// Work beside the mailbox. A panic in it ends this server with the reason, for its supervisor to act on.
+pub(super) fn beside(myself: &ServerRef, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let server = myself.get_cell();
+    pool::watched(what, work, move |crash| server.stop(Some(crash.to_string())));
 }
 
 pub(super) fn send(myself: &ServerRef, message: Internal) {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::ServerError;
 use super::optimizer::ServerOptimizer;
 use crate::aggregator::Aggregate;
+use crate::compressor::Memories;
+use crate::privacy;
 
 /// The server's dense copy, its optimizer and the running mean: what a round changes.
 #[derive(Clone)]
 pub(super) struct Model {
     /// `W`, dense: it never forgets what a policy masks.
     pub weights: Arc<Vec<f32>>,
-    pub optimizer: ServerOptimizer,
+    pub optimizer: Arc<ServerOptimizer>,
     /// The mean of what clients would see after each round, the later the heavier; none without `server.ema_decay`.
     pub mean: Option<Arc<Vec<f32>>>,
 }
@@ -29,29 +31,75 @@ pub(super) fn averaged(mean: &[f32], newest: &[f32], share: f32) -> Vec<f32> {
     mean.iter().zip(newest).map(|(mean, newest)| mean + share * (newest - mean)).collect()
 }
 
-/// FLASC Alg. 1, server side: the optimizer moves the dense copy by the mean delta, or the aggregation policy has done so.
-/// Returns the norm of the update.
-pub(super) fn step(model: &mut Model, aggregate: Aggregate, round: u32) -> Result<f64, ServerError> {
-    let Aggregate { update, stepped, .. } = aggregate;
-    finite(&update, round)?;
-    match stepped {
-        Some(weights) => {
-            finite(&weights, round)?;
-            model.weights = Arc::new(weights);
-        }
-        None => model.optimizer.step(Arc::make_mut(&mut model.weights).as_mut_slice(), &update),
-    }
-    Ok(update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt())
+/// Noise that the server adds to the aggregate of a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Noise {
+    pub deviation: f64,
+    pub seed: u64,
 }
 
-fn finite(values: &[f32], round: u32) -> Result<(), ServerError> {
+/// What an aggregate made of the server's model.
+pub(super) struct Stepped {
+    pub model: Model,
+    /// L2 norm of the update.
+    pub norm: f64,
+    /// What the server remembers after the round.
+    pub memories: Memories,
+}
+
+/// FLASC Alg. 1, server side: the optimizer moves the dense copy by the mean delta, or the aggregation policy has done so.
+/// Costs a copy of the model; for a blocking thread.
+pub(super) fn step(
+    model: &Model,
+    aggregate: Aggregate,
+    noise: Option<Noise>,
+    round: u32,
+) -> Result<Stepped, ServerError> {
+    let Aggregate { mut update, stepped, memories } = aggregate;
+    let mut model = model.clone();
+    if let Some(Noise { deviation, seed }) = noise {
+        privacy::perturb(&mut update, deviation, (seed, round), None);
+    }
+    finite("the aggregate", &update, round)?;
+    match stepped {
+        Some(weights) => model.weights = Arc::new(weights),
+        None => {
+            let weights = Arc::make_mut(&mut model.weights).as_mut_slice();
+            Arc::make_mut(&mut model.optimizer).step(weights, &update);
+        }
+    }
+    finite("the server's dense copy", &model.weights, round)?;
+    for moment in model.optimizer.moments() {
+        finite("the server optimizer's state", moment, round)?;
+    }
+    let norm = update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+    Ok(Stepped { model, norm, memories })
+}
+
+fn finite(what: &'static str, values: &[f32], round: u32) -> Result<(), ServerError> {
     let count = values.iter().filter(|value| !value.is_finite()).count();
-    if count > 0 { Err(ServerError::NotFinite { round, count }) } else { Ok(()) }
+    if count > 0 { Err(ServerError::NotFinite { round, what, count }) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Config;
+
+    #[test]
+    fn a_step_beyond_all_numbers_is_an_error_that_names_what_went_there() {
+        let model = |lr| Model {
+            weights: Arc::new(vec![1.0, 2.0]),
+            optimizer: Arc::new(ServerOptimizer::new(&Config { lr, momentum: 0.5, ..Config::default() }, 2)),
+            mean: None,
+        };
+        let of = |values: [f32; 2]| Aggregate { update: values.into(), stepped: None, memories: Memories::default() };
+        let stepped = step(&model(1.0), of([3.0, 4.0]), None, 7).map_err(|error| error.to_string()).unwrap();
+        assert_eq!((stepped.norm, stepped.model.weights.to_vec()), (5.0, vec![4.0, 6.0]));
+        let text = |lr, values| step(&model(lr), of(values), None, 7).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(text(1.0, [f32::NAN, 1.0]), "round 7: the aggregate has 1 values that are not finite");
+        assert_eq!(text(1e30, [3e38, 3e38]), "round 7: the server's dense copy has 2 values that are not finite");
+    }
 
     #[test]
     fn the_mean_weighs_each_round_by_its_age_and_forgets_the_start() {

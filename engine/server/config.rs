@@ -41,13 +41,33 @@ pub struct Config {
     /// Seconds after which a client that has not answered counts as dropped; 0 waits for ever.
     pub deadline_s: f64,
     /// Share of the cohort that must complete for a round to count, in (0, 1].
-    pub quorum: f32,
+    pub quorum: f64,
     /// Clients sampled beyond the cohort, as a share of it: stand-ins for those that drop.
-    pub over_selection: f32,
+    pub over_selection: f64,
     /// Evaluate every so many rounds, and before the first and after the last; 0 never.
     pub eval_every: u32,
     /// Reject an update whose L2 norm is above this; 0 accepts any finite one.
     pub max_update_norm: f32,
+}
+
+impl Config {
+    /// Clients that a round of `cohort` needs.
+    pub fn quorum_of(&self, cohort: usize) -> usize {
+        portion(self.quorum, cohort).max(1)
+    }
+
+    /// Clients that a round samples: the cohort and its stand-ins.
+    pub fn sampled(&self) -> usize {
+        self.cohort.saturating_add(portion(self.over_selection, self.cohort))
+    }
+}
+
+/// The least whole number of `whole` that is a `share` of it, as the share is written: 0.1 of 30 is 3, though the product of
+/// the nearest doubles is a little more.
+fn portion(share: f64, whole: usize) -> usize {
+    /// As a share of the product: far above what rounding adds to it, far below what a written digit does.
+    const ROUNDING: f64 = 1e-9;
+    (share * whole as f64 * (1.0 - ROUNDING)).ceil() as usize
 }
 
 impl Default for Config {
@@ -66,5 +86,32 @@ impl Default for Config {
             eval_every: 5,
             max_update_norm: 0.0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_a_count_is_what_its_digits_say() {
+        assert_eq!((portion(0.8, 5), portion(0.1, 30), portion(0.5, 5), portion(1.0, 7)), (4, 3, 3, 7));
+        // Every share of up to three digits of every count, against whole numbers.
+        for digits in [10_u64, 100, 1000] {
+            for share in 0..=2 * digits {
+                for whole in 0..=250_u64 {
+                    let (found, exact) = (portion(share as f64 / digits as f64, whole as usize), share * whole);
+                    assert_eq!(found as u64, exact.div_ceil(digits), "{share}/{digits} of {whole}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quorum_and_stand_ins_are_shares_of_the_cohort() {
+        let config = Config { cohort: 5, quorum: 0.8, over_selection: 0.2, ..Config::default() };
+        assert_eq!((config.quorum_of(5), config.sampled()), (4, 6));
+        assert_eq!(Config { quorum: 1e-12, ..config.clone() }.quorum_of(5), 1, "nothing is no round");
+        assert_eq!(Config { over_selection: f64::MAX, ..config }.sampled(), usize::MAX);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ractor::rpc::CallResult;
 
 use super::ServerError;
-use super::actor::{Internal, ServerRef, Source, send};
+use super::actor::{Internal, ServerRef, Source, beside, send};
 use super::exchange::ask;
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
@@ -14,6 +14,7 @@ use crate::client::{Assignment, Participants};
 use crate::compressor::{Memories, Occasion};
 use crate::journal::JournalMsg;
 use crate::policy::Changes;
+use crate::pool::blocking;
 
 /// What one client was sent before the broadcast, and what the server knows of it.
 #[derive(Debug, Clone, Default)]
@@ -36,9 +37,8 @@ async fn prepare(
     participants: &Participants,
 ) -> Result<Dispatch, ServerError> {
     let journal = participants.journal.clone();
-    let read = tokio::task::spawn_blocking(move || journal.last_seen(client)).await;
-    // A panic of the reader is the journal's; the supervisor of the whole core sees to it.
-    let read = read.map_err(|_| ServerError::Reader { round })?;
+    let read = blocking("reading the journal", move || journal.last_seen(client)).await;
+    let read = read.map_err(|source| ServerError::Crashed { round, source })?;
     let last_seen = read.map_err(|source| ServerError::Journal { round, source: Arc::new(source) })?;
     let occasion = Occasion::of_client(round, client, tier, last_seen);
     let compressors = &participants.compressors;
@@ -79,32 +79,35 @@ impl ServerState {
     pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
         let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
+        let seat = open.seat(position);
         let cancel = open.cancels[position as usize].clone();
         let tier = self.args.tiers.of(client);
         let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
-        let myself = myself.clone();
-        tokio::spawn(async move {
+        let reply_to = myself.clone();
+        beside(myself, "an exchange with a client", async move {
             let dispatch = match prepare(client, (round, tier), (&view, memories), &participants).await {
                 Ok(dispatch) => dispatch,
                 Err(error) => {
                     let failed = Source::Unsent(error);
-                    return send(&myself, Internal::Answered(round, position, Dispatch::default(), failed));
+                    return send(&reply_to, Internal::Answered(seat, Dispatch::default(), failed));
                 }
             };
             let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), view.frame.clone());
-            let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel };
-            let answer = ask(client, assignment, participants, myself.get_cell(), deadline_s).await;
-            send(&myself, Internal::Answered(round, position, dispatch, Source::Live(answer)));
+            let clock = Arc::default();
+            let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel, clock };
+            let answer = ask(client, assignment, participants, reply_to.get_cell(), deadline_s).await;
+            send(&reply_to, Internal::Answered(seat, dispatch, Source::Live(answer)));
         });
     }
 
     /// The stored answer of a client; what it was sent is counted as when it was asked.
     pub(super) fn replay(&mut self, myself: &ServerRef, position: u32) {
         let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
-        let tier = self.args.tiers.of(client);
-        let (participants, journal, myself) =
+        let Phase::Round(open) = &self.phase else { return };
+        let (seat, tier) = (open.seat(position), self.args.tiers.of(client));
+        let (participants, journal, reply_to) =
             (self.args.participants.clone(), self.args.journal.clone(), myself.clone());
-        tokio::spawn(async move {
+        beside(myself, "a stored answer", async move {
             let (dispatch, source) = match prepare(client, (round, tier), (&view, memories), &participants).await {
                 Ok(dispatch) => {
                     let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
@@ -114,7 +117,7 @@ impl ServerState {
                 }
                 Err(error) => (Dispatch::default(), Source::Unsent(error)),
             };
-            send(&myself, Internal::Answered(round, position, dispatch, source));
+            send(&reply_to, Internal::Answered(seat, dispatch, source));
         });
     }
 

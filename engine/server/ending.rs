@@ -1,17 +1,16 @@
 //! A round whose answers are all in: the aggregate, the step, the row, the journal.
 
-use std::sync::Arc;
-
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, send};
-use super::closing::{self, Model};
+use super::actor::{Internal, ServerRef, beside, send};
+use super::closing::{self, Model, Noise, Stepped};
 use super::state::{Ending, Open, Phase, ServerState, Turn};
 use super::{RoundRow, ServerError, ServerEvent};
-use crate::aggregator::{Aggregate, AggregateError, AggregatorMsg};
+use crate::aggregator::AggregatorMsg;
 use crate::compressor::{Memories, Tracker};
-use crate::journal::{ClosedRound, JournalError, JournalMsg, StoredReference, Verdict};
-use crate::privacy::{self, Place};
+use crate::journal::{ClosedRound, JournalMsg, StoredReference, Verdict};
+use crate::pool::blocking;
+use crate::privacy::Place;
 
 /// Rounds in a row that may miss their quorum.
 const MISSES: u32 = 3;
@@ -19,44 +18,47 @@ const MISSES: u32 = 3;
 impl ServerState {
     pub(super) fn finish_round(&mut self, myself: &ServerRef) {
         let Phase::Round(open) = &self.phase else { return };
-        let (round, weights) = (open.number, self.model.weights.clone());
-        let (aggregator, myself) = (self.args.aggregator.clone(), myself.clone());
-        tokio::spawn(async move {
-            let aggregate = aggregator.call(|reply| AggregatorMsg::Finish { round, weights, reply }, None).await;
-            if let Ok(CallResult::Success(aggregate)) = aggregate {
-                send(&myself, Internal::Aggregated(round, aggregate));
-            }
+        let (round, opening) = (open.number, open.opening);
+        let (model, noise) = (self.model.clone(), self.noise(open));
+        let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
+        beside(myself, "the end of a round", async move {
+            let weights = model.weights.clone();
+            let aggregate = aggregator.call(|reply| AggregatorMsg::Finish { opening, weights, reply }, None).await;
+            // An aggregator that has gone takes this server with it.
+            let Ok(CallResult::Success(aggregate)) = aggregate else { return };
+            let stepped = match aggregate {
+                Ok(aggregate) => {
+                    let step = move || closing::step(&model, aggregate, noise, round);
+                    let crashed = |source| Err(ServerError::Crashed { round, source });
+                    blocking("the server's step", step).await.unwrap_or_else(crashed)
+                }
+                Err(source) => Err(ServerError::Aggregate { round, source }),
+            };
+            send(&reply_to, Internal::Stepped(opening, stepped));
         });
     }
 
-    pub(super) fn aggregated(&mut self, myself: &ServerRef, round: u32, aggregate: Result<Aggregate, AggregateError>) {
-        if self.client(round, 0).is_none() {
-            return;
-        }
-        let mut aggregate = match aggregate {
-            Ok(aggregate) => aggregate,
-            Err(source) => return self.fail(myself, ServerError::Aggregate { round, source }),
-        };
-        let mut model = self.model.clone();
-        let memories = std::mem::take(&mut aggregate.memories);
-        self.perturb(&mut aggregate.update, round);
-        match closing::step(&mut model, aggregate, round) {
-            Ok(norm) => {
+    pub(super) fn stepped(&mut self, myself: &ServerRef, opening: u32, stepped: Result<Stepped, ServerError>) {
+        let Some(open) = self.opened(opening) else { return };
+        match stepped {
+            Ok(Stepped { model, norm, memories }) => {
                 self.missed = 0;
                 self.end_round(myself, model, norm, Some(memories));
             }
+            Err(error @ ServerError::NotFinite { .. }) => match open.culprit() {
+                Some(position) => self.begin_again(myself, position, format!("with its update {error}")),
+                None => self.fail(myself, error),
+            },
             Err(error) => self.fail(myself, error),
         }
     }
 
     /// Noise on the mean of the updates, each of which was clipped: one client moves the mean by at most `clip` over their
     /// number.
-    fn perturb(&self, update: &mut [f32], round: u32) {
-        let (Some((privacy, _)), Phase::Round(open)) = (&self.args.privacy, &self.phase) else { return };
-        if privacy.place == Place::Server {
-            let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
-            privacy::perturb(update, deviation, (self.args.seed, round), None);
-        }
+    fn noise(&self, open: &Open) -> Option<Noise> {
+        let (privacy, _) = self.args.privacy.as_ref().filter(|(privacy, _)| privacy.place == Place::Server)?;
+        let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
+        Some(Noise { deviation, seed: self.args.seed })
     }
 
     /// Too few clients: the round is closed with the weights as they were, and nobody remembers it but the server what it
@@ -70,7 +72,8 @@ impl ServerState {
             None => ("none".into(), "none".into()),
         };
         // A run that never got an update is no run, however short.
-        let in_vain = self.missed == open.number && open.number == self.args.rounds;
+        let all = self.ledger.tally.missed_in_a_row + 1;
+        let in_vain = all == open.number && open.number == self.args.rounds;
         if self.missed >= MISSES || in_vain {
             let rounds = self.missed;
             return self.fail(myself, ServerError::Quorum { rounds, completed, quorum, client, reason });
@@ -90,12 +93,15 @@ impl ServerState {
         // Turns end in any order; what is stored is in the cohort's.
         open.client_rows.sort_by_key(|(position, _)| *position);
         open.losses.sort_by_key(|(position, _)| *position);
+        self.ledger.tally.add(&open.outcomes, memories.is_some());
         let row = self.row(open.number, Some(&open), norm);
         let verdicts = verdicts(std::mem::take(&mut open.turns), &open.candidates, memories.is_some());
         let memories = memories.as_ref().unwrap_or(&view.memories).settled();
         let trackers = view.trackers();
         let client_rows = open.client_rows.into_iter().map(|(_, row)| row + "\n").collect();
-        self.look(myself, Some(Box::new(Ending { row, client_rows, model, memories, trackers, verdicts, view: None })));
+        let (view, unmade) = (None, None);
+        let ending = Ending { row, client_rows, model, memories, trackers, verdicts, view, unmade };
+        self.look(myself, Some(Box::new(ending)));
     }
 
     /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in later.
@@ -107,6 +113,7 @@ impl ServerState {
             cohort: open.map_or(0, |open| open.machine.asked()),
             completed: accepted,
             dropped: open.map_or(0, |open| open.machine.dropped()),
+            quorum: open.map_or(0, |open| open.machine.quorum() as u32),
             train_loss: open.and_then(mean_loss),
             eval_loss: None,
             eval_metric: None,
@@ -125,69 +132,63 @@ impl ServerState {
     }
 
     pub(super) fn store_end(&mut self, myself: &ServerRef, ending: Box<Ending>) {
-        let reference = |(tier, tracker): (&u32, &Tracker)| StoredReference {
-            tier: *tier,
-            sequence: tracker.reference().sequence(),
-            values: tracker.reference().values().clone(),
-            kept: tracker.kept().map(|sent| (sent.sequence, sent.frame.clone())).collect(),
-        };
-        let closed = Box::new(ClosedRound {
-            round: ending.row.round,
-            weights: ending.model.weights.to_vec(),
-            optimizer: ending.model.optimizer.to_bytes(),
-            mean: ending.model.mean.as_ref().map_or_else(Vec::new, |mean| mean.to_vec()),
-            row: serde_json::json!(ending.row).to_string(),
-            client_rows: ending.client_rows.clone(),
-            ledger: serde_json::json!(self.ledger).to_string(),
-            memory: ending.memories.since(&self.memories),
-            references: ending.trackers.iter().map(reference).collect(),
-        });
         let of_turn = |(position, client, turn): &(u32, u32, Turn)| Verdict {
             position: *position,
             client: *client,
             accepted: turn.accepted == Some(true),
         };
         let verdicts = ending.verdicts.iter().map(of_turn).collect();
+        let round = ending.row.round;
+        let (row, client_rows) = (serde_json::json!(ending.row).to_string(), ending.client_rows.clone());
+        let ledger = serde_json::json!(self.ledger).to_string();
+        let (model, trackers) = (ending.model.clone(), ending.trackers.clone());
+        let (now, before) = (ending.memories.clone(), self.memories.clone());
         self.phase = Phase::Closing(ending);
-        let (journal, myself) = (self.args.journal.clone(), myself.clone());
-        tokio::spawn(async move {
+        let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
+        beside(myself, "the close of a round", async move {
+            // Copies of everything that the server holds.
+            let copy = move || {
+                Box::new(ClosedRound {
+                    round,
+                    weights: model.weights.to_vec(),
+                    optimizer: model.optimizer.to_bytes(),
+                    mean: model.mean.as_ref().map_or_else(Vec::new, |mean| mean.to_vec()),
+                    row,
+                    client_rows,
+                    ledger,
+                    memory: now.since(&before),
+                    references: trackers.iter().map(reference).collect(),
+                })
+            };
+            let closed = match blocking("the copy of a closed round", copy).await {
+                Ok(closed) => closed,
+                Err(source) => return send(&reply_to, Internal::Closed(Err(ServerError::Crashed { round, source }))),
+            };
             let closed = journal.call(|reply| JournalMsg::Close { closed, verdicts, reply }, None).await;
+            // A journal that has gone takes this server with it.
             if let Ok(CallResult::Success(closed)) = closed {
-                send(&myself, Internal::Closed(closed));
+                send(&reply_to, Internal::Closed(closed.map_err(|source| ServerError::Journal { round, source })));
             }
         });
     }
 
-    pub(super) fn closed(&mut self, myself: &ServerRef, closed: Result<(), Arc<JournalError>>) {
+    pub(super) fn closed(&mut self, myself: &ServerRef, closed: Result<(), ServerError>) {
         let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
-        let round = ending.row.round;
-        if let Err(source) = closed {
-            return self.fail(myself, ServerError::Journal { round, source });
+        if let Err(error) = closed {
+            return self.fail(myself, error);
         }
-        let Ending { row, client_rows, model, memories, trackers, view, .. } = *ending;
+        let Ending { row, client_rows, model, memories, trackers, view, unmade, .. } = *ending;
         self.model = model;
         self.memories = memories;
         self.trackers = trackers;
         self.view = view;
-        self.closed = round;
+        self.closed = row.round;
+        self.closed_ledger = self.ledger;
         self.measure(&row);
         self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
-        self.refresh(myself);
-    }
-
-    fn measure(&self, row: &RoundRow) {
-        let metrics = &self.args.metrics;
-        metrics.round_closed(row.round, row.seconds);
-        let gauges = [
-            (&metrics.train_loss, row.train_loss),
-            (&metrics.eval_loss, row.eval_loss),
-            (&metrics.eval_loss_dense_copy, row.eval_loss_dense_copy),
-            (&metrics.update_norm, row.update_norm),
-        ];
-        for (gauge, value) in gauges {
-            if let Some(value) = value {
-                gauge.set(value);
-            }
+        match unmade {
+            Some(error) => self.fail(myself, error),
+            None => self.refresh(myself),
         }
     }
 
@@ -199,6 +200,15 @@ impl ServerState {
             // The task or the journal answers soon; the run ends there.
             Phase::Looking | Phase::Closing(_) | Phase::Over => {}
         }
+    }
+}
+
+fn reference((tier, tracker): (&u32, &Tracker)) -> StoredReference {
+    StoredReference {
+        tier: *tier,
+        sequence: tracker.reference().sequence(),
+        values: tracker.reference().values().clone(),
+        kept: tracker.kept().map(|sent| (sent.sequence, sent.frame.clone())).collect(),
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::aggregator::AggregateError;
 use crate::compressor::CompressorError;
 use crate::journal::JournalError;
-use crate::pool::PoolError;
+use crate::pool::{Crash, PoolError};
 use crate::trainer::TrainerError;
 
-use super::RoundRow;
+use super::{RoundRow, Tally};
 
 /// What the server tells while it runs.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub struct Finished {
     pub rounds: u32,
     /// Whether it was stopped before its last round.
     pub interrupted: bool,
+    /// How clients and rounds ended.
+    pub tally: Tally,
 }
 
 /// Why a run cannot go on. What is closed stays closed.
@@ -100,11 +102,13 @@ pub enum ServerError {
         /// Why.
         source: Arc<JournalError>,
     },
-    /// A reader of the journal crashed.
-    #[error("round {round}: reading the journal crashed")]
-    Reader {
+    /// Work beside the mailbox crashed.
+    #[error("round {round}: {source}")]
+    Crashed {
         /// The round.
         round: u32,
+        /// Which, and why.
+        source: Crash,
     },
     /// The workers are gone.
     #[error("round {round}: {source}")]
@@ -130,11 +134,13 @@ pub enum ServerError {
         /// Why it did.
         reason: String,
     },
-    /// The aggregate has values that are not finite.
-    #[error("round {round}: the aggregate has {count} values that are not finite")]
+    /// Values that are not finite, where no client can be blamed for them.
+    #[error("round {round}: {what} has {count} values that are not finite")]
     NotFinite {
         /// The round.
         round: u32,
+        /// What has them.
+        what: &'static str,
         /// How many.
         count: usize,
     },

@@ -7,6 +7,7 @@ use ractor::ActorCell;
 use ractor::rpc::CallResult;
 
 use crate::client::{Assignment, Client, ClientArgs, ClientError, ClientMsg, ClientUpdate, Participants};
+use crate::pool::PoolError;
 use crate::trainer::TrainerError;
 
 /// How an exchange ended.
@@ -22,9 +23,11 @@ pub(super) enum Answer {
     Crashed,
     /// The server no longer wants it.
     Cancelled,
+    /// The workers have ended, all of them.
+    NoWorkers,
 }
 
-/// Gives `client` its assignment and waits for at most `deadline_s` (0: for ever).
+/// Gives `client` its assignment and waits until its own work has taken `deadline_s` (0: for ever).
 pub(super) async fn ask(
     client: u32,
     assignment: Assignment,
@@ -36,12 +39,23 @@ pub(super) async fn ask(
         Ok(actor) => actor,
         Err(error) => return Answer::Failed(error.to_string()),
     };
-    let cancel = assignment.cancel.clone();
-    let deadline = (deadline_s > 0.0).then(|| Duration::from_secs_f64(deadline_s));
-    let answer = actor.call(|reply| ClientMsg::Take { assignment, reply }, deadline).await;
+    let (cancel, clock) = (assignment.cancel.clone(), assignment.clock.clone());
+    let late = async {
+        if deadline_s > 0.0 {
+            clock.reaches(Duration::from_secs_f64(deadline_s)).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = actor.call(|reply| ClientMsg::Take { assignment, reply }, None) => answer,
+        () = late => Ok(CallResult::Timeout),
+    };
     match answer {
         Ok(CallResult::Success(Ok(update))) => Answer::Update(update),
         Ok(CallResult::Success(Err(ClientError::Trainer(TrainerError::Cancelled { .. })))) => Answer::Cancelled,
+        Ok(CallResult::Success(Err(ClientError::Pool(PoolError::Closed { .. })))) => Answer::NoWorkers,
         Ok(CallResult::Success(Err(error))) => Answer::Failed(error.to_string()),
         Ok(CallResult::Timeout) => {
             cancel.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DirectionBytes;
+use super::{DirectionBytes, Tally};
 use crate::wire::ByteSplit;
 
 /// Bytes so far.
@@ -16,6 +16,12 @@ pub struct Ledger {
     pub dense_total: u64,
     /// Length of one dense f32 frame of this layout, bytes.
     dense_frame: u64,
+    /// How clients and rounds ended.
+    #[serde(default)]
+    pub tally: Tally,
+    /// Set where what clients would see after the last closed round could not be made: no running mean has it yet.
+    #[serde(default)]
+    pub unseen: bool,
 }
 
 impl Ledger {

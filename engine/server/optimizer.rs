@@ -103,6 +103,11 @@ impl ServerOptimizer {
         1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32)
     }
 
+    /// The first and the second moment; empty where the rule has none.
+    pub fn moments(&self) -> [&[f32]; 2] {
+        [&self.first, &self.second]
+    }
+
     /// The state as bytes: step count and moments, little endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.steps.to_le_bytes().to_vec();

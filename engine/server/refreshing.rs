@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::actor::{Internal, ServerRef, send};
+use super::actor::{Internal, ServerRef, beside, send};
 use super::state::{Phase, ServerState};
 use super::{Refreshed, ServerEvent};
+use crate::pool::blocking;
 
 /// Looks whether the policies of the next round are others than those of the last. Blocking.
 pub type Refresh = Arc<dyn Fn() -> Refreshed + Send + Sync>;
@@ -15,11 +16,12 @@ impl ServerState {
         let Some(refresh) = self.args.refresh.clone().filter(|_| self.closed < self.args.rounds) else {
             return self.next(myself);
         };
-        let myself = myself.clone();
-        tokio::spawn(async move {
+        let reply_to = myself.clone();
+        beside(myself, "the look at the policies", async move {
             // A look that panics has found nothing: the policies stay.
-            let refreshed = tokio::task::spawn_blocking(move || refresh()).await.unwrap_or_default();
-            send(&myself, Internal::Refreshed(refreshed));
+            let looked = blocking("the look at the policies", move || refresh()).await;
+            let refreshed = looked.unwrap_or_else(|crash| Refreshed { changed: false, notes: vec![crash.to_string()] });
+            send(&reply_to, Internal::Refreshed(refreshed));
         });
     }
 

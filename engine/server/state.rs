@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::closing::Model;
 use super::optimizer::ServerOptimizer;
 use super::round::Round;
+use super::tally::Outcomes;
 use super::view::View;
 use super::{Config, Finished, Ledger, Refresh, RoundRow, RowPolicies, ServerError, ServerEvent};
 use crate::adapter::Tiers;
@@ -18,6 +19,7 @@ use crate::journal::{ClosedRound, JournalRef, StoredReference};
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::policy::Changes;
+use crate::pool::PoolError;
 use crate::privacy::{self, Spending};
 use crate::wire;
 
@@ -29,6 +31,9 @@ pub struct Resume {
     pub latest: Option<ClosedRound>,
     /// Places of the next round whose answer is stored.
     pub stored: Vec<u32>,
+    /// Rounds that missed their quorum last, one after the other, before this process went on with the run: it may miss as
+    /// many as any other.
+    pub forgiven: u32,
 }
 
 /// What the actor is made of.
@@ -87,9 +92,30 @@ pub struct ServerState {
     pub(super) closed: u32,
     /// What a client would get after the last closed round.
     pub(super) view: Option<View>,
-    /// Rounds in a row that missed their quorum.
+    /// Rounds in a row that missed their quorum, as far as they count.
     pub(super) missed: u32,
+    /// The ledger after the last closed round: a round that is begun again counts from there.
+    pub(super) closed_ledger: Ledger,
+    /// Times that a round was begun, by this server.
+    pub(super) openings: u32,
 }
+
+/// A server that ends, in whatever way, wants nothing more of those that work for it.
+impl Drop for ServerState {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// A place in a round as it was begun. What comes for another opening comes too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub opening: u32,
+    pub position: u32,
+}
+
+/// Places whose update is to have no part in the round, and why.
+pub(super) type Excluded = BTreeMap<u32, String>;
 
 /// What the server is at.
 pub(super) enum Phase {
@@ -106,6 +132,9 @@ pub(super) enum Phase {
 /// A round under way.
 pub(super) struct Open {
     pub number: u32,
+    /// The server's number for this beginning of the round.
+    pub opening: u32,
+    pub excluded: Excluded,
     pub machine: Round,
     /// Candidates in order: the cohort, then stand-ins.
     pub candidates: Vec<u32>,
@@ -115,6 +144,7 @@ pub(super) struct Open {
     /// How far each candidate is that was sent its assignment, by position.
     pub turns: Vec<Option<Turn>>,
     pub client_rows: Vec<(u32, String)>,
+    pub outcomes: Outcomes,
     pub last_drop: Option<(u32, String)>,
     /// One a candidate: set when its answer is no longer wanted.
     pub cancels: Vec<Arc<AtomicBool>>,
@@ -138,6 +168,8 @@ pub(super) struct Turn {
     pub remembers: bool,
     /// Whether the update is in the aggregate, once that is known.
     pub accepted: Option<bool>,
+    /// L2 norm of an update that is.
+    pub norm: Option<f64>,
 }
 
 /// What a client said, in its frame and beside it.
@@ -161,6 +193,14 @@ pub(super) struct Ending {
     /// How the turns ended in which an upload came, by position.
     pub verdicts: Vec<(u32, u32, Turn)>,
     pub view: Option<View>,
+    /// Why there is no view of what comes next.
+    pub unmade: Option<ServerError>,
+}
+
+impl Open {
+    pub fn seat(&self, position: u32) -> Seat {
+        Seat { opening: self.opening, position }
+    }
 }
 
 /// Why a stored state cannot be gone on from.
@@ -213,9 +253,26 @@ impl ServerState {
             trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let model = Model { weights, optimizer, mean };
-        let (phase, view) = (Phase::Looking, None);
-        Ok(Self { args, model, memories, trackers, tiers_in_use, ledger, stop, phase, closed, view, missed: 0 })
+        let model = Model { weights, optimizer: Arc::new(optimizer), mean };
+        let (phase, view, closed_ledger, openings) = (Phase::Looking, None, ledger, 0);
+        let missed = ledger.tally.missed_in_a_row.saturating_sub(args.resume.forgiven);
+        let state = Self {
+            args,
+            model,
+            memories,
+            trackers,
+            tiers_in_use,
+            ledger,
+            stop,
+            phase,
+            closed,
+            view,
+            missed,
+            closed_ledger,
+            openings,
+        };
+        state.measure_start();
+        Ok(state)
     }
 
     /// Whether the state after `round` is to be evaluated.
@@ -243,7 +300,8 @@ impl ServerState {
         self.halt();
         self.phase = Phase::Over;
         let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.result.clone());
-        self.tell(ServerEvent::Finished(Finished { view, rounds: self.closed, interrupted }));
+        let (rounds, tally) = (self.closed, self.closed_ledger.tally);
+        self.tell(ServerEvent::Finished(Finished { view, rounds, interrupted, tally }));
         myself.stop(None);
     }
 
@@ -253,16 +311,26 @@ impl ServerState {
         }
         self.halt();
         self.phase = Phase::Over;
+        // Workers that have ended are seen by the supervisor of the whole core, who starts all of it anew.
+        if matches!(error, ServerError::Pool { source: PoolError::Closed { .. }, .. }) {
+            return;
+        }
         self.tell(ServerEvent::Failed(error));
         myself.stop(None);
     }
 
-    /// The client at a place of the round under way; none for an answer to another round.
-    pub(super) fn client(&self, round: u32, position: u32) -> Option<u32> {
+    /// The round under way, where it was begun with this number.
+    pub(super) fn opened(&self, opening: u32) -> Option<&Open> {
         match &self.phase {
-            Phase::Round(open) if open.number == round => open.candidates.get(position as usize).copied(),
+            Phase::Round(open) if open.opening == opening => Some(open),
             _ => None,
         }
+    }
+
+    /// The round under way and the client at a place of it; none for an answer to another opening.
+    pub(super) fn seated(&self, seat: Seat) -> Option<(u32, u32)> {
+        let open = self.opened(seat.opening)?;
+        Some((open.number, *open.candidates.get(seat.position as usize)?))
     }
 
     pub(super) fn name(&self, client: u32) -> String {

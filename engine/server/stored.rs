@@ -12,6 +12,9 @@ use crate::journal::StoredUpdate;
 struct Meta {
     /// Why the client was dropped; none when the frame is its update.
     dropped: Option<String>,
+    /// Whether it was dropped because it was late.
+    #[serde(default)]
+    late: bool,
     steps: u32,
     tokens: u64,
     seconds: f64,
@@ -20,19 +23,20 @@ struct Meta {
 /// A stored answer, read back.
 pub(super) enum StoredAnswer {
     Update(ClientUpdate),
-    Dropped(String),
+    /// The outcome, and why.
+    Dropped(&'static str, String),
 }
 
 /// The answer for the journal. What the client remembers goes with it and does not stay behind.
 pub(super) fn update(position: u32, client: u32, update: &mut ClientUpdate) -> StoredUpdate {
     let ClientUpdate { frame, state, steps, tokens, seconds } = update;
-    let meta = Meta { dropped: None, steps: *steps, tokens: *tokens, seconds: *seconds };
+    let meta = Meta { dropped: None, late: false, steps: *steps, tokens: *tokens, seconds: *seconds };
     let state = state.take().unwrap_or_default();
     StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string(), state }
 }
 
-pub(super) fn dropped(position: u32, client: u32, reason: &str) -> StoredUpdate {
-    let meta = Meta { dropped: Some(reason.into()), steps: 0, tokens: 0, seconds: 0.0 };
+pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -> StoredUpdate {
+    let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, tokens: 0, seconds: 0.0 };
     let (frame, state) = (Vec::new(), Vec::new());
     StoredUpdate { position, client, frame, meta: serde_json::json!(meta).to_string(), state }
 }
@@ -40,9 +44,9 @@ pub(super) fn dropped(position: u32, client: u32, reason: &str) -> StoredUpdate 
 /// # Errors
 /// Beside text that another version wrote.
 pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Error> {
-    let Meta { dropped, steps, tokens, seconds } = serde_json::from_str(&stored.meta)?;
+    let Meta { dropped, late, steps, tokens, seconds } = serde_json::from_str(&stored.meta)?;
     Ok(match dropped {
-        Some(reason) => StoredAnswer::Dropped(reason),
+        Some(reason) => StoredAnswer::Dropped(if late { "late" } else { "failed" }, reason),
         None => {
             let (frame, state) = (Arc::new(stored.frame), (!stored.state.is_empty()).then_some(stored.state));
             StoredAnswer::Update(ClientUpdate { frame, state, steps, tokens, seconds })
@@ -62,7 +66,11 @@ mod tests {
             let StoredAnswer::Update(read_back) = read(stored).unwrap() else { panic!("an update") };
             assert_eq!(format!("{answer:?}"), format!("{read_back:?}"));
         }
-        let StoredAnswer::Dropped(reason) = read(dropped(6, 7, "late")).unwrap() else { panic!("a drop") };
-        assert_eq!(reason, "late");
+        for known in ["late", "failed"] {
+            let StoredAnswer::Dropped(outcome, reason) = read(dropped(6, 7, known, "why")).unwrap() else {
+                panic!("a drop")
+            };
+            assert_eq!((outcome, reason.as_str()), (known, "why"));
+        }
     }
 }

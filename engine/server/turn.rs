@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, Source, send};
+use super::actor::{Internal, ServerRef, Source, beside, send};
 use super::dispatch::Dispatch;
 use super::exchange::Answer;
 use super::round::{Effect, Input};
-use super::state::{Phase, Said, ServerState, Turn};
+use super::state::{Phase, Said, Seat, ServerState, Turn};
 use super::stored::{self, StoredAnswer};
 use super::{ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
@@ -21,15 +21,9 @@ use crate::wire;
 const WORTH_STORING_S: f64 = 0.05;
 
 impl ServerState {
-    pub(super) fn answered(
-        &mut self,
-        myself: &ServerRef,
-        (round, position): (u32, u32),
-        dispatch: Dispatch,
-        source: Source,
-    ) {
+    pub(super) fn answered(&mut self, myself: &ServerRef, seat: Seat, dispatch: Dispatch, source: Source) {
         self.args.metrics.clients_in_flight.dec();
-        let Some(client) = self.client(round, position) else { return };
+        let (position, Some((round, client))) = (seat.position, self.seated(seat)) else { return };
         self.sent(position, dispatch);
         match source {
             Source::Unsent(error) => self.fail(myself, error),
@@ -41,21 +35,26 @@ impl ServerState {
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
                 // down instead of filling the memory. What a client remembers waits there for the end of the round.
                 let stored = stored::update(position, client, &mut update);
-                self.store(myself, (round, position), stored, Some(update));
+                self.store(myself, (round, seat), stored, Some(update));
             }
             Source::Live(Answer::Cancelled) => self.finish(myself, true),
             Source::Live(Answer::Crashed) => {
                 self.args.metrics.restarts(Actor::Client).inc();
                 self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
-                self.lost(myself, position, Input::Crashed(position), "failed", "its actor crashed");
+                let reason = "its actor crashed";
+                if self.lost(myself, position, Input::Crashed(position), "failed", reason) {
+                    self.store(myself, (round, seat), stored::dropped(position, client, "failed", reason), None);
+                }
             }
+            // The supervisor of the whole core starts this server anew; the client has no part in that.
+            Source::Live(Answer::NoWorkers) => {}
             Source::Live(Answer::Failed(reason)) => {
-                self.store(myself, (round, position), stored::dropped(position, client, &reason), None);
+                self.store(myself, (round, seat), stored::dropped(position, client, "failed", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "failed", &reason);
             }
             Source::Live(Answer::Late(deadline_s)) => {
-                let reason = format!("no answer within the deadline of {deadline_s} s");
-                self.store(myself, (round, position), stored::dropped(position, client, &reason), None);
+                let reason = format!("no answer within the deadline of {deadline_s} s of its own work");
+                self.store(myself, (round, seat), stored::dropped(position, client, "late", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "late", &reason);
             }
             Source::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
@@ -64,8 +63,8 @@ impl ServerState {
                     self.remembers(position, &update);
                     self.offer(myself, position, update);
                 }
-                Some(Ok(StoredAnswer::Dropped(reason))) => {
-                    self.lost(myself, position, Input::Lost(position), "failed", &reason);
+                Some(Ok(StoredAnswer::Dropped(outcome, reason))) => {
+                    self.lost(myself, position, Input::Lost(position), outcome, &reason);
                 }
                 // Not there, or not readable: the work is done again.
                 None | Some(Err(_)) => self.ask(myself, position),
@@ -105,16 +104,16 @@ impl ServerState {
     fn store(
         &self,
         myself: &ServerRef,
-        (round, position): (u32, u32),
+        (round, seat): (u32, Seat),
         stored: StoredUpdate,
         update: Option<ClientUpdate>,
     ) {
-        let (journal, myself) = (self.args.journal.clone(), myself.clone());
-        tokio::spawn(async move {
+        let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
+        beside(myself, "storing an answer", async move {
             let stored = journal.call(|reply| JournalMsg::Put { round, update: stored, reply }, None).await;
             // A journal that has gone takes this server with it.
             if let Ok(CallResult::Success(stored)) = stored {
-                send(&myself, Internal::Stored(round, position, update, stored));
+                send(&reply_to, Internal::Stored(seat, update, stored));
             }
         });
     }
@@ -122,24 +121,28 @@ impl ServerState {
     pub(super) fn stored(
         &mut self,
         myself: &ServerRef,
-        (round, position): (u32, u32),
+        seat: Seat,
         update: Option<ClientUpdate>,
         stored: Result<(), Arc<JournalError>>,
     ) {
+        let Some((round, _)) = self.seated(seat) else { return };
         match (stored, update) {
             (Err(source), _) => self.fail(myself, ServerError::Journal { round, source }),
-            (Ok(()), Some(update)) if self.client(round, position).is_some() => self.offer(myself, position, update),
-            (Ok(()), _) => {}
+            (Ok(()), Some(update)) => self.offer(myself, seat.position, update),
+            (Ok(()), None) => {}
         }
     }
 
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
-        let (round, client) = (open.number, open.candidates[position as usize]);
+        let (seat, client) = (open.seat(position), open.candidates[position as usize]);
         let weighed = self.args.link.weigh(&update.frame);
         let (split, in_frame) = match weighed.and_then(|split| Ok((split, wire::header(&update.frame)?.said))) {
             Ok(weighed) => weighed,
-            Err(error) => return self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string()),
+            Err(error) => {
+                self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string());
+                return;
+            }
         };
         self.args.link.up(&split);
         self.ledger.count_up(split);
@@ -148,59 +151,64 @@ impl ServerState {
         turn.said = Some(Said { in_frame, steps, bytes_up: frame.len() as u64, seconds });
         let (tier, last_seen, catch_up) = (turn.tier, turn.last_seen, turn.changes.take());
         let offer = Offer { client, tier, last_seen, catch_up, frame };
+        let (effects, excluded) =
+            (open.machine.handle(Input::Answered(position)), open.excluded.get(&position).cloned());
+        self.apply(myself, effects);
+        if let Some(reason) = excluded {
+            self.skip(position);
+            return self.refused(myself, position, reason);
+        }
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
-        tokio::spawn(async move {
-            let taken = aggregator.call(|reply| AggregatorMsg::Offer { round, position, offer, reply }, None).await;
+        beside(myself, "an offer to the aggregator", async move {
+            let Seat { opening, position } = seat;
+            let taken = aggregator.call(|reply| AggregatorMsg::Offer { opening, position, offer, reply }, None).await;
             if let Ok(CallResult::Success(taken)) = taken {
-                send(&reply_to, Internal::Taken(round, position, taken));
+                send(&reply_to, Internal::Taken(seat, taken));
             }
         });
-        let effects = open.machine.handle(Input::Answered(position));
-        self.apply(myself, effects);
     }
 
-    pub(super) fn taken(
-        &mut self,
-        myself: &ServerRef,
-        round: u32,
-        position: u32,
-        taken: Result<Accepted, AggregateError>,
-    ) {
-        if self.client(round, position).is_none() {
-            return;
-        }
+    pub(super) fn taken(&mut self, myself: &ServerRef, seat: Seat, taken: Result<Accepted, AggregateError>) {
+        let (position, Some((round, _))) = (seat.position, self.seated(seat)) else { return };
         match taken {
-            Ok(_) => {
+            Ok(Accepted { norm }) => {
+                if let Some(turn) = self.turn(position) {
+                    turn.norm = Some(norm);
+                }
                 self.judge(position, true);
                 self.note(position, None);
                 self.handle_input(myself, Input::Accepted(position));
             }
-            Err(source) if source.ends_the_round() => {
-                self.fail(myself, ServerError::Aggregate { round, source });
-            }
-            Err(refusal) => {
-                self.judge(position, false);
-                self.note(position, Some(("rejected", refusal.to_string())));
-                self.handle_input(myself, Input::Refused(position));
-            }
+            Err(source @ AggregateError::Trapped(_)) => self.begin_again(myself, position, source.to_string()),
+            Err(source) if source.ends_the_run() => self.fail(myself, ServerError::Aggregate { round, source }),
+            Err(refusal) => self.refused(myself, position, refusal.to_string()),
         }
+    }
+
+    /// An update that came and has no part in the aggregate.
+    fn refused(&mut self, myself: &ServerRef, position: u32, reason: String) {
+        self.judge(position, false);
+        self.note(position, Some(("rejected", reason)));
+        self.handle_input(myself, Input::Refused(position));
     }
 
     pub(super) fn skip(&self, position: u32) {
         if let Phase::Round(open) = &self.phase {
             // An aggregator that has gone takes this server with it.
-            drop(self.args.aggregator.cast(AggregatorMsg::Skip { round: open.number, position }));
+            drop(self.args.aggregator.cast(AggregatorMsg::Skip { opening: open.opening, position }));
         }
     }
 
-    fn lost(&mut self, myself: &ServerRef, position: u32, input: Input, outcome: &'static str, reason: &str) {
-        let Phase::Round(open) = &mut self.phase else { return };
+    /// A candidate that has no update. The result is whether it is dropped: after a crash it is asked once more.
+    fn lost(&mut self, myself: &ServerRef, position: u32, input: Input, outcome: &'static str, reason: &str) -> bool {
+        let Phase::Round(open) = &mut self.phase else { return false };
         let effects = open.machine.handle(input);
-        // A crash that is to be tried again is not a drop.
-        if effects.contains(&Effect::Skip(position)) {
+        let dropped = effects.contains(&Effect::Skip(position));
+        if dropped {
             self.note(position, Some((outcome, reason.into())));
         }
         self.apply(myself, effects);
+        dropped
     }
 
     /// Whether an upload is in the aggregate. A client that keeps something of the round, or not, has to be told.
@@ -251,6 +259,7 @@ impl ServerState {
         if let Some(reason) = &reason {
             open.last_drop = Some((client, reason.clone()));
         }
+        open.outcomes.count(outcome);
         let clients = &self.args.metrics.clients;
         match outcome {
             "completed" => clients.completed.inc(),

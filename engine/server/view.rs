@@ -10,6 +10,7 @@ use super::ServerError;
 use super::closing::averaged;
 use crate::client::Participants;
 use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
+use crate::pool::blocking;
 use crate::trainer::{Evaluated, Trainers};
 use crate::wire::{self, ByteSplit};
 
@@ -127,7 +128,11 @@ pub(super) async fn look(
     let result = match mean {
         None => shown.clone(),
         Some((mean, None)) => mean,
-        Some((mean, Some(share))) => Arc::new(averaged(&mean, &shown, share)),
+        Some((mean, Some(share))) => {
+            let newest = shown.clone();
+            let averaged = blocking("the running mean", move || averaged(&mean, &newest, share)).await;
+            Arc::new(averaged.map_err(|source| ServerError::Crashed { round, source })?)
+        }
     };
     let memories = memories.settled();
     let mut view = View { tiers: views, shown, result, memories, result_worth: None, dense_worth: None };

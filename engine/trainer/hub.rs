@@ -188,6 +188,7 @@ mod tests {
     fn serve(files: &'static [(&'static str, &'static str)]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        #[expect(clippy::disallowed_methods, reason = "a hub for tests, as long as the test lives")]
         std::thread::spawn(move || listener.incoming().for_each(|stream| answer(&mut stream.unwrap(), files)));
         address
     }

@@ -8,7 +8,7 @@ use ractor::{ActorCell, RpcReplyPort};
 
 use crate::adapter::AdapterLayout;
 use crate::metrics::{Metrics, thread_cpu_seconds};
-use crate::pool::{Pool, PoolError, Work};
+use crate::pool::{OwnTime, Pool, PoolError, Task, Work};
 
 use super::{Evaluated, LocalConfig, Shards, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
 
@@ -65,6 +65,11 @@ impl Trainers {
         Ok(Self { pool: Pool::spawn("trainer", place, size, make, on_restart).await?, shards })
     }
 
+    /// The same workers; what is asked through this handle runs on a client's clock.
+    pub fn timed(&self, clock: &Arc<OwnTime>) -> Self {
+        Self { pool: self.pool.timed(clock), shards: self.shards.clone() }
+    }
+
     /// Trains a client from `start` (`P` values); only the coordinates of `trainable` change, or all without it.
     ///
     /// # Errors
@@ -91,14 +96,14 @@ impl Trainers {
         let mut chunks = Vec::new();
         for chunk in 0..self.shards.validation_chunks() {
             let (pool, weights, cancel) = (self.pool.clone(), weights.clone(), cancel.clone());
-            chunks.push(tokio::spawn(async move {
+            chunks.push(Task::start("an evaluation", async move {
                 pool.call(|reply| Job::Evaluate { weights: weights.clone(), chunk, cancel: cancel.clone(), reply })
                     .await
             }));
         }
         let mut total = Evaluated::default();
         for chunk in chunks {
-            match chunk.await.unwrap_or(Err(PoolError::Closed { pool: "trainer" }))? {
+            match chunk.ended().await?? {
                 Ok(part) => total.add(part),
                 Err(error) => return Ok(Err(error)),
             }

@@ -1,11 +1,12 @@
 //! Actors are killed in the middle of a round; the run ends as if nothing had happened.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cellm::federation::Progress;
 use ractor::ActorCell;
 
-use crate::support::{run_watched, small, undisturbed_hash};
+use crate::support::{lines, run_watched, small, undisturbed_hash};
 
 /// Kills what `pick` finds when the first client of round 2 is through.
 async fn killed(run_dir: &Path, pick: impl Fn(ActorCell) -> ActorCell, actor: &str) -> (String, usize, bool) {
@@ -60,6 +61,50 @@ async fn a_killed_client_is_asked_again_and_the_result_is_the_same() {
     let (hash, warnings, killed) = killed(&dir.path().join("run"), client, "server").await;
     assert!(killed && warnings > 0);
     assert_eq!(hash, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_crash_again_and_again_are_no_restarts_of_the_run() {
+    let expected = undisturbed_hash().await;
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let name = format!("{}/trainers", run_dir.display());
+    let mut crashes = 0;
+    let summary = run_watched(small(), &run_dir, |event| match event {
+        Progress::Client { .. } => {
+            let pool = ractor::registry::where_is(name.clone());
+            pool.and_then(|pool| pool.get_children().first().cloned()).inspect(ActorCell::kill);
+        }
+        Progress::Warning(warning) => crashes += usize::from(warning.contains("trainer worker crashed")),
+        _ => {}
+    });
+    assert_eq!(summary.await.unwrap().adapter_hash, expected);
+    assert!(crashes > 5, "{crashes} crashes are more than the core may have");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_that_was_closed_as_the_core_ended_is_in_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for delay_ms in [0, 2, 4, 8, 16, 32] {
+        let run_dir = dir.path().join(delay_ms.to_string());
+        let name = format!("{}/server", run_dir.display());
+        let (mut told, mut killed) = (Vec::new(), false);
+        let ended = run_watched(small(), &run_dir, |event| match event {
+            // The last of round 2: its end is on its way to the journal.
+            Progress::Client { round: 2, done, cohort, .. } if done == cohort && !killed => {
+                std::thread::sleep(Duration::from_millis(delay_ms));
+                ractor::registry::where_is(name.clone()).inspect(ActorCell::kill);
+                killed = true;
+            }
+            Progress::Round(row) => told.push(row.round),
+            _ => {}
+        });
+        ended.await.unwrap();
+        let rounds: Vec<_> = lines(&run_dir.join("metrics.jsonl")).iter().map(|row| row["round"].clone()).collect();
+        assert_eq!(rounds, [0, 1, 2, 3], "killed {delay_ms} ms after the last client");
+        assert_eq!(told, [0, 1, 2, 3], "killed {delay_ms} ms after the last client");
+        assert_eq!(lines(&run_dir.join("clients.jsonl")).len(), 12);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

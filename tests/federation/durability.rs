@@ -117,7 +117,7 @@ fn a_full_disk_is_one_clear_error_and_the_run_goes_on_once_there_is_room() {
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(env!("CARGO_BIN_EXE_cellm")).args(arguments);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
     assert!(stderr(&output).contains("journal"), "{}", stderr(&output));
     let output = resume(&out);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -149,4 +149,46 @@ fn a_run_is_resumed_with_its_own_settings_only() {
     let again = small_run(&out, &[]).output().unwrap();
     assert_eq!(again.status.code(), Some(2));
     assert!(stderr(&again).contains("--resume"), "{}", stderr(&again));
+}
+
+#[test]
+fn a_directory_that_never_became_a_run_is_begun_again_and_a_resume_of_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    std::fs::create_dir_all(out.join("journal")).unwrap();
+    std::fs::write(out.join("journal/journal.redb.new"), "").unwrap();
+    let output = resume(&out);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("without --resume"), "{}", stderr(&output));
+    let output = small_run(&out, &["--set", "run.rounds=1"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_run_that_finds_a_full_disk_at_its_start_is_no_run_and_is_begun_again_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let small = small_run(&out, &["--set", "run.rounds=1"]);
+    let arguments: Vec<_> = small.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    // Room for the config, none for the journal.
+    let script = "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\"";
+    let output = Command::new("sh").args(["-c", script]).arg(env!("CARGO_BIN_EXE_cellm")).args(&arguments).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("begin the run again"), "{}", stderr(&output));
+    assert_eq!(resume(&out).status.code(), Some(2));
+    let output = small_run(&out, &["--set", "run.rounds=1"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_hangup_stops_the_run_as_an_interrupt_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let mut child = small_run(&out, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_round(&out, 1, &mut child);
+    signal(&child, "-HUP");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert_eq!(last_json(&output)["interrupted"], true);
 }

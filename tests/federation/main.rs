@@ -1,6 +1,7 @@
 //! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
 //! what is remembered from round to round, catching up, tiers, classes, pictures, experiments, differential privacy.
 
+mod again;
 mod bad_input;
 mod classification;
 mod crashes;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cellm::config::Config;
 use cellm::federation::{self, FederationError, Progress, Start, Summary};
+use cellm::pool::Task;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -45,11 +46,11 @@ pub async fn run_again(config: Config, run_dir: &Path) -> Result<Summary, Federa
 async fn follow(start: Start, mut watch: impl FnMut(&Progress)) -> Result<Summary, FederationError> {
     let (progress, mut events) = mpsc::unbounded_channel();
     let (_keep, stop) = watch::channel(false);
-    let run = tokio::spawn(federation::run(start, progress, stop));
+    let run = Task::start("the run", federation::run(start, progress, stop));
     while let Some(event) = events.recv().await {
         watch(&event);
     }
-    run.await.unwrap()
+    run.ended().await.unwrap()
 }
 
 pub async fn run(config: Config, run_dir: &Path) -> Result<Summary, FederationError> {

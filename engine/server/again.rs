@@ -1,0 +1,75 @@
+//! A round that is begun again without one client's update: the aggregation policy broke down over it, or what it does to the
+//! sum is no number. Everything else is asked as on a resume: answers come from the journal where they are stored.
+
+use std::sync::atomic::Ordering;
+
+use super::actor::{Internal, ServerRef, beside, send};
+use super::state::{Excluded, Open, Phase, ServerState};
+use super::{ServerError, ServerEvent};
+use crate::pool::blocking;
+
+/// Updates that are shorter than this, in the L2 norm, are no reason for an aggregate that is not finite: squares and
+/// products of them are.
+const LARGE: f64 = 1e15;
+
+impl ServerState {
+    /// Gives the round under way up and begins it again without the update at `position`.
+    pub(super) fn begin_again(&mut self, myself: &ServerRef, position: u32, reason: String) {
+        let Phase::Round(open) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
+        // Their answers are of another opening.
+        open.cancels.iter().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
+        let (round, client) = (open.number, self.name(open.candidates[position as usize]));
+        self.tell(ServerEvent::Warning(format!("round {round} is begun again without {client}: {reason}")));
+        let mut excluded = open.excluded;
+        excluded.insert(position, reason);
+        let (journal, reply_to) = (self.args.participants.journal.clone(), myself.clone());
+        beside(myself, "the look for stored answers", async move {
+            let stored = match blocking("reading the journal", move || journal.update_positions(round)).await {
+                Ok(read) => read.map_err(|source| ServerError::Journal { round, source: source.into() }),
+                Err(source) => Err(ServerError::Crashed { round, source }),
+            };
+            send(&reply_to, Internal::Again(excluded, stored));
+        });
+    }
+
+    pub(super) fn again(&mut self, myself: &ServerRef, excluded: Excluded, stored: Result<Vec<u32>, ServerError>) {
+        match stored {
+            Err(error) => self.fail(myself, error),
+            Ok(_) if self.stop.load(Ordering::Relaxed) => self.finish(myself, true),
+            Ok(stored) => self.open(myself, stored, excluded),
+        }
+    }
+}
+
+impl Open {
+    /// The update that made the aggregate of finite updates infinite: the last one that is as large as such a sum takes. None
+    /// where all are too small for that.
+    pub(super) fn culprit(&self) -> Option<u32> {
+        let norms: Vec<Option<f64>> = self.turns.iter().map(|turn| turn.as_ref()?.norm).collect();
+        culprit(&norms)
+    }
+}
+
+/// `norms` are those of the accepted updates, by position.
+fn culprit(norms: &[Option<f64>]) -> Option<u32> {
+    let accepted = || norms.iter().flatten();
+    let largest = accepted().copied().fold(0.0, f64::max);
+    // Of n summands of a sum beyond all numbers one at least is an n-th of it.
+    let least = (largest / accepted().count() as f64).max(LARGE);
+    norms.iter().rposition(|norm| norm.is_some_and(|norm| norm >= least)).map(|position| position as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_of_two_updates_that_are_too_large_together_is_the_culprit() {
+        let two = [Some(1.0), Some(3e38), None, Some(2e38), Some(0.5)];
+        assert_eq!(culprit(&two), Some(3));
+        assert_eq!(culprit(&two[..3]), Some(1));
+        assert_eq!(culprit(&[Some(1.0), Some(4.0)]), None, "a policy that makes a NaN of small updates");
+        assert_eq!(culprit(&[None, None]), None);
+        assert_eq!(culprit(&[]), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the server writes to the metrics: a closed round, and where a run stands that goes on.
+
+use super::row::{DirectionBytes, RoundRow};
+use super::state::ServerState;
+use crate::metrics::{DirectionMetrics, IntCounter};
+
+impl ServerState {
+    /// A round that has just been closed.
+    pub(super) fn measure(&self, row: &RoundRow) {
+        self.args.metrics.round_closed(row.round, row.seconds);
+        self.gauge(row);
+    }
+
+    /// Counters and gauges of a server that begins: none counts less than the journal has, and nobody is in flight.
+    pub(super) fn measure_start(&self) {
+        let (metrics, ledger) = (&self.args.metrics, &self.ledger);
+        metrics.clients_in_flight.set(0);
+        let Some(latest) = &self.args.resume.latest else { return };
+        // Round 0 is closed like any other.
+        raise(&metrics.rounds, u64::from(latest.round) + 1);
+        metrics.round.set(latest.round.into());
+        let clients = &ledger.tally.clients;
+        raise(&metrics.clients.completed, clients.completed);
+        raise(&metrics.clients.failed, clients.failed);
+        raise(&metrics.clients.late, clients.late);
+        raise(&metrics.clients.rejected, clients.rejected);
+        let up_dense = ledger.up.frames * self.args.dense_frame;
+        raise_direction(&metrics.upload, &ledger.up, up_dense);
+        raise_direction(&metrics.download, &ledger.down, ledger.dense_total.saturating_sub(up_dense));
+        // A row that another version wrote has no gauges here.
+        if let Ok(row) = serde_json::from_str(&latest.row) {
+            self.gauge(&row);
+        }
+    }
+
+    fn gauge(&self, row: &RoundRow) {
+        let metrics = &self.args.metrics;
+        let gauges = [
+            (&metrics.train_loss, row.train_loss),
+            (&metrics.eval_loss, row.eval_loss),
+            (&metrics.eval_loss_dense_copy, row.eval_loss_dense_copy),
+            (&metrics.update_norm, row.update_norm),
+        ];
+        for (gauge, value) in gauges {
+            if let Some(value) = value {
+                gauge.set(value);
+            }
+        }
+    }
+}
+
+fn raise_direction(metrics: &DirectionMetrics, so_far: &DirectionBytes, dense: u64) {
+    raise(&metrics.bytes.indices, so_far.indices);
+    raise(&metrics.bytes.values, so_far.values);
+    raise(&metrics.bytes.other, so_far.other);
+    raise(&metrics.bytes.framing, so_far.framing);
+    raise(&metrics.bytes.catch_up, so_far.catch_up);
+    raise(&metrics.frames, so_far.frames);
+    raise(&metrics.dense_equivalent_bytes, dense);
+}
+
+/// A counter that is behind is brought up to `total`.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_counter_goes_on_from_the_journal_and_never_back() {
+        let metrics = Metrics::new();
+        raise(&metrics.rounds, 4);
+        assert_eq!(metrics.rounds.get(), 4);
+        raise(&metrics.rounds, 3);
+        assert_eq!(metrics.rounds.get(), 4);
+    }
+}

@@ -1,0 +1,103 @@
+//! Rounds that go wrong at the server: an update over which the aggregation policy breaks down, updates that are too large
+//! together, a broadcast that cannot be made, a run directory that goes away. Each costs what it must and nothing else.
+
+use cellm::config::Config;
+use cellm::federation::Progress;
+use serde_json::Value;
+
+use crate::support::{lines, run, run_again, run_watched, small};
+
+/// Rounds whose update is as large as single precision takes; frames carry it whole.
+fn large() -> Config {
+    let mut config = small();
+    config.run.rounds = 1;
+    config.client.optimizer = toml::from_str::<Config>("[client]\noptimizer = \"sgd\"").unwrap().client.optimizer;
+    config.client.steps = 1;
+    config.client.max_grad_norm = 0.0;
+    config.client.momentum = 0.0;
+    for section in [&mut config.download, &mut config.upload] {
+        section.density = 1.0;
+        section.bits = 32.try_into().unwrap();
+    }
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_over_which_the_aggregator_breaks_down_costs_its_client_and_not_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = small();
+    config.run.rounds = 2;
+    // It keeps every update until the end: not all of them find room.
+    config.aggregate.policy = "median".into();
+    config.limits.memory_mb = 3;
+    let (mut dropped, mut rows) = (Vec::new(), Vec::new());
+    let run_dir = dir.path().join("run");
+    let summary = run_watched(config, &run_dir, |event| match event {
+        Progress::Client { dropped: Some(reason), .. } => dropped.push(reason.clone()),
+        Progress::Round(row) => rows.push((row.completed, row.dropped, row.quorum)),
+        _ => {}
+    });
+    summary.await.unwrap();
+    assert!(dropped.iter().all(|reason| reason.contains("median") && reason.contains("accept")), "{dropped:?}");
+    let (completed, lost, quorum) = rows[1];
+    assert!(completed >= quorum && lost > 0 && completed + lost == 4, "{rows:?}");
+    assert_eq!(rows[1], rows[2], "each round anew");
+    let clients = lines(&run_dir.join("clients.jsonl"));
+    assert_eq!(clients.len(), 8, "one row a client, however often the round was begun");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_finite_updates_that_are_too_large_together_the_later_ones_are_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = large();
+    config.client.lr = 3e38;
+    config.server.quorum = 0.01;
+    let mut row = None;
+    let ended = run_watched(config, &dir.path().join("run"), |event| {
+        if let Progress::Round(last) = event {
+            row = Some(last.clone());
+        }
+    });
+    ended.await.unwrap();
+    let row = row.unwrap();
+    assert!(row.completed >= 1 && row.dropped >= 1, "{row:?}");
+    let clients = lines(&dir.path().join("run/clients.jsonl"));
+    let reasons: Vec<&Value> =
+        clients.iter().filter(|row| row["outcome"] == "dropped").map(|row| &row["reason"]).collect();
+    assert!(reasons.iter().all(|reason| reason.as_str().unwrap().contains("not finite")), "{reasons:?}");
+    assert_eq!(clients[0]["outcome"], "completed", "the first stays: {clients:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broadcast_that_cannot_be_made_does_not_take_the_finished_round_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let mut config = large();
+    config.run.rounds = 3;
+    // Beyond what half precision holds, so that the next download cannot be written.
+    config.client.lr = 1e7;
+    config.download.bits = 16.try_into().unwrap();
+    for ended in [run(config.clone(), &run_dir).await, run_again(config, &run_dir).await] {
+        let error = ended.unwrap_err();
+        assert_eq!(error.exit_code(), 4, "{error}");
+        assert!(error.to_string().starts_with("round 2: "), "{error}");
+        let rounds: Vec<Value> = lines(&run_dir.join("metrics.jsonl")).iter().map(|row| row["round"].clone()).collect();
+        assert_eq!(rounds, [0, 1], "round 1 was through");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_directory_that_is_moved_away_ends_the_run_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (dir.path().join("run"), dir.path().join("there"));
+    let mut config = small();
+    config.run.rounds = 10_000;
+    let ended = run_watched(config, &here, |event| {
+        if matches!(event, Progress::Round(row) if row.round == 1) {
+            std::fs::rename(&here, &there).unwrap();
+        }
+    });
+    let error = ended.await.unwrap_err().to_string();
+    assert!(error.contains("was moved or removed") && error.contains(&here.display().to_string()), "{error}");
+    assert!(!here.exists(), "nothing is written where it was");
+}
