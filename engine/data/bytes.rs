@@ -209,3 +209,60 @@ fn spool(mut stream: impl Read, most: u64, name: &str) -> Result<Bytes, DataErro
         line += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_unpacks_beyond_the_limit_is_refused() {
+        let error = spool([b'x'; 100].as_slice(), 99, "a.gz").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read a.gz: it unpacks to more than 99 bytes, the limit"), "{error}");
+        assert_eq!(spool([b'x'; 99].as_slice(), 99, "a.gz").unwrap().len().unwrap(), 99);
+    }
+
+    #[test]
+    fn utf_16_is_read_by_its_mark_and_other_packings_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let text = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            let mut bytes = open(&path, "a").and_then(|mut bytes| Ok(wide(&mut bytes, "a")?.unwrap_or(bytes)))?;
+            let mut text = Vec::new();
+            bytes.at(0).unwrap().read_to_end(&mut text).unwrap();
+            Ok::<_, DataError>(text)
+        };
+        assert_eq!(text(b"\xff\xfea\0\x3d\xd8\0\xde").unwrap(), "a\u{1f600}".as_bytes());
+        assert_eq!(text(b"\xfe\xff\0a\xd8\x3d\0b").unwrap(), b"a\xffb");
+        for (content, says) in [
+            (b"a\0b\0".as_slice(), "have a NUL"),
+            (b"\xff\xfe\0\0a", "UTF-32"),
+            (b"BZh91", "bzip2"),
+            (b"PK\x03\x04", "zip archive"),
+            (b"PAR1", "Parquet file"),
+            (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ] {
+            let error = text(content).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_to_its_end_once_and_a_device_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || std::fs::write(path, b"{}\n").unwrap()
+        });
+        let bytes = open(&path, "pipe").unwrap();
+        writer.join().unwrap();
+        assert_eq!(bytes.len().unwrap(), 3);
+        let error = open(&path, "pipe").unwrap_err().to_string();
+        assert!(error.contains("a pipe, which can be read once"), "{error}");
+        let error = open(Path::new("/dev/null"), "/dev/null").unwrap_err().to_string();
+        assert!(error.contains("it is a device or socket"), "{error}");
+    }
+}

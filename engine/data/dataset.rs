@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::finder::{Entry, Finder, NONE, Sought};
 use super::pictures::Pictures;
-use super::reader::{Found, Span};
 use super::recipe::{Content, Recipe};
 use super::store::{self, Store};
 use super::{Config, DataError, Format, LeftOut, Source, Task, Tokenizer, parquet, sequence};
@@ -227,6 +226,8 @@ impl Dataset {
     /// Records with these natural ids and texts of 5 bytes, which cannot be read.
     #[cfg(test)]
     pub(super) fn made_up(name: &str, ids: impl Iterator<Item = String>) -> Self {
+        use super::reader::{Found, Span};
+
         let config = Config::default();
         let recipe = Recipe::new(&config, Some("id")).unwrap();
         let mut finder = Finder::new(&config, &recipe, &[]);

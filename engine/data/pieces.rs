@@ -36,10 +36,9 @@ impl<R: BufRead> Lines<R> {
             let chunk = self.input.fill_buf()?;
             let end = chunk.iter().position(|byte| *byte == b'\n');
             let used = end.map_or(chunk.len(), |end| end + 1);
-            match self.buffer.len() + used <= RECORD_BYTES {
-                true => self.buffer.extend_from_slice(&chunk[..used]),
-                false => self.too_long = true,
-            }
+            let room = RECORD_BYTES - self.buffer.len();
+            self.buffer.extend_from_slice(&chunk[..used.min(room)]);
+            self.too_long |= used > room;
             self.input.consume(used);
             self.offset += used as u64;
             if end.is_some() || used == 0 {

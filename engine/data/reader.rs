@@ -10,8 +10,8 @@ use super::json::{self, Object};
 use super::pieces::{Lines, Values, without_mark};
 use super::table::{Row, Rows};
 
-/// Bytes that a record may have.
-pub(super) const RECORD_BYTES: usize = 256 << 20;
+/// Bytes that a record may have: 256 MiB, and less in tests, which would write as much.
+pub(super) const RECORD_BYTES: usize = if cfg!(test) { 2 << 20 } else { 256 << 20 };
 
 /// How text is made of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,9 +330,8 @@ impl<'a, R: BufRead> Records<'a, R> {
                     false => text.push(b'\n'),
                 }
                 too_long |= lines.too_long || text.len() + line.len() > RECORD_BYTES;
-                if !too_long {
-                    text.extend_from_slice(line);
-                }
+                let room = RECORD_BYTES.saturating_sub(text.len());
+                text.extend_from_slice(&line[..line.len().min(room)]);
                 continue;
             }
             if !text.is_empty() {
@@ -439,6 +438,31 @@ mod tests {
         assert_eq!(used, ["1", "4"]);
         assert_eq!(wrong.len(), 5, "{wrong:?}");
         assert!(wrong[4].starts_with("data record 7: it ends too early"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_record_above_the_limit_is_one_that_cannot_be_used() {
+        let long = "x".repeat(RECORD_BYTES + 10);
+        let found = |content: String, mut layout: Layout| {
+            let (mut used, mut wrong) = (Vec::new(), Vec::new());
+            let mut take = |item: Item<'_>| {
+                match item {
+                    Ok((found, _)) => used.push(found.named("text", "data.text").unwrap()),
+                    Err(error) => wrong.push(error.to_string()),
+                }
+                Ok(())
+            };
+            Records::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
+            assert_eq!(used, ["a", "b"]);
+            wrong
+        };
+        let limit = format!("it has more than {RECORD_BYTES} bytes, the limit of a record");
+        let object = |text: &str| format!("{{\"text\": \"{text}\"}}");
+        let three = [object("a"), object(&long), object("b")];
+        assert_eq!(found(three.join("\n"), Layout::Lines), [format!("data line 2 (record 2): {limit}")]);
+        assert_eq!(found(format!("[{}]", three.join(",")), Layout::Values), [format!("data record 2: {limit}")]);
+        assert_eq!(found(format!("text\na\n\"{long}\"\nb\n"), csv()), [format!("data row 2: {limit}")]);
+        assert_eq!(found(format!("a\n\n{long}\n\nb"), Layout::Txt), [format!("data line 3: {limit}")]);
     }
 
     #[test]
