@@ -23,6 +23,11 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// Whether the text begins with an object, behind which it goes on.
+    pub(super) fn is_more(&self) -> bool {
+        self.reason == GOES_ON
+    }
+
     /// Whether the text is the beginning of an object.
     pub(super) fn is_end(&self) -> bool {
         self.reason == ENDS
@@ -36,6 +41,7 @@ impl std::fmt::Display for Fault {
 }
 
 const ENDS: &str = "it ends too early";
+const GOES_ON: &str = "not JSON: something follows the object";
 
 /// Reads one object. Of keys that come twice the last one counts.
 ///
@@ -60,7 +66,7 @@ pub(super) fn object(text: &[u8]) -> Result<Object, Fault> {
     parser.blanks();
     match parser.at == text.len() {
         true => Ok(object),
-        false => Err(parser.fault("not JSON: something follows the object")),
+        false => Err(parser.fault(GOES_ON)),
     }
 }
 

@@ -146,8 +146,12 @@ pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
         match line.first() {
             None => continue,
             Some(b'[') => return Ok(Layout::Values),
-            Some(_) if !json::object(line).is_err_and(|fault| fault.is_end()) => return Ok(Layout::Lines),
-            Some(_) => {}
+            Some(_) => match json::object(line) {
+                Err(fault) if fault.is_end() => {}
+                // Several stand on one line.
+                Err(fault) if fault.is_more() => return Ok(Layout::Values),
+                _ => return Ok(Layout::Lines),
+            },
         }
         // The object goes on behind its line, unless what follows is the next one.
         while lines.next()? {
@@ -411,6 +415,7 @@ mod tests {
             "\u{feff}[{\"text\": \"a]}\\\"\"}, {\"text\": \"c\", \"x\": [{}]}]\n",
             "[\n {\n  \"text\": \"a]}\\\"\"\n },\n {\n  \"text\": \"c\"\n }\n]",
             "{\n \"text\": \"a]}\\\"\"\n}\n{\n \"text\": \"c\"\n}\n",
+            "{\"text\": \"a]}\\\"\"} {\"text\": \"c\"}",
         ] {
             assert_eq!(json_layout(text.as_bytes()).unwrap(), Layout::Values);
             assert_eq!(texts(text.as_bytes(), Layout::Values).unwrap(), expected);
