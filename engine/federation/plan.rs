@@ -116,6 +116,12 @@ impl Plan {
         let mut warnings = self.serving.warnings();
         let dataset = self.shards.dataset();
         warnings.extend(dataset.left_out().warning(dataset.len()));
+        let validation = self.config.data.validation;
+        if validation > 0.0 && self.shards.validation_chunks() == 0 {
+            warnings.push(format!(
+                "data.validation {validation} of no client's records is a whole one, so nothing is held out and nothing evaluated"
+            ));
+        }
         if let Some(spending) = &self.spending {
             let (rounds, within, privacy) = (self.config.run.rounds, self.rounds(), &self.config.privacy);
             if within < rounds {
