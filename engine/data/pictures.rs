@@ -312,7 +312,7 @@ fn cifar10(path: &Path) -> Result<Kind, DataError> {
     for batch in batches {
         let about = std::fs::metadata(&batch).map_err(|source| DataError::Open { path: batch.clone(), source })?;
         let length = about.len() as usize;
-        if !about.is_file() || length == 0 || length % RECORD != 0 {
+        if !about.is_file() || length == 0 || !length.is_multiple_of(RECORD) {
             let reason = format!("it has {length} bytes, not a multiple of {RECORD}");
             return Err(DataError::Unreadable { name: batch.display().to_string(), reason });
         }

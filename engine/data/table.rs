@@ -161,7 +161,7 @@ impl Row {
             let text = String::from_utf8_lossy(value.unwrap_or_default());
             let reason = match value {
                 None => Some("is missing: the row has too few values"),
-                Some(_) if text == "" => Some("is missing"),
+                Some(_) if text.is_empty() => Some("is missing"),
                 Some(_) if MISSING.contains(&&*text) => {
                     Some("is NA, null or the like, which stands for no value in a table")
                 }
