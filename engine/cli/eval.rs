@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::adapter::peft;
 use crate::config::{Config, Loaded};
-use crate::data::{self, DataError, Dataset, LongRecords, Sequence, Task, partition, tokenize};
+use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task, partition, tokenize};
 use crate::trainer::{EVALUATION_CHUNK, LoraConfig, Model, Trainer, TrainerKind};
 
 use super::args::{Eval, Sources, Voice};
@@ -45,12 +45,15 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
 
     progress::fetch(&config.model, voice)?;
     let model = Model::load(&config.model)?;
-    let Examples { sequences, records, classes } = if arguments.run.is_some() && !given("data.path") {
+    let Examples { sequences, records, left_out, classes } = if arguments.run.is_some() && !given("data.path") {
         validation(&config, &model)?
     } else {
         let limit = if given("data.max_tokens") { config.data.max_tokens } else { usize::MAX };
         whole(&config, &model, limit)?
     };
+    if let Some(warning) = left_out.warning(records) {
+        tracing::warn!("{warning}");
+    }
     let trainer = Trainer::new(model, &config.lora, classes, config.run.seed)?;
     let measured = trainer.evaluate(&trainer.start().0, &sequences, BATCH, &AtomicBool::new(false))?;
     output::print_json(&json!({
@@ -59,6 +62,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         "perplexity": measured.loss().exp(),
         "tokens": measured.tokens,
         "records": records,
+        "left_out": left_out.count(),
         "sequences": sequences.len(),
         "seconds": started.elapsed().as_secs_f64(),
         "model": trainer.model().name(),
@@ -72,7 +76,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
 fn run_classes(dir: &Path) -> Result<Vec<String>, Failure> {
     let own = run::stored(dir, &Sources::default())?.0.config.data;
     match own.task {
-        Task::Classification => Ok(Dataset::load(&own, None)?.classes().to_vec()),
+        Task::Classification => Ok(Dataset::load(&own, None, None)?.classes().to_vec()),
         Task::Text | Task::Instruction => Ok(Vec::new()),
     }
 }
@@ -117,6 +121,8 @@ struct Examples {
     sequences: Vec<Sequence>,
     /// Records that they were made of.
     records: usize,
+    /// Records of the data that cannot be used.
+    left_out: LeftOut,
     /// Classes of the data; 0 where the next token is predicted.
     classes: usize,
 }
@@ -124,19 +130,20 @@ struct Examples {
 /// Every record of the data as one sequence, cut at `limit` tokens and at the model's positions.
 fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failure> {
     let data = match &config.data.path {
-        Some(path) => Dataset::load_file(path, &config.data, None)?,
-        None => Dataset::load(&config.data, None)?,
+        Some(path) => Dataset::load_file(path, &config.data, None, Some(model.tokenizer()))?,
+        None => Dataset::load(&config.data, None, Some(model.tokenizer()))?,
     };
     let max_tokens = limit.min(model.max_positions());
     let cut = data::Config { max_tokens, long: LongRecords::Truncate, packing: false, ..config.data.clone() };
     let records: Vec<u32> = (0..).take(data.len()).collect();
     let sequences = sequences(&data, &records, model, &cut)?;
-    Ok(Examples { sequences, records: records.len(), classes: data.classes().len() })
+    let left_out = data.left_out().clone();
+    Ok(Examples { sequences, records: records.len(), left_out, classes: data.classes().len() })
 }
 
 /// The validation records of every client of the run.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
-    let data = Dataset::load(&config.data, config.partition.field())?;
+    let data = Dataset::load(&config.data, config.partition.field(), Some(model.tokenizer()))?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
     let max_tokens = config.data.max_tokens.min(model.max_positions());
@@ -151,7 +158,8 @@ fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
         }
         .into());
     }
-    Ok(Examples { sequences, records: records.len(), classes: data.classes().len() })
+    let left_out = data.left_out().clone();
+    Ok(Examples { sequences, records: records.len(), left_out, classes: data.classes().len() })
 }
 
 /// Made in the parts in which a run makes them: where records are packed, no sequence goes over the end of one.

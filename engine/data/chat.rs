@@ -30,7 +30,7 @@ pub(super) fn turns(found: &Found<'_>, field: &str) -> Result<Vec<Turn>, DataErr
         place: found.place(),
         reason: format!("field `{field}` (data.template) {what}"),
     };
-    let Some(value) = found.fields.get(field) else { return Err(found.missing(field, "data.template")) };
+    let value = found.value(field, "data.template")?;
     // A column of a table holds the list as text.
     let parsed = value.as_str().map(serde_json::from_str::<Json>).transpose();
     let parsed = parsed.map_err(|error| wrong(format!("is text that is not JSON: {error}")))?;
@@ -173,7 +173,7 @@ mod tests {
     fn turns_are_read_in_both_spellings_and_wrong_ones_are_named() {
         let read = |value: Json| {
             let fields = [("talk".to_owned(), value)].into_iter().collect();
-            turns(&Found { fields, name: "x.jsonl", unit: "line", number: 3 }, "talk")
+            turns(&Found::new(fields, "x.jsonl", "line", 3), "talk")
         };
         let expected = talk(&[("system", "s"), ("user", "u"), ("assistant", "a")]);
         let share =

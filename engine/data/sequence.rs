@@ -84,6 +84,17 @@ pub fn tokenize<'a>(
     Ok(sequences)
 }
 
+/// The reason why no sequence can be made of a record, as far as that does not show without trying.
+///
+/// # Errors
+/// What is wrong with the tokenizer itself.
+pub(super) fn check(tokenizer: &Tokenizer, content: &Content, _: &Config) -> Result<Result<(), String>, DataError> {
+    match content {
+        Content::Chat(turns) => Ok(tokenizer.encode_chat(turns).map(drop).map_err(|error| error.to_string())),
+        Content::Text { .. } | Content::Image(_) => Ok(Ok(())),
+    }
+}
+
 /// A whole record.
 fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task) -> Result<Sequence, DataError> {
     let answered = match &record.content {
