@@ -8,6 +8,7 @@ mod chat;
 mod config;
 mod dataset;
 mod error;
+mod guard;
 mod heatmap;
 mod image;
 mod inspection;
@@ -23,7 +24,7 @@ mod tokenizer;
 
 pub use self::image::Image;
 pub use bundled::bundled_speeches;
-pub use chat::Turn;
+pub use chat::Conversation;
 pub use config::{Config, Format, LongRecords, Source, Task};
 pub use dataset::{Dataset, Record};
 pub use error::DataError;

@@ -211,7 +211,7 @@ impl Dataset {
         let mut finder = Finder::new(&config, &recipe);
         for (id, number) in ids.zip(1..) {
             let fields = [("id".to_owned(), serde_json::Value::from(id))].into_iter().collect();
-            finder.add(&Found { fields, name, unit: "line", number }, Span { start: 0, length: 0 }, 5).unwrap();
+            finder.add(&Found { fields, name, unit: "line", number, raw: "" }, Span { start: 0, length: 0 }, 5).unwrap();
         }
         let found = finder.finish(name).unwrap();
         Self::new(found, name.to_owned(), config.task, recipe, Place::Nowhere)

@@ -67,7 +67,7 @@ impl Pictures {
             let file = file.strip_prefix(&self.name).unwrap_or(file).display().to_string();
             let fields = [("label", Value::from(label)), ("file", Value::from(file))];
             let fields = Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value)));
-            each(Found { fields, name: &self.name, unit: "image", number })
+            each(Found { fields, name: &self.name, unit: "image", number, raw: "" })
         };
         match &self.kind {
             Kind::Folder(files) => {

@@ -29,6 +29,8 @@ pub(super) struct Found<'a> {
     pub(super) unit: &'static str,
     /// Its number, from 1.
     pub(super) number: usize,
+    /// The JSON text of its fields, whose order the map does not keep; empty where there is no such text.
+    pub(super) raw: &'a str,
 }
 
 /// The bytes of a record.
@@ -123,7 +125,8 @@ impl<'a, R: BufRead> Records<'a, R> {
                 place: format!("{unit} {number}"),
                 reason: format!("it has {length} bytes, the limit is {}", u32::MAX),
             })?;
-            each(Found { fields, name: self.name, unit, number }, Span { start, length })?;
+            let raw = if plain { "" } else { self.buffer.trim() };
+            each(Found { fields, name: self.name, unit, number, raw }, Span { start, length })?;
         }
     }
 
@@ -222,7 +225,7 @@ fn rows(
         };
         let values = row.iter().map(|value| Value::String(value.into()));
         let fields = names.iter().map(str::to_owned).zip(values).collect();
-        each(Found { fields, name, unit: "row", number: count }, Span { start, length })?;
+        each(Found { fields, name, unit: "row", number: count, raw: "" }, Span { start, length })?;
     }
 }
 

@@ -1,0 +1,50 @@
+//! The border to the parsers of others: a call that may panic in, an error in its place out.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls what may panic on bytes from outside. A panic becomes an error with its words, and nothing is printed of it.
+///
+/// # Errors
+/// What the panic said.
+pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    quiet();
+    let before = INSIDE.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    INSIDE.set(before);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        format!("its parser gave up: {}", text.unwrap_or("without a word"))
+    })
+}
+
+/// Keeps the hook from writing of a panic that is caught here; of every other it writes as before.
+fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !INSIDE.get() {
+                hook(panic);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_with_its_words() {
+        assert_eq!(guarded(|| 3), Ok(3));
+        assert_eq!(guarded(|| -> u32 { panic!("no token {}", 7) }), Err("its parser gave up: no token 7".into()));
+        assert_eq!(guarded(|| -> u32 { panic!("no") }), Err("its parser gave up: no".into()));
+        assert!(!INSIDE.get());
+    }
+}
