@@ -87,4 +87,13 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         validate::validate(self)
     }
+
+    /// Checks the sections `data` and `partition` alone.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn validate_data(&self) -> Result<(), ConfigError> {
+        self.data.validate()?;
+        Ok(self.partition.validate()?)
+    }
 }

@@ -4,28 +4,38 @@
 //! reads the records of a shard, [`tokenize`] makes sequences of them.
 
 pub mod bundled;
+mod bytes;
 mod chat;
 mod config;
 mod dataset;
+mod decode;
 mod error;
+mod finder;
 mod guard;
 mod heatmap;
 mod image;
 mod inspection;
+mod json;
+mod names;
 mod parquet;
 pub mod partition;
 mod pictures;
+mod pieces;
 mod reader;
 mod recipe;
+#[cfg(test)]
+mod reference;
 mod sequence;
 mod store;
+mod table;
 mod template;
 mod tokenizer;
+mod unusable;
 
 pub use self::image::Image;
 pub use bundled::bundled_speeches;
 pub use chat::Conversation;
-pub use config::{Config, Format, LongRecords, Source, Task};
+pub use config::{Config, Format, Invalid, LongRecords, Source, Task};
 pub use dataset::{Dataset, Record};
 pub use error::DataError;
 pub use inspection::{Inspected, Inspection};
@@ -33,3 +43,4 @@ pub use partition::{Partition, Shard, partition};
 pub use recipe::Content;
 pub use sequence::{Goal, Sequence, tokenize};
 pub use tokenizer::Tokenizer;
+pub use unusable::LeftOut;

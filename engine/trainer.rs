@@ -30,7 +30,7 @@ mod weights;
 pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
-pub use model::{Model, tokenizer};
+pub use model::{Model, positions, tokenizer};
 pub use noop::noop_train;
 pub use pool::Trainers;
 pub use shards::{EVALUATION_CHUNK, Shards};

@@ -16,12 +16,16 @@ pub fn data(command: &DataCommand) -> Result<u8, Failure> {
 }
 
 fn inspect(arguments: &Inspect) -> Result<u8, Failure> {
-    let config = sources::load(&arguments.sources)?.config;
+    let mut config = sources::layers(&arguments.sources)?.load_data()?.config;
     let tokenizer = trainer::tokenizer(&config.model)?;
-    let dataset = Dataset::load(&config.data, config.partition.field())?;
+    let (asked, positions) = (config.data.max_tokens, trainer::positions(&config.model)?);
+    config.data.max_tokens = asked.min(positions);
+    let dataset = Dataset::load(&config.data, config.partition.field(), Some(&tokenizer))?;
     let split = partition::partition(&dataset, &config.partition, &config.data, config.run.seed)?;
     let by_class = config.partition.kind.by_class();
     let found = Inspection::new(&dataset, &split, &config.data, by_class, &tokenizer)?;
+    // Pictures have no tokens.
+    let cut = (asked > positions && found.clients.iter().any(|client| client.tokens > 0)).then_some((asked, positions));
     if let Some(to) = &arguments.to {
         let picture = found.heatmap().ok_or_else(|| {
             Failure::usage("--to draws labels by clients, but the data has no labels: set data.label to their field")
@@ -29,13 +33,16 @@ fn inspect(arguments: &Inspect) -> Result<u8, Failure> {
         std::fs::write(to, picture).map_err(|error| Failure::file("write", to, error))?;
     }
     match arguments.json {
-        true => output::print_json(&object(&found))?,
-        false => output::print(&table(&found))?,
+        true => output::print_json(&object(&found, cut))?,
+        false => output::print(&table(&found, cut))?,
     }
     Ok(0)
 }
 
-fn object(found: &Inspection) -> Value {
+/// `data.max_tokens` and the positions of the model, where those are fewer.
+type Cut = Option<(usize, usize)>;
+
+fn object(found: &Inspection, cut: Cut) -> Value {
     let client = |client: &Inspected| {
         let labels = found.labels.iter().cloned().zip(client.labels.iter().map(|count| json!(count)));
         json!({
@@ -52,17 +59,30 @@ fn object(found: &Inspection) -> Value {
         "data": found.name,
         "records": found.records,
         "unowned": found.unowned,
+        "left_out": { "count": found.left_out.count(), "first": found.left_out.first() },
+        "short": found.short,
+        "cut_at": cut.map(|(_, positions)| positions),
         "labels": found.labels,
         "clients": found.clients.iter().map(client).collect::<Vec<_>>(),
     })
 }
 
-fn table(found: &Inspection) -> String {
+fn table(found: &Inspection, cut: Cut) -> String {
     let records = found.clients.iter().map(|client| (client.train + client.validation) as u64).collect();
     let tokens = found.clients.iter().map(|client| client.tokens).collect();
     let mut text = format!("data     {}\nrecords  {}", found.name, found.records);
     if found.unowned > 0 {
         text += &format!(", {} of them nobody's", found.unowned);
+    }
+    if found.left_out.count() > 0 {
+        text += &format!("\nleft out {} that cannot be used (data.invalid is skip)", found.left_out.count());
+        found.left_out.first().iter().for_each(|what| text += &format!("\n         {what}"));
+    }
+    if found.short > 0 {
+        text += &format!("\nshort    {}, left out (data.min_chars)", found.short);
+    }
+    if let Some((asked, positions)) = cut {
+        text += &format!("\ncut      at {positions} tokens, the positions of the model (data.max_tokens is {asked})");
     }
     if !found.labels.is_empty() {
         text += &format!("\nlabels   {}", found.labels.len());
@@ -121,6 +141,7 @@ fn range(mut numbers: Vec<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::LeftOut;
 
     fn found() -> Inspection {
         let client = |name: &str, labels: [u32; 2]| Inspected {
@@ -133,25 +154,28 @@ mod tests {
             labels: labels.into(),
         };
         let clients = vec![client("client-0", [4, 0]), client("client-1", [1, 3])];
-        Inspection { name: "a.csv".into(), records: 9, unowned: 1, labels: vec!["no".into(), "yes".into()], clients }
+        let labels = vec!["no".into(), "yes".into()];
+        let left_out = LeftOut::default();
+        Inspection { name: "a.csv".into(), records: 9, unowned: 1, left_out, short: 2, labels, clients }
     }
 
     #[test]
     fn the_table_says_who_has_what() {
-        let expected = "data     a.csv\nrecords  9, 1 of them nobody's\nlabels   2\n\
+        let expected = "data     a.csv\nrecords  9, 1 of them nobody's\nshort    2, left out (data.min_chars)\n\
+                        cut      at 512 tokens, the positions of the model (data.max_tokens is 600)\nlabels   2\n\
                         clients  2; records 4 each, training tokens 30 each\n\n\
                         client    train  validation  sequences  tokens  predicted  labels  most of\n\
                         client-0      3           1          3      30         27       1  no 100%\n\
                         client-1      3           1          3      30         27       2  yes 75%\n";
-        assert_eq!(table(&found()), expected);
-        let plain = table(&Inspection { labels: Vec::new(), ..found() });
+        assert_eq!(table(&found(), Some((600, 512))), expected);
+        let plain = table(&Inspection { labels: Vec::new(), ..found() }, None);
         assert!(plain.lines().all(|line| !line.contains("labels")), "{plain}");
         assert_eq!(range(vec![3, 9, 1]), "1 to 9 (median 3)");
     }
 
     #[test]
     fn the_object_counts_only_labels_that_a_client_has() {
-        let object = object(&found());
+        let object = object(&found(), None);
         assert_eq!(object["clients"][0]["labels"], json!({"no": 4}));
         assert_eq!(object["clients"][1]["labels"], json!({"no": 1, "yes": 3}));
     }

@@ -72,7 +72,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
 fn run_classes(dir: &Path) -> Result<Vec<String>, Failure> {
     let own = run::stored(dir, &Sources::default())?.0.config.data;
     match own.task {
-        Task::Classification => Ok(Dataset::load(&own, None)?.classes().to_vec()),
+        Task::Classification => Ok(Dataset::load(&own, None, None)?.classes().to_vec()),
         Task::Text | Task::Instruction => Ok(Vec::new()),
     }
 }
@@ -124,8 +124,8 @@ struct Examples {
 /// Every record of the data as one sequence, cut at `limit` tokens and at the model's positions.
 fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failure> {
     let data = match &config.data.path {
-        Some(path) => Dataset::load_file(path, &config.data, None)?,
-        None => Dataset::load(&config.data, None)?,
+        Some(path) => Dataset::load_file(path, &config.data, None, Some(model.tokenizer()))?,
+        None => Dataset::load(&config.data, None, Some(model.tokenizer()))?,
     };
     let max_tokens = limit.min(model.max_positions());
     let cut = data::Config { max_tokens, long: LongRecords::Truncate, packing: false, ..config.data.clone() };
@@ -136,7 +136,7 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
 
 /// The validation records of every client of the run.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
-    let data = Dataset::load(&config.data, config.partition.field())?;
+    let data = Dataset::load(&config.data, config.partition.field(), Some(model.tokenizer()))?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
     let max_tokens = config.data.max_tokens.min(model.max_positions());

@@ -51,7 +51,7 @@ fn merge(arguments: &Export, from: Option<PathBuf>, voice: Voice) -> Result<(), 
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
     let labels = match trainer.classes() {
         0 => Arc::default(),
-        _ => Dataset::load(&run.config.data, None)?.classes().clone(),
+        _ => Dataset::load(&run.config.data, None, None)?.classes().clone(),
     };
     Ok(trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?)
 }

@@ -77,6 +77,17 @@ impl Layers {
         Ok(loaded)
     }
 
+    /// As [`Self::load`], but of the values only those of the sections `data` and `partition` are checked: for commands that
+    /// look at data and start no run.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_data(&self) -> Result<Loaded, ConfigError> {
+        let loaded = self.merge()?;
+        loaded.config.validate_data().map_err(|error| loaded.with_origin(error))?;
+        Ok(loaded)
+    }
+
     fn merge(&self) -> Result<Loaded, ConfigError> {
         let mut layers = Vec::new();
         let mut lines = Lines::new();

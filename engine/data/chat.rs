@@ -5,12 +5,15 @@ mod conversation;
 #[cfg(test)]
 mod golden;
 mod json;
+mod methods;
 mod python;
 mod tags;
 mod template;
+mod to_json;
+mod writing;
 
-#[cfg(test)]
-pub(super) use conversation::tests::talk;
 pub use conversation::Conversation;
 pub(super) use conversation::Style;
+#[cfg(test)]
+pub(super) use conversation::tests::talk;
 pub(super) use template::ChatTemplate;

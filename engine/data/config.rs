@@ -24,14 +24,16 @@ pub enum Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By the name (`.jsonl`, `.csv`, `.txt`, each also `.gz` and `.zst`, `.parquet`), or by what a folder holds.
+    /// By the name (`.jsonl`, `.json`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also `.gz` and `.zst`, `.parquet`), or by what a
+    /// folder holds.
     #[default]
     Auto,
-    /// One JSON object a line.
+    /// JSON objects: one a line, over several lines one after the other, or in one list.
     Jsonl,
-    /// Values split by commas; the first row names the fields.
+    /// Values split by commas, in a file that is called `.tsv` by tabs; the first row names the fields.
     Csv,
-    /// A Parquet file, or a folder of them, read in the order of their names.
+    /// A Parquet file, or a folder of them, read in the order of their names. A column of pictures as `datasets` writes them
+    /// makes every row a picture.
     Parquet,
     /// Plain text; a paragraph (lines up to a blank line) is a record whose only field is `text`.
     Txt,
@@ -67,6 +69,17 @@ pub enum LongRecords {
     Drop,
 }
 
+/// What becomes of a record that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Invalid {
+    /// Nothing is started; the first one is named, all are counted.
+    #[default]
+    Error,
+    /// It is left out, counted and named.
+    Skip,
+}
+
 /// What to read and how a record becomes text and tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -76,10 +89,10 @@ pub struct Config {
     pub task: Task,
     /// Where records come from: auto (the file at `path` if set, else bundled), bundled or file.
     pub source: Source,
-    /// What to read: a .jsonl, .csv or .txt file, each also .gz or .zst, a .parquet file or a folder of them, a folder of
-    /// images, or CIFAR-10 in its binary version.
+    /// What to read: a .jsonl, .json, .ndjson, .csv, .tsv or .txt file, each also .gz or .zst, a .parquet file or a folder of
+    /// them, a folder of images, or CIFAR-10 in its binary version. A pipe is read to its end.
     pub path: Option<PathBuf>,
-    /// How to read it: auto (by its name, or by what the folder holds), jsonl, csv, parquet, txt (a paragraph is a record),
+    /// How to read it: auto (by its name, or by what the folder holds), jsonl (objects a line, or in a list), csv, parquet, txt (a paragraph is a record),
     /// image-folder (a folder a class) or cifar10.
     pub format: Format,
     /// Text of a record; `{field}` stands for a field's value, `{{` and `}}` for braces. Or a format of instructions: alpaca
@@ -105,6 +118,10 @@ pub struct Config {
     /// A record longer than max_tokens: split (consecutive windows), truncate or drop. One with an answer or a class is cut
     /// where this says split; what then has no answer left is left out.
     pub long: LongRecords,
+    /// A record that cannot be used (broken, without a field that is asked for, with a value that is no text, refused by the
+    /// chat template, a picture that cannot be decoded): error (nothing is started, the record is named) or skip (it is left
+    /// out; the first ones are named, all are counted).
+    pub invalid: Invalid,
     /// Put the records of a client one after the other in sequences of max_tokens, in which each token sees all before it,
     /// those of other records too; only where the task is text.
     pub packing: bool,
@@ -128,6 +145,7 @@ impl Default for Config {
             validation: 0.2,
             min_chars: 1,
             long: LongRecords::Split,
+            invalid: Invalid::Error,
             packing: false,
             cache_mb: 256,
         }

@@ -1,15 +1,14 @@
 //! Records: the configured source in; the place of every record, its label and natural id out, and its content when asked for.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::finder::{Entry, Finder, NONE, Sought};
 use super::pictures::Pictures;
 use super::reader::{Found, Span};
 use super::recipe::{Content, Recipe};
 use super::store::{self, Store};
-use super::{Config, DataError, Format, Source, Task};
+use super::{Config, DataError, Format, LeftOut, Source, Task, Tokenizer, parquet, sequence};
 
 /// One record of the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,34 +27,14 @@ pub struct Dataset {
     entries: Vec<Entry>,
     labels: Arc<[String]>,
     ids: Vec<Arc<str>>,
+    left_out: LeftOut,
+    /// Records that were left out since they are shorter than `data.min_chars`.
+    short: usize,
+    fingerprint: blake3::Hash,
     task: Task,
     recipe: Recipe,
     place: Place,
 }
-
-/// What is known of a record without reading it.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Its first byte in the store; of a picture, its number.
-    start: u64,
-    /// Its bytes.
-    length: u32,
-    /// Bytes of its text.
-    size: u32,
-    /// Among `labels`; [`NONE`] where there is none.
-    label: u32,
-    /// Among `ids`; [`NONE`] where there is none.
-    id: u32,
-}
-
-impl Entry {
-    fn span(self) -> Span {
-        Span { start: self.start, length: self.length }
-    }
-}
-
-/// No label, no id.
-const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 enum Place {
@@ -74,23 +53,25 @@ impl Dataset {
     /// As [`Dataset::load`].
     pub fn count_classes(config: &Config) -> Result<usize, DataError> {
         match config.task {
-            Task::Classification => Ok(Self::load(config, None)?.classes().len()),
+            Task::Classification => Ok(Self::load(config, None, None)?.classes().len()),
             _ => Ok(0),
         }
     }
 
     /// Looks for the records of the configured source. `by` is `partition.by` where the partitioner needs it
-    /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`.
+    /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`. With a tokenizer,
+    /// a record that it cannot make a sequence of is one that cannot be used.
     ///
     /// # Errors
-    /// A [`DataError`] that names the setting, or the file with the line and the field.
-    pub fn load(config: &Config, by: Option<&str>) -> Result<Self, DataError> {
+    /// A [`DataError`] that names the setting, or the file with the line and the field; a record that cannot be used, where
+    /// `data.invalid` says so.
+    pub fn load(config: &Config, by: Option<&str>, tokenizer: Option<&Tokenizer>) -> Result<Self, DataError> {
         config.validate()?;
         match (config.source, &config.path) {
-            (Source::File | Source::Auto, Some(path)) => Self::load_file(path, config, by),
+            (Source::File | Source::Auto, Some(path)) => Self::load_file(path, config, by, tokenizer),
             _ => {
                 Config { format: Format::Jsonl, ..config.clone() }.validate()?;
-                Self::of_text(Store::bundled()?, config, Recipe::new(config, by)?)
+                Self::of_text(Store::bundled()?, config, Recipe::new(config, by)?, tokenizer)
             }
         }
     }
@@ -100,43 +81,68 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Dataset::load`].
-    pub fn load_file(path: &Path, config: &Config, by: Option<&str>) -> Result<Self, DataError> {
+    pub fn load_file(
+        path: &Path,
+        config: &Config,
+        by: Option<&str>,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Self, DataError> {
         let format = store::format(path, config.format)?;
         Config { format, ..config.clone() }.validate()?;
         if matches!(format, Format::ImageFolder | Format::Cifar10) {
             return Self::of_pictures(Pictures::open(path, format)?, config, Recipe::of_pictures(config, by)?);
         }
-        let recipe = Recipe::new(config, by)?;
-        Self::of_text(Store::open(path, format, &recipe)?, config, recipe)
+        let mut recipe = Recipe::new(config, by)?;
+        if format == Format::Parquet && config.task == Task::Classification {
+            let column = parquet::picture_column(path, &recipe)?;
+            recipe = column.map_or(Ok(recipe), |column| Recipe::of_picture_column(config, by, column))?;
+        }
+        Self::of_text(Store::open(path, format, &recipe)?, config, recipe, tokenizer)
     }
 
-    fn of_text(mut store: Store, config: &Config, recipe: Recipe) -> Result<Self, DataError> {
-        let mut finder = Finder::new(config, &recipe);
-        store.scan(|found, span| {
-            let content = recipe.content(&found)?;
-            finder.read += 1;
-            match content.reaches(config.min_chars) {
-                true => finder.add(&found, span, content.size()),
-                false => Ok(()),
-            }
+    fn of_text(
+        mut store: Store,
+        config: &Config,
+        recipe: Recipe,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Self, DataError> {
+        let classes = store.classes().to_vec();
+        let mut finder = Finder::new(config, &recipe, &classes);
+        finder.untyped = store.is_untyped();
+        let fingerprint = store.scan(|item| {
+            let added = item.and_then(|(found, span)| {
+                let content = recipe.content(&found)?;
+                if let Some(tokenizer) = tokenizer {
+                    let checked = sequence::check(tokenizer, &content, config)?;
+                    checked.map_err(|reason| DataError::Record {
+                        name: found.name.into(),
+                        place: found.place(),
+                        reason,
+                    })?;
+                }
+                finder.add(&found, span, &content)
+            });
+            finder.take(added)
         })?;
         let found = finder.finish(store.name())?;
-        Ok(Self::new(found, store.name().to_owned(), config.task, recipe, Place::Text(store)))
+        Ok(Self::new(found, store.name().to_owned(), fingerprint, config.task, recipe, Place::Text(store)))
     }
 
-    fn of_pictures(pictures: Pictures, config: &Config, recipe: Recipe) -> Result<Self, DataError> {
-        let mut finder = Finder::new(config, &recipe);
-        pictures.scan(|found| {
-            let span = Span { start: found.number as u64 - 1, length: 0 };
-            finder.add(&found, span, 1)
+    fn of_pictures(mut pictures: Pictures, config: &Config, recipe: Recipe) -> Result<Self, DataError> {
+        let mut finder = Finder::new(config, &recipe, &[]);
+        finder.untyped = pictures.is_untyped();
+        let fingerprint = pictures.scan(|item| {
+            let added = item.and_then(|(found, span)| finder.add(&found, span, &Content::text("picture")));
+            finder.take(added)
         })?;
         let found = finder.finish(pictures.name())?;
-        Ok(Self::new(found, pictures.name().to_owned(), config.task, recipe, Place::Pictures(pictures)))
+        let name = pictures.name().to_owned();
+        Ok(Self::new(found, name, fingerprint, config.task, recipe, Place::Pictures(pictures)))
     }
 
-    fn new(found: Sought, name: String, task: Task, recipe: Recipe, place: Place) -> Self {
-        let Sought { entries, labels, ids } = found;
-        Self { name, entries, labels, ids, task, recipe, place }
+    fn new(found: Sought, name: String, fingerprint: blake3::Hash, task: Task, recipe: Recipe, place: Place) -> Self {
+        let Sought { entries, labels, ids, left_out, short } = found;
+        Self { name, entries, labels, ids, left_out, short, fingerprint, task, recipe, place }
     }
 
     /// The file or folder, or `bundled speeches`.
@@ -150,7 +156,22 @@ impl Dataset {
         self.entries.len()
     }
 
-    /// The distinct labels, sorted (numbers by value), or `data.classes`; none unless the task is classification.
+    /// Records that cannot be used and are none of these, as `data.invalid` lets them.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// Records that are none of these since their text is shorter than `data.min_chars`.
+    pub fn short(&self) -> usize {
+        self.short
+    }
+
+    /// The hash of everything that was read to find the records: data with another one gives other results.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.to_hex().to_string()
+    }
+
+    /// The distinct labels, sorted (numbers by value), or `data.classes`, or what a table says its classes are; none unless the task is classification.
     pub fn classes(&self) -> &Arc<[String]> {
         static EMPTY: std::sync::LazyLock<Arc<[String]>> = std::sync::LazyLock::new(Arc::default);
         if self.task == Task::Classification { &self.labels } else { &EMPTY }
@@ -193,7 +214,7 @@ impl Dataset {
             })?,
             Place::Pictures(pictures) => {
                 for entry in entries {
-                    let image = pictures.read(entry.start as u32)?;
+                    let image = pictures.read(entry.start as usize)?;
                     read.push(Record { content: Content::Image(Arc::new(image)), class: Some(entry.label) });
                 }
             }
@@ -208,110 +229,15 @@ impl Dataset {
     pub(super) fn made_up(name: &str, ids: impl Iterator<Item = String>) -> Self {
         let config = Config::default();
         let recipe = Recipe::new(&config, Some("id")).unwrap();
-        let mut finder = Finder::new(&config, &recipe);
+        let mut finder = Finder::new(&config, &recipe, &[]);
         for (id, number) in ids.zip(1..) {
             let fields = [("id".to_owned(), serde_json::Value::from(id))].into_iter().collect();
-            finder.add(&Found { fields, name, unit: "line", number, raw: "" }, Span { start: 0, length: 0 }, 5).unwrap();
+            let found = Found::new(fields, name, "line", number);
+            finder.add(&found, Span { start: 0, length: 0 }, &Content::text("12345")).unwrap();
         }
         let found = finder.finish(name).unwrap();
-        Self::new(found, name.to_owned(), config.task, recipe, Place::Nowhere)
+        Self::new(found, name.to_owned(), blake3::hash(b""), config.task, recipe, Place::Nowhere)
     }
-}
-
-/// Records as they are found.
-struct Finder<'a> {
-    config: &'a Config,
-    recipe: &'a Recipe,
-    entries: Vec<Entry>,
-    labels: Names,
-    ids: Names,
-    /// Records read, also those that were left out.
-    read: usize,
-}
-
-/// What a [`Finder`] found.
-struct Sought {
-    entries: Vec<Entry>,
-    labels: Arc<[String]>,
-    ids: Vec<Arc<str>>,
-}
-
-/// Names by number, each once.
-#[derive(Default)]
-struct Names {
-    list: Vec<Arc<str>>,
-    numbers: HashMap<Arc<str>, u32>,
-}
-
-impl Names {
-    fn number(&mut self, name: String) -> u32 {
-        if let Some(number) = self.numbers.get(name.as_str()) {
-            return *number;
-        }
-        let (name, number): (Arc<str>, _) = (name.into(), self.list.len() as u32);
-        self.list.push(name.clone());
-        self.numbers.insert(name, number);
-        number
-    }
-}
-
-impl<'a> Finder<'a> {
-    fn new(config: &'a Config, recipe: &'a Recipe) -> Self {
-        let mut labels = Names::default();
-        for class in &config.classes {
-            labels.number(class.clone());
-        }
-        Self { config, recipe, entries: Vec::new(), labels, ids: Names::default(), read: 0 }
-    }
-
-    fn add(&mut self, found: &Found<'_>, span: Span, size: usize) -> Result<(), DataError> {
-        let label = self.recipe.label(found)?.map(|label| self.labels.number(label)).unwrap_or(NONE);
-        let classes = &self.config.classes;
-        if !classes.is_empty() && label != NONE && label as usize >= classes.len() {
-            return Err(DataError::UnknownClass {
-                name: found.name.into(),
-                place: found.place(),
-                label: self.labels.list[label as usize].to_string(),
-                classes: DataError::listed(classes.iter().map(String::as_str)),
-            });
-        }
-        let id = self.recipe.natural_id(found)?.map(|id| self.ids.number(id)).unwrap_or(NONE);
-        let Span { start, length } = span;
-        self.entries.push(Entry { start, length, size: u32::try_from(size).unwrap_or(u32::MAX), label, id });
-        Ok(())
-    }
-
-    fn finish(mut self, name: &str) -> Result<Sought, DataError> {
-        if self.entries.is_empty() {
-            return Err(DataError::NoRecords { name: name.into(), read: self.read, min_chars: self.config.min_chars });
-        }
-        self.entries.shrink_to_fit();
-        let labels = match self.config.classes.is_empty() {
-            true => sort(&self.labels.list, &mut self.entries),
-            false => self.config.classes.clone(),
-        };
-        Ok(Sought { entries: self.entries, labels: labels.into(), ids: self.ids.list })
-    }
-}
-
-/// The order of names: numbers by value, then the others by letters.
-pub(super) fn by_value(a: &str, b: &str) -> Ordering {
-    let number = |name: &str| name.parse::<f64>().unwrap_or(f64::INFINITY);
-    number(a).total_cmp(&number(b)).then_with(|| a.cmp(b))
-}
-
-/// Puts labels in order, numbers by value, and gives every record the new place of its own.
-fn sort(labels: &[Arc<str>], entries: &mut [Entry]) -> Vec<String> {
-    let mut order: Vec<u32> = (0..).take(labels.len()).collect();
-    order.sort_by(|a, b| by_value(&labels[*a as usize], &labels[*b as usize]));
-    let mut places = vec![NONE; labels.len()];
-    for (place, label) in (0..).zip(&order) {
-        places[*label as usize] = place;
-    }
-    for entry in entries.iter_mut().filter(|entry| entry.label != NONE) {
-        entry.label = places[entry.label as usize];
-    }
-    order.iter().map(|label| labels[*label as usize].to_string()).collect()
 }
 
 #[cfg(test)]
@@ -319,7 +245,7 @@ mod tests {
     use std::collections::HashSet;
     use std::path::PathBuf;
 
-    use super::super::bundled;
+    use super::super::{Invalid, bundled};
     use super::*;
 
     fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, Config) {
@@ -332,7 +258,7 @@ mod tests {
     fn error(name: &str, content: &str, change: impl FnOnce(&mut Config), by: Option<&str>) -> String {
         let (dir, mut config) = file(name, content.as_bytes());
         change(&mut config);
-        let error = Dataset::load(&config, by).unwrap_err().to_string();
+        let error = Dataset::load(&config, by, None).unwrap_err().to_string();
         error.replace(&format!("{}/", dir.path().display()), "")
     }
 
@@ -349,7 +275,7 @@ mod tests {
         config.template = "{text} - {a}".into();
         config.text = "q".into();
         config.label = Some("a".into());
-        let data = Dataset::load(&config, Some("topic, a")).unwrap();
+        let data = Dataset::load(&config, Some("topic, a"), None).unwrap();
         let texts: Vec<_> = all(&data).into_iter().map(|record| record.content).collect();
         assert_eq!(texts, [Content::text("one? - 1"), Content::text("two? - true")]);
         assert_eq!((data.labels()[..].to_vec(), data.label(0)), (vec!["1".to_owned(), "true".to_owned()], Some(0)));
@@ -363,22 +289,25 @@ mod tests {
             .concat();
         let (_dir, mut config) = file("labels.jsonl", lines.as_bytes());
         (config.task, config.label) = (Task::Classification, Some("label".into()));
-        let data = Dataset::load(&config, None).unwrap();
+        let data = Dataset::load(&config, None, None).unwrap();
         assert_eq!(data.classes()[..], ["9", "10", "a", "b"]);
         let classes = |data| all(data).into_iter().map(|record| record.class).collect::<Vec<_>>();
         assert_eq!(classes(&data), [1, 0, 3, 1, 2].map(Some));
         config.classes = ["b", "10", "9", "a", "c"].map(String::from).into();
-        let data = Dataset::load(&config, None).unwrap();
+        let data = Dataset::load(&config, None, None).unwrap();
         assert_eq!(data.classes()[..], config.classes);
         assert_eq!(classes(&data), [1, 2, 0, 1, 3].map(Some));
         config.classes.truncate(3);
-        let error = Dataset::load(&config, None).unwrap_err().to_string();
+        let error = Dataset::load(&config, None, None).unwrap_err().to_string();
         assert!(
-            error.ends_with("labels.jsonl line 5 has the label `a` (data.label), data.classes has b, 10, 9"),
+            error.ends_with(
+                "labels.jsonl line 5 has the label `a` (data.label), data.classes has b, 10, 9 (1 of 5 records cannot be \
+                 used; data.invalid = \"skip\" leaves such records out)"
+            ),
             "{error}"
         );
         (config.task, config.classes) = (Task::Text, Vec::new());
-        let data = Dataset::load(&config, None).unwrap();
+        let data = Dataset::load(&config, None, None).unwrap();
         assert!(data.classes().is_empty() && data.labels().len() == 4);
         assert_eq!(classes(&data), [None; 5]);
     }
@@ -400,10 +329,58 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_cannot_be_used_is_left_out_and_named_or_is_an_error() {
+        let lines = "{\"text\": \"a\", \"x\": NaN}\n{\"text\": null}\n{\"text\": \"b\", \"x\": \"\\ud83d\"}\n{\"text\": \"c\n{\"n\": 1}\n";
+        let message = error("a.jsonl", lines, |_| {}, None);
+        assert_eq!(
+            message,
+            "a.jsonl line 2: field `text` (data.text) is null, it must be text, a number or a truth value (3 of 5 records \
+             cannot be used; data.invalid = \"skip\" leaves such records out)"
+        );
+        let (_dir, mut config) = file("a.jsonl", lines.as_bytes());
+        config.invalid = Invalid::Skip;
+        let data = Dataset::load(&config, None, None).unwrap();
+        let texts: Vec<_> = all(&data).into_iter().map(|record| record.content).collect();
+        assert_eq!(texts, ["a", "b"].map(Content::text));
+        let named: Vec<&str> =
+            data.left_out().first().iter().map(|what| &what[what.find("a.jsonl").unwrap()..]).collect();
+        assert_eq!(named[1], "a.jsonl line 4 (record 4): it ends too early at column 12");
+        assert_eq!(named[2], "a.jsonl line 5 has no field `text` (data.text); its fields are n");
+        assert_eq!(data.left_out().count(), 3);
+    }
+
+    #[test]
+    fn other_bytes_have_another_fingerprint() {
+        let of = |content: &str| {
+            let (_dir, config) = file("a.jsonl", content.as_bytes());
+            Dataset::load(&config, None, None).unwrap().fingerprint()
+        };
+        assert_eq!(of("{\"text\": \"a\"}"), of("{\"text\": \"a\"}"));
+        assert_ne!(of("{\"text\": \"a\"}"), of("{\"text\": \"b\"}"));
+    }
+
+    #[test]
+    fn labels_that_are_the_same_number_are_one_class() {
+        let classes = |name: &str, content: &str| {
+            let (_dir, mut config) = file(name, content.as_bytes());
+            (config.task, config.label) = (Task::Classification, Some("label".into()));
+            Dataset::load(&config, None, None).unwrap().classes().to_vec()
+        };
+        let lines = |labels: &[&str]| {
+            labels.iter().map(|l| format!("{{\"text\": \"t\", \"label\": {l}}}\n")).collect::<String>()
+        };
+        assert_eq!(classes("a.jsonl", &lines(&["1", "1.0", "1e0", "\"1\"", "10", "9"])), ["1", "9", "10"]);
+        assert_eq!(classes("a.jsonl", &lines(&["true", "false"])), ["false", "true"]);
+        assert_eq!(classes("a.jsonl", &lines(&["\"yes\"", "\"yes \"", "\"\""])), ["", "yes", "yes "]);
+        assert_eq!(classes("a.csv", "text,label\nt,1\nt,1.0\nt,02\n"), ["1", "02"]);
+        assert_eq!(classes("a.tsv", "text\tlabel\nt\ta\nt\t1\n"), ["1", "a"]);
+    }
+
+    #[test]
     fn short_records_are_left_out_and_nothing_left_is_an_error() {
         let (_dir, mut config) = file("lines.txt", "abc\n\nabcdéf\n".as_bytes());
         config.min_chars = 6;
-        assert_eq!(Dataset::load(&config, None).unwrap().len(), 1);
+        assert_eq!(Dataset::load(&config, None, None).unwrap().len(), 1);
         let message = error("lines.txt", "abc\n\nabcd\n", |config| config.min_chars = 6, None);
         assert_eq!(message, "lines.txt has no record: 2 were read, all shorter than data.min_chars (6) characters");
     }
@@ -423,7 +400,7 @@ mod tests {
         };
         for (name, content) in [("a.jsonl", lines.as_bytes()), ("a.jsonl.gz", &gzip)] {
             let (_dir, config) = file(name, content);
-            let data = Dataset::load(&config, None).unwrap();
+            let data = Dataset::load(&config, None, None).unwrap();
             let read = data.read(&[70, 3, 3, 99]).unwrap();
             let texts: Vec<_> = read.into_iter().map(|record| record.content).collect();
             assert_eq!(texts, ["t70", "t3", "t3", "t99"].map(Content::text));
@@ -435,11 +412,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for class in ["10", "9"] {
             std::fs::create_dir(dir.path().join(class)).unwrap();
-            let picture = if class == "9" { include_bytes!("pictures/two.png").as_slice() } else { b"" };
-            std::fs::write(dir.path().join(class).join("a.png"), picture).unwrap();
+            std::fs::write(dir.path().join(class).join("a.png"), include_bytes!("pictures/two.png")).unwrap();
         }
         let mut config = Config { path: Some(dir.path().into()), task: Task::Classification, ..Config::default() };
-        let data = Dataset::load(&config, Some("label")).unwrap();
+        let data = Dataset::load(&config, Some("label"), None).unwrap();
         assert_eq!(
             (data.classes()[..].to_vec(), data.natural_id(0)),
             (vec!["9".to_owned(), "10".to_owned()], Some("10"))
@@ -448,13 +424,13 @@ mod tests {
         let Content::Image(image) = &read[0].content else { panic!("{read:?}") };
         assert_eq!((read[0].class, image.width), (Some(0), 2));
         config.task = Task::Text;
-        let error = Dataset::load(&config, None).unwrap_err().to_string();
+        let error = Dataset::load(&config, None, None).unwrap_err().to_string();
         assert_eq!(error, "data.task is `text`, it must be `classification`, as data.format is `image-folder`");
     }
 
     #[test]
     fn the_default_source_is_the_bundled_speeches_of_24_roles() {
-        let data = Dataset::load(&Config::default(), Some("play,role")).unwrap();
+        let data = Dataset::load(&Config::default(), Some("play,role"), None).unwrap();
         let ids: HashSet<_> = (0..).take(data.len()).map(|record| data.natural_id(record).unwrap()).collect();
         assert_eq!(ids.len(), 24);
         assert!(ids.contains("hamlet/HAMLET"));

@@ -36,8 +36,8 @@ pub enum DataError {
     },
     /// A name that does not tell the format.
     #[error(
-        "cannot tell the format of {} from its name: name it .jsonl, .csv or .txt, each also .gz or .zst, or .parquet, or set \
-         data.format",
+        "cannot tell the format of {} from its name: name it .jsonl, .json, .ndjson, .csv, .tsv or .txt, each also .gz or .zst, \
+         or .parquet, or set data.format",
         path.display()
     )]
     UnknownFormat {
@@ -61,14 +61,30 @@ pub enum DataError {
         reason: String,
     },
     /// Data that is not what it was when the run looked for its records.
-    #[error("{name} changed while it was in use: it had {before} bytes, it has {now}")]
+    #[error("{name} changed while it was in use: {reason}")]
     Changed {
         /// The file.
         name: String,
-        /// Bytes before.
-        before: u64,
-        /// Bytes now.
-        now: u64,
+        /// What differs.
+        reason: String,
+    },
+    /// Data that cannot be read as it is, all of it.
+    #[error("cannot read {name}: {reason}")]
+    Unreadable {
+        /// The file or folder.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Records that cannot be used, where `data.invalid` lets none be left out.
+    #[error("{first} ({count} of {read} records cannot be used; data.invalid = \"skip\" leaves such records out)")]
+    Invalid {
+        /// What is wrong with the first of them.
+        first: String,
+        /// How many there are.
+        count: usize,
+        /// Records read.
+        read: usize,
     },
     /// A record that is not what its format says.
     #[error("{name} {place}: {reason}")]
@@ -249,6 +265,18 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether it is about one record, so that the others can be used.
+    pub(super) fn is_of_a_record(&self) -> bool {
+        matches!(
+            self,
+            Self::Record { .. }
+                | Self::MissingField { .. }
+                | Self::FieldKind { .. }
+                | Self::UnknownClass { .. }
+                | Self::Image { .. }
+        )
+    }
+
     /// A setting outside its range.
     pub(super) fn value(key: &'static str, found: impl Display, allowed: impl Display) -> Self {
         Self::Value { key, found: found.to_string(), allowed: allowed.to_string() }

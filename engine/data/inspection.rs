@@ -1,8 +1,8 @@
 //! What each client has: a dataset and its partition in; records, sequences, tokens and labels of every client out.
 
-use super::dataset::by_value;
 use super::heatmap::heatmap;
-use super::{Config, DataError, Dataset, Partition, Tokenizer, tokenize};
+use super::names::by_value;
+use super::{Config, DataError, Dataset, LeftOut, Partition, Tokenizer, tokenize};
 
 /// Records that are read at a time.
 const CHUNK: usize = 256;
@@ -16,6 +16,10 @@ pub struct Inspection {
     pub records: usize,
     /// Of these, in no shard.
     pub unowned: usize,
+    /// Records that cannot be used, and are none of these.
+    pub left_out: LeftOut,
+    /// Records that are shorter than `data.min_chars`, and are none of these.
+    pub short: usize,
     /// The labels that are counted: those of `data.label`, else the classes that `partition.by` tells; may be none.
     pub labels: Vec<String>,
     /// Every client, in roster order.
@@ -83,7 +87,8 @@ impl Inspection {
             clients.push(client);
         }
         let (name, records) = (dataset.name().to_owned(), dataset.len());
-        Ok(Self { name, records, unowned: records - owned, labels, clients })
+        let (left_out, short) = (dataset.left_out().clone(), dataset.short());
+        Ok(Self { name, records, unowned: records - owned, left_out, short, labels, clients })
     }
 
     /// Labels by clients as a picture, SVG; none where there are no labels.
@@ -132,7 +137,7 @@ mod tests {
         let mut split =
             PartitionConfig { kind: Kind::Size, partition_sizes: vec![2, 1], clients: 0, ..Default::default() };
         change(&mut config, &mut split);
-        let dataset = Dataset::load(&config, split.field()).unwrap();
+        let dataset = Dataset::load(&config, split.field(), None).unwrap();
         let partition = partition(&dataset, &split, &config, 1).unwrap();
         Inspection::new(&dataset, &partition, &config, split.kind.by_class(), &words()).unwrap()
     }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 pub use config::{ClassAssignment, Config, GroupMode, Kind};
 
-use super::dataset::by_value;
+use super::names::by_value;
 use super::{Config as DataConfig, DataError, Dataset};
 use crate::random::{Purpose, stream};
 
@@ -341,7 +341,7 @@ mod tests {
     fn the_bundled_data_gives_24_clients_of_one_role_each() {
         let start = Instant::now();
         let (data, config) = (DataConfig::default(), Config::default());
-        let dataset = Dataset::load(&data, config.field()).unwrap();
+        let dataset = Dataset::load(&data, config.field(), None).unwrap();
         let split = partition(&dataset, &config, &data, 1).unwrap();
         eprintln!("bundled data loaded and split in {:?}", start.elapsed());
         assert_eq!(split.shards.len(), 24);

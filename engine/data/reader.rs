@@ -1,20 +1,29 @@
 //! Unpacked text in, the fields of one record after the other out, each with its place so that it can be read again.
-//! One line is held at a time.
+//! One record is held at a time.
 
 use std::io::BufRead;
 
 use serde_json::{Map, Value};
 
 use super::DataError;
+use super::json::{self, Object};
+use super::pieces::{Lines, Values, without_mark};
+use super::table::{Row, Rows};
+
+/// Bytes that a record may have.
+pub(super) const RECORD_BYTES: usize = 256 << 20;
 
 /// How text is made of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// One JSON object a line, blank lines are skipped. `unit` is what errors call a line: one that was made of a row of
-    /// a table is called so.
-    Jsonl { unit: &'static str },
+    /// One JSON object a line, blank lines are skipped.
+    Lines,
+    /// JSON objects over any lines: the values of one list, or one after the other.
+    Values,
+    /// One JSON object a line, made of the rows of files: the number of rows before each, and its name.
+    Unpacked { files: Vec<(usize, String)> },
     /// Rows of values; the names are those of the first row.
-    Csv { names: csv::StringRecord },
+    Csv { names: Vec<String>, delimiter: u8 },
     /// The lines up to a blank one, joined by line feeds, are the field `text`.
     Txt,
 }
@@ -23,14 +32,16 @@ pub(super) enum Layout {
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) fields: Map<String, Value>,
+    /// Fields that are not what the file says, with the reason.
+    broken: Vec<(String, &'static str)>,
+    /// The text of the JSON object that it is, with its keys in their order; empty where it is none.
+    pub(super) raw: &'a str,
     /// The file or source.
     pub(super) name: &'a str,
-    /// `line` or `row`.
-    pub(super) unit: &'static str,
+    /// `line`, `row` and the like.
+    unit: &'static str,
     /// Its number, from 1.
     pub(super) number: usize,
-    /// The JSON text of its fields, whose order the map does not keep; empty where there is no such text.
-    pub(super) raw: &'a str,
 }
 
 /// The bytes of a record.
@@ -40,29 +51,69 @@ pub(super) struct Span {
     pub(super) length: u32,
 }
 
-impl Found<'_> {
+/// A record with its place, or why it cannot be used.
+pub(super) type Item<'a> = Result<(Found<'a>, Span), DataError>;
+
+impl<'a> Found<'a> {
+    /// A record of these fields.
+    pub(super) fn new(fields: Map<String, Value>, name: &'a str, unit: &'static str, number: usize) -> Self {
+        Self { fields, broken: Vec::new(), raw: "", name, unit, number }
+    }
+
+    fn of(object: Object, raw: &'a [u8], name: &'a str, unit: &'static str, number: usize) -> Self {
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        Self { fields: object.fields, broken: object.broken, raw, name, unit, number }
+    }
+
     /// Where it stands, as errors say it.
     pub(super) fn place(&self) -> String {
         format!("{} {}", self.unit, self.number)
     }
 
+    /// The value of a field; `setting` asks for it.
+    ///
+    /// # Errors
+    /// A field that is not there, or whose value is not what the file says.
+    pub(super) fn value(&self, field: &str, setting: &'static str) -> Result<&Value, DataError> {
+        if let Some((_, reason)) = self.broken.iter().find(|(broken, _)| broken == field) {
+            let reason = format!("field `{field}` ({setting}) {reason}");
+            return Err(DataError::Record { name: self.name.into(), place: self.place(), reason });
+        }
+        self.fields.get(field).ok_or_else(|| self.missing(field, setting))
+    }
+
     /// Appends a field's value to `text`; `setting` asks for it.
     pub(super) fn append(&self, field: &str, setting: &'static str, text: &mut String) -> Result<(), DataError> {
-        let found = match self.fields.get(field) {
-            Some(Value::String(value)) => {
+        let found = match self.value(field, setting)? {
+            Value::String(value) => {
                 text.push_str(value);
                 return Ok(());
             }
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => {
+            value @ (Value::Number(_) | Value::Bool(_)) => {
                 text.push_str(&value.to_string());
                 return Ok(());
             }
-            Some(Value::Null) => "null",
-            Some(Value::Array(_)) => "an array",
-            Some(Value::Object(_)) => "an object",
-            None => return Err(self.missing(field, setting)),
+            Value::Null => "null",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
         };
-        Err(DataError::FieldKind { name: self.name.into(), place: self.place(), field: field.into(), setting, found })
+        let (name, place) = (self.name.into(), self.place());
+        Err(DataError::FieldKind { name, place, field: field.into(), setting, found })
+    }
+
+    /// A field's value as a name: as [`Self::append`], but 1.0 is 1.
+    pub(super) fn named(&self, field: &str, setting: &'static str) -> Result<String, DataError> {
+        /// Up to here every whole number has a float of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if let Value::Number(number) = self.value(field, setting)?
+            && let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0)
+            && float.abs() < EXACT
+        {
+            return Ok((float as i64).to_string());
+        }
+        let mut name = String::new();
+        self.append(field, setting, &mut name)?;
+        Ok(name)
     }
 
     /// Whether a field is missing or has nothing in it.
@@ -76,193 +127,318 @@ impl Found<'_> {
 
     /// The error that a field is not there.
     pub(super) fn missing(&self, field: &str, setting: &'static str) -> DataError {
-        let fields = DataError::listed(self.fields.keys().map(String::as_str));
+        let mut fields = DataError::listed(self.fields.keys().map(String::as_str));
+        let list = |(name, value): (&String, &Value)| {
+            value.as_array().filter(|list| list.iter().any(Value::is_object)).map(|list| (name.clone(), list.len()))
+        };
+        if let Some((list, length)) = self.fields.iter().find_map(list).filter(|_| self.number == 1) {
+            fields += &format!("; if the {length} objects in `{list}` are the records, make a file of that list alone");
+        }
         DataError::MissingField { name: self.name.into(), place: self.place(), field: field.into(), setting, fields }
     }
+}
+
+/// How a file of JSON is laid out, by its beginning.
+pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
+    let mut lines = Lines::new(input);
+    while lines.next()? {
+        let line = lines.line();
+        match line.first() {
+            None => continue,
+            Some(b'[') => return Ok(Layout::Values),
+            Some(_) if !json::object(line).is_err_and(|fault| fault.is_end()) => return Ok(Layout::Lines),
+            Some(_) => {}
+        }
+        // The object goes on behind its line, unless what follows is the next one.
+        while lines.next()? {
+            if let Some(first) = lines.line().first() {
+                return Ok(if matches!(first, b'"' | b'}') { Layout::Values } else { Layout::Lines });
+            }
+        }
+    }
+    Ok(Layout::Lines)
+}
+
+/// Reads a record again from the bytes that it was found in; `start` is the place of the first.
+///
+/// # Errors
+/// Bytes that are no longer those of one record.
+pub(super) fn again<'a>(bytes: &'a [u8], layout: &Layout, name: &'a str, start: u64) -> Result<Found<'a>, DataError> {
+    let changed = |reason: String| DataError::Changed { name: name.into(), reason: format!("byte {start}: {reason}") };
+    let mut raw: &[u8] = b"";
+    let object = match layout {
+        Layout::Lines | Layout::Values | Layout::Unpacked { .. } => {
+            raw = without_mark(bytes).trim_ascii();
+            json::object(raw).map_err(|fault| changed(fault.to_string()))?
+        }
+        Layout::Csv { names, delimiter } => {
+            let mut row = Row::default();
+            let found = Rows::new(bytes, *delimiter).next(&mut row).is_ok_and(|found| found);
+            if !found || row.end != bytes.len() as u64 {
+                return Err(changed("not one row of values".into()));
+            }
+            row.object(names)
+        }
+        Layout::Txt => {
+            let lines: Vec<&[u8]> =
+                without_mark(bytes).split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+            let text = lines.join(&b'\n');
+            let text = String::from_utf8(text.trim_ascii_end().into()).map_err(|error| changed(error.to_string()))?;
+            Object { fields: Map::from_iter([("text".to_owned(), Value::String(text))]), broken: Vec::new() }
+        }
+    };
+    Ok(Found::of(object, raw, name, "byte", start as usize))
 }
 
 /// Records that are being read from the beginning of some text.
 pub(super) struct Records<'a, R> {
     input: R,
     name: &'a str,
-    line: usize,
-    record: usize,
-    /// Bytes read so far.
-    offset: u64,
-    buffer: String,
 }
-
-/// A record's fields, where it begins and on which line.
-type Located = (Map<String, Value>, u64, usize);
 
 impl<'a, R: BufRead> Records<'a, R> {
     /// Records of `input`; `name` is what errors call it.
     pub(super) fn new(input: R, name: &'a str) -> Self {
-        Self { input, name, line: 0, record: 0, offset: 0, buffer: String::new() }
+        Self { input, name }
     }
 
     /// Hands every record to `each`, in order.
     ///
     /// # Errors
-    /// Text that is not what the layout says, and what `each` returns.
+    /// Text of which the end is not known, and what `each` returns.
     pub(super) fn each(
-        mut self,
+        self,
         layout: &mut Layout,
-        mut each: impl FnMut(Found<'_>, Span) -> Result<(), DataError>,
+        each: impl FnMut(Item<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
-        let unit = match layout {
-            Layout::Csv { names } => return rows(self.input, self.name, names, each),
-            Layout::Jsonl { unit } => *unit,
-            Layout::Txt => "line",
-        };
-        let plain = *layout == Layout::Txt;
-        loop {
-            let found = if plain { self.next_paragraph()? } else { self.next_object(unit)? };
-            let Some((fields, start, number)) = found else { return Ok(()) };
-            let length = self.offset - start;
-            let length = u32::try_from(length).map_err(|_| DataError::Record {
-                name: self.name.into(),
-                place: format!("{unit} {number}"),
-                reason: format!("it has {length} bytes, the limit is {}", u32::MAX),
-            })?;
-            let raw = if plain { "" } else { self.buffer.trim() };
-            each(Found { fields, name: self.name, unit, number, raw }, Span { start, length })?;
+        match layout {
+            Layout::Lines => self.lines(&[], each),
+            Layout::Unpacked { files } => self.lines(files, each),
+            Layout::Values => self.values(each),
+            Layout::Csv { names, delimiter } => self.rows(names, *delimiter, each),
+            Layout::Txt => self.paragraphs(each),
         }
     }
 
-    fn next_object(&mut self, unit: &str) -> Result<Option<Located>, DataError> {
-        loop {
-            let start = self.offset;
-            if !self.next_line()? {
-                return Ok(None);
-            }
-            let text = self.buffer.trim();
-            if text.is_empty() {
+    /// `files` are those whose rows the lines are, if they are.
+    fn lines(
+        self,
+        files: &[(usize, String)],
+        mut each: impl FnMut(Item<'_>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let name = self.name;
+        let mut lines = Lines::new(self.input);
+        let mut record = 0;
+        while lines.next().map_err(|source| DataError::Read { name: name.into(), line: lines.number, source })? {
+            if lines.line().is_empty() {
                 continue;
             }
-            self.record += 1;
-            let reason = match serde_json::from_str(text) {
-                Ok(Value::Object(fields)) => return Ok(Some((fields, start, self.line))),
-                Ok(_) => "not a JSON object".to_owned(),
-                Err(error) => format!("not JSON: {error}").replace(" at line 1 column", " at column"),
+            record += 1;
+            let number = lines.number;
+            let file = files.iter().rfind(|(before, _)| *before < number);
+            let (name, unit, number) =
+                file.map_or((name, "line", number), |(before, name)| (name, "row", number - before));
+            let wrong = |reason| {
+                let place =
+                    if file.is_some() { format!("row {number}") } else { format!("line {number} (record {record})") };
+                DataError::Record { name: name.into(), place, reason }
             };
-            let place = format!("{unit} {} (record {})", self.line, self.record);
-            return Err(DataError::Record { name: self.name.into(), place, reason });
+            let found = match lines.too_long {
+                true => Err(wrong(too_long())),
+                false => json::object(lines.line()).map_err(|fault| wrong(fault.to_string())),
+            };
+            each(found.map(|object| (Found::of(object, lines.line(), name, unit, number), lines.span())))?;
         }
+        Ok(())
     }
 
-    fn next_paragraph(&mut self) -> Result<Option<Located>, DataError> {
-        let mut paragraph = String::new();
-        let mut first = (0, 0);
-        loop {
-            let start = self.offset;
-            if !self.next_line()? {
-                break;
+    fn values(self, mut each: impl FnMut(Item<'_>) -> Result<(), DataError>) -> Result<(), DataError> {
+        let name = self.name;
+        let mut values = Values::new(self.input);
+        let mut number = 0;
+        while values.next().map_err(|source| DataError::Read { name: name.into(), line: 0, source })? {
+            number += 1;
+            let wrong = |reason| DataError::Record { name: name.into(), place: format!("record {number}"), reason };
+            let found = match values.too_long {
+                true => Err(wrong(too_long())),
+                false => json::object(&values.bytes).map_err(|fault| wrong(fault.to_string())),
+            };
+            let span = Span { start: values.start, length: values.bytes.len() as u32 };
+            each(found.map(|object| (Found::of(object, &values.bytes, name, "record", number), span)))?;
+        }
+        Ok(())
+    }
+
+    fn rows(
+        self,
+        names: &mut Vec<String>,
+        delimiter: u8,
+        mut each: impl FnMut(Item<'_>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let name = self.name;
+        let (mut rows, mut row, mut number) = (Rows::new(self.input, delimiter), Row::default(), 0);
+        let failed = |source| DataError::Read { name: name.into(), line: 0, source };
+        if !rows.next(&mut row).map_err(failed)? {
+            return Ok(());
+        }
+        *names = row.names();
+        if let (1, Some(other)) =
+            (names.len(), [';', '\t', '|', ','].into_iter().find(|other| names[0].contains(*other)))
+        {
+            let reason = format!(
+                "the only column is called `{}`: it seems to be split by {other:?}, a .csv file is split by ',' and a .tsv \
+                 file by '\\t'",
+                names[0]
+            );
+            return Err(DataError::Unreadable { name: name.into(), reason });
+        }
+        while rows.next(&mut row).map_err(failed)? {
+            number += 1;
+            let wrong = |reason| DataError::Record { name: name.into(), place: format!("row {number}"), reason };
+            if row.unclosed {
+                let reason = format!("row {number}: a quote is opened and never closed");
+                return Err(DataError::Unreadable { name: name.into(), reason });
             }
-            let text = self.buffer.trim_end();
-            if !text.is_empty() {
-                if paragraph.is_empty() {
-                    first = (start, self.line);
-                } else {
-                    paragraph.push('\n');
+            let reason = match row.too_long {
+                true => Some(too_long()),
+                false if row.len() > names.len() => {
+                    Some(format!("it has {} values, there are {} columns", row.len(), names.len()))
                 }
-                paragraph.push_str(text);
-            } else if !paragraph.is_empty() {
-                break;
-            }
+                false => None,
+            };
+            let length = u32::try_from(row.end - row.start).unwrap_or(u32::MAX);
+            each(match reason {
+                Some(reason) => Err(wrong(reason)),
+                None if length == u32::MAX => Err(wrong(too_long())),
+                None => Ok((Found::of(row.object(names), b"", name, "row", number), Span { start: row.start, length })),
+            })?;
         }
-        if paragraph.is_empty() {
-            return Ok(None);
-        }
-        let fields = Map::from_iter([("text".to_owned(), Value::String(paragraph))]);
-        Ok(Some((fields, first.0, first.1)))
+        Ok(())
     }
 
-    /// Reads a line into the buffer, without a byte order mark; false at the end.
-    fn next_line(&mut self) -> Result<bool, DataError> {
-        self.buffer.clear();
-        let read = self.input.read_line(&mut self.buffer).map_err(|source| DataError::Read {
-            name: self.name.into(),
-            line: self.line,
-            source,
-        })?;
-        self.line += 1;
-        self.offset += read as u64;
-        if self.line == 1 && self.buffer.starts_with('\u{feff}') {
-            self.buffer.drain(..'\u{feff}'.len_utf8());
+    fn paragraphs(self, mut each: impl FnMut(Item<'_>) -> Result<(), DataError>) -> Result<(), DataError> {
+        let name = self.name;
+        let mut lines = Lines::new(self.input);
+        let (mut text, mut start, mut first, mut too_long) = (Vec::new(), 0, 0, false);
+        loop {
+            let more =
+                lines.next().map_err(|source| DataError::Read { name: name.into(), line: lines.number, source })?;
+            let line = if more { lines.raw().trim_ascii_end() } else { &[] };
+            if !line.is_empty() {
+                match text.is_empty() {
+                    true => (start, first, too_long) = (lines.start, lines.number, false),
+                    false => text.push(b'\n'),
+                }
+                too_long |= lines.too_long || text.len() + line.len() > RECORD_BYTES;
+                if !too_long {
+                    text.extend_from_slice(line);
+                }
+                continue;
+            }
+            if !text.is_empty() {
+                let end = if more { lines.start } else { lines.offset };
+                let wrong =
+                    |reason| Err(DataError::Record { name: name.into(), place: format!("line {first}"), reason });
+                let span = Span { start, length: (end - start).min(u64::from(u32::MAX)) as u32 };
+                each(match (too_long, String::from_utf8(std::mem::take(&mut text))) {
+                    (true, _) => wrong(self::too_long()),
+                    (_, Err(error)) => wrong(format!("not UTF-8: {}", error.utf8_error())),
+                    (_, Ok(text)) => {
+                        let fields = Map::from_iter([("text".to_owned(), Value::String(text))]);
+                        Ok((Found::new(fields, name, "line", first), span))
+                    }
+                })?;
+            }
+            if !more {
+                return Ok(());
+            }
         }
-        Ok(read > 0)
     }
 }
 
-/// Rows of a table. Where `names` is empty the first row fills it, else there is no such row.
-fn rows(
-    input: impl BufRead,
-    name: &str,
-    names: &mut csv::StringRecord,
-    mut each: impl FnMut(Found<'_>, Span) -> Result<(), DataError>,
-) -> Result<(), DataError> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(input);
-    let mut row = csv::StringRecord::new();
-    let mut count = 0;
-    loop {
-        let start = reader.position().byte();
-        let wrong = |place: String, reason: String| Err(DataError::Record { name: name.into(), place, reason });
-        match reader.read_record(&mut row) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                return wrong(format!("row {}", count + 1), format!("not CSV: {error}"));
-            }
-        }
-        if names.is_empty() {
-            names.clone_from(&row);
-            continue;
-        }
-        count += 1;
-        let Ok(length) = u32::try_from(reader.position().byte() - start) else {
-            return wrong(format!("row {count}"), format!("it has more than {} bytes", u32::MAX));
-        };
-        let values = row.iter().map(|value| Value::String(value.into()));
-        let fields = names.iter().map(str::to_owned).zip(values).collect();
-        each(Found { fields, name, unit: "row", number: count, raw: "" }, Span { start, length })?;
-    }
+fn too_long() -> String {
+    format!("it has more than {RECORD_BYTES} bytes, the limit of a record")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Line and field `text` of every record; each is read a second time by its place, which must give the same.
+    /// Number and field `text` of every record; each is read a second time by its place, which must give the same.
     fn texts(content: &[u8], mut layout: Layout) -> Result<Vec<(usize, String)>, DataError> {
         let mut found = Vec::new();
-        Records::new(content, "data").each(&mut layout, |record, span| {
+        Records::new(content, "data").each(&mut layout, |item| {
+            let (record, span) = item?;
             found.push((record.number, record.fields, span));
             Ok(())
         })?;
         for (_, fields, span) in &found {
             let start = span.start as usize;
             let bytes = &content[start..start + span.length as usize];
-            let mut again = Vec::new();
-            Records::new(bytes, "again").each(&mut layout, |record, _| {
-                again.push(record.fields);
-                Ok(())
-            })?;
-            assert_eq!(again.as_slice(), std::slice::from_ref(fields));
+            assert_eq!(again(bytes, &layout, "again", span.start).unwrap().fields, *fields);
         }
         Ok(found.into_iter().map(|(line, fields, _)| (line, fields["text"].as_str().unwrap().to_owned())).collect())
     }
 
-    const JSONL: Layout = Layout::Jsonl { unit: "line" };
+    /// The records of JSON that can be used, and what is wrong with the others.
+    fn json(content: &str) -> (Vec<String>, Vec<String>) {
+        let mut layout = json_layout(content.as_bytes()).unwrap();
+        let (mut used, mut wrong) = (Vec::new(), Vec::new());
+        let mut take = |item: Item<'_>| {
+            match item.and_then(|(found, _)| found.named("text", "data.text")) {
+                Ok(text) => used.push(text),
+                Err(error) => wrong.push(error.to_string()),
+            }
+            Ok(())
+        };
+        Records::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
+        (used, wrong)
+    }
 
     fn csv() -> Layout {
-        Layout::Csv { names: csv::StringRecord::new() }
+        Layout::Csv { names: Vec::new(), delimiter: b',' }
     }
 
     #[test]
     fn json_lines_are_read_with_their_line_numbers() {
         let json = b"\xEF\xBB\xBF{\"text\": \"a\\nb\"}\r\n\n{\"text\": \"c\"}";
-        assert_eq!(texts(json, JSONL).unwrap(), [(1, "a\nb".to_owned()), (3, "c".to_owned())]);
+        assert_eq!(texts(json, Layout::Lines).unwrap(), [(1, "a\nb".to_owned()), (3, "c".to_owned())]);
+    }
+
+    #[test]
+    fn json_objects_may_stand_in_a_list_or_over_lines() {
+        let expected = [(1, "a]}\"".to_owned()), (2, "c".to_owned())];
+        for text in [
+            "\u{feff}[{\"text\": \"a]}\\\"\"}, {\"text\": \"c\", \"x\": [{}]}]\n",
+            "[\n {\n  \"text\": \"a]}\\\"\"\n },\n {\n  \"text\": \"c\"\n }\n]",
+            "{\n \"text\": \"a]}\\\"\"\n}\n{\n \"text\": \"c\"\n}\n",
+        ] {
+            assert_eq!(json_layout(text.as_bytes()).unwrap(), Layout::Values);
+            assert_eq!(texts(text.as_bytes(), Layout::Values).unwrap(), expected);
+        }
+        for lines in ["{\"text\": 1}\n{\"text\": 2}", "{\"text\": \"cut\n{\"text\": 2}", "{\"a\": \n{\"text\": 2}", ""]
+        {
+            assert_eq!(json_layout(lines.as_bytes()).unwrap(), Layout::Lines, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_bad_record_takes_no_other_along() {
+        let (used, wrong) = json(
+            "{\"text\": \"a\"}\n{\"text\": }\n[1]\n{\"text\": 1.0, \"x\": NaN}\n{\"text\": null}\n{\"text\": \"\\ud83d\"}\n",
+        );
+        assert_eq!(used, ["a", "1"]);
+        assert_eq!(wrong.len(), 4);
+        assert_eq!(wrong[0], "data line 2 (record 2): not JSON: a value was expected at column 10");
+        assert!(wrong[1].starts_with("data line 3 (record 3): not a JSON object"), "{wrong:?}");
+        assert!(
+            wrong[3].starts_with("data line 6: field `text` (data.text) has half of a surrogate pair"),
+            "{wrong:?}"
+        );
+        let (used, wrong) = json("[{\"text\": 1}, 7, \"x\", [2], {\"text\" 3}, {\"text\": 4}] {\"text\": 5");
+        assert_eq!(used, ["1", "4"]);
+        assert_eq!(wrong.len(), 5, "{wrong:?}");
+        assert!(wrong[4].starts_with("data record 7: it ends too early"), "{wrong:?}");
     }
 
     #[test]
@@ -279,13 +455,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_with_its_line_and_record() {
+    fn what_is_malformed_is_named_with_its_place() {
         let message = |content: &[u8], layout| texts(content, layout).unwrap_err().to_string();
-        let error = message(b"{\"text\": \"a\"}\n\n{\"text\": }\n", JSONL);
-        assert!(error.starts_with("data line 3 (record 2): not JSON") && error.contains("at column 10"), "{error}");
-        assert!(message(b"[1]", JSONL).contains("line 1 (record 1): not a JSON object"));
-        assert!(message(b"{\"text\": \"\xff\"}", JSONL).contains("UTF-8"));
-        let error = message(b"label,text\n1,a\n2\n", csv());
-        assert!(error.starts_with("data row 2: not CSV: ") && error.contains('2'), "{error}");
+        assert_eq!(message(b"text\na,b\n", csv()), "data row 1: it has 2 values, there are 1 columns");
+        assert!(message(b"text\na\n\"b\nc\n", csv()).contains("row 2: a quote is opened and never closed"));
+        assert!(message(b"text;label\na;b\n", csv()).contains("it seems to be split by ';'"));
+        assert!(message(b"a\xff\n", Layout::Txt).starts_with("data line 1: not UTF-8"));
+    }
+
+    #[test]
+    fn a_list_in_an_object_is_said_to_be_no_record() {
+        let (_, wrong) = json("{\"data\": [{\"text\": 1}, {\"text\": 2}]}");
+        assert!(
+            wrong[0].ends_with("if the 2 objects in `data` are the records, make a file of that list alone"),
+            "{wrong:?}"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::chat::{Conversation, Style};
 use super::reader::Found;
 use super::template::Template;
-use super::{Config, DataError, Image, Task};
+use super::{Config, DataError, Image, Task, pictures};
 
 /// A format of instructions by name: a prompt, which differs where there is something to go with it, and an answer.
 struct Named {
@@ -65,6 +65,8 @@ enum Shape {
     Text { prompt: Template, context: Option<(&'static str, Template)>, answer: Option<Template> },
     /// A list of turns.
     Chat(Style),
+    /// The field with a picture.
+    Picture(String),
 }
 
 /// What a record holds, before it has tokens.
@@ -134,6 +136,11 @@ impl Recipe {
         Ok(Self { label: Some(recipe.label.unwrap_or_else(|| "label".into())), ..recipe })
     }
 
+    /// The same where a column of a table holds a picture.
+    pub(super) fn of_picture_column(config: &Config, by: Option<&str>, column: String) -> Result<Self, DataError> {
+        Ok(Self { shape: Shape::Picture(column), ..Self::new(config, by)? })
+    }
+
     /// The fields that it reads, each with the setting that asks for it; none for a field that may be missing.
     pub(super) fn fields(&self) -> Vec<(&str, Option<&'static str>)> {
         let mut asked: Vec<(&str, Option<&'static str>)> = Vec::new();
@@ -142,6 +149,7 @@ impl Recipe {
                 asked.push((style.field(), Some("data.template")));
                 asked.extend(style.beside().iter().map(|field| (*field, None)));
             }
+            Shape::Picture(field) => asked.push((field.as_str(), Some(PICTURE))),
             Shape::Text { prompt, context, answer } => {
                 let optional = context.as_ref().map(|(field, _)| *field);
                 let templates = prompt.fields().map(|field| (field, "data.template"));
@@ -158,6 +166,11 @@ impl Recipe {
         asked
     }
 
+    /// The field of the label, where there is one.
+    pub(super) fn label_field(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
     /// What a record says.
     ///
     /// # Errors
@@ -165,6 +178,7 @@ impl Recipe {
     pub(super) fn content(&self, found: &Found<'_>) -> Result<Content, DataError> {
         let (prompt, context, answer) = match &self.shape {
             Shape::Chat(style) => return Conversation::read(found, *style).map(Content::Chat),
+            Shape::Picture(field) => return pictures::of_field(found, field, PICTURE).map(Content::Image),
             Shape::Text { prompt, context, answer } => (prompt, context, answer),
         };
         let prompt = match context {
@@ -187,9 +201,7 @@ impl Recipe {
     /// As [`Self::content`].
     pub(super) fn label(&self, found: &Found<'_>) -> Result<Option<String>, DataError> {
         let Some(field) = &self.label else { return Ok(None) };
-        let mut label = String::new();
-        found.append(field, "data.label", &mut label)?;
-        Ok(Some(label))
+        found.named(field, "data.label").map(Some)
     }
 
     /// What `partition.by` makes of a record, where it is asked for: the values of its fields, joined by `/`.
@@ -202,7 +214,7 @@ impl Recipe {
             if number > 0 {
                 id.push('/');
             }
-            found.append(field, "partition.by", &mut id)?;
+            id.push_str(&found.named(field, "partition.by")?);
         }
         Ok((!self.by.is_empty()).then_some(id))
     }
@@ -221,6 +233,9 @@ impl Recipe {
 }
 
 const ANSWER: &str = "data.answer";
+
+/// What asks for a column of pictures.
+const PICTURE: &str = "data.path";
 
 impl Shape {
     fn new(config: &Config) -> Result<Self, DataError> {
@@ -272,7 +287,7 @@ mod tests {
         change(&mut config);
         let Value::Object(fields) = record else { panic!("not an object") };
         let recipe = Recipe::new(&config, None)?;
-        recipe.content(&Found { fields, name: "x.jsonl", unit: "line", number: 7, raw: "" })
+        recipe.content(&Found::new(fields, "x.jsonl", "line", 7))
     }
 
     /// The text up to the answer, and the answer.

@@ -103,6 +103,7 @@ pub(super) fn check(
     content: &Content,
     config: &Config,
 ) -> Result<Result<(), String>, DataError> {
+    let rendered;
     let text = match content {
         Content::Image(_) => return Ok(Ok(())),
         Content::Text { text, .. } => text,
@@ -111,7 +112,10 @@ pub(super) fn check(
             Ok((_, answers)) if answers.is_empty() && config.task == Task::Instruction => {
                 return Ok(Err(conversation.without_answer()));
             }
-            Ok((text, _)) => &text.clone(),
+            Ok((text, _)) => {
+                rendered = text;
+                &rendered
+            }
         },
     };
     if !tokenizer.may_fail() {

@@ -1,23 +1,16 @@
-//! A file or the bundled speeches in; text that can be read from the beginning and at any place out. What is packed or a
-//! table of columns is unpacked once: into memory while it is small, else into a temporary file that has no name.
+//! A file or the bundled speeches in; text that can be read from the beginning and at any place out, with the format that a
+//! name tells and the files that a folder has.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flate2::read::MultiGzDecoder;
-use tempfile::{SpooledData, SpooledTempFile};
+use tempfile::SpooledTempFile;
 
-use super::reader::{Found, Layout, Records, Span};
+use super::bytes::{BUFFER, Bytes, IN_MEMORY, open, unpack_gzip, wide};
+use super::reader::{self, Found, Item, Layout, Records, Span};
 use super::recipe::Recipe;
 use super::{DataError, Format, bundled, parquet};
-
-/// Unpacked bytes that may lie in memory.
-const IN_MEMORY: usize = 16 << 20;
-
-/// Bytes read at a time.
-const BUFFER: usize = 1 << 16;
 
 /// Text with records in it.
 #[derive(Debug)]
@@ -25,15 +18,8 @@ pub(super) struct Store {
     bytes: Mutex<Bytes>,
     layout: Layout,
     name: String,
-}
-
-#[derive(Debug)]
-enum Bytes {
-    Memory(Cursor<Vec<u8>>),
-    /// A temporary file.
-    Unpacked(File),
-    /// Someone's file, and the bytes that it had when it was opened.
-    Theirs(File, u64),
+    /// Names of the classes in their order, where a table says them.
+    classes: Vec<String>,
 }
 
 impl Store {
@@ -43,8 +29,9 @@ impl Store {
     /// None in practice: they are part of the program.
     pub(super) fn bundled() -> Result<Self, DataError> {
         let name = bundled::NAME.to_owned();
-        let bytes = unpack(MultiGzDecoder::new(bundled::bundled_speeches()), &name)?;
-        Ok(Self { bytes: Mutex::new(bytes), layout: Layout::Jsonl { unit: "line" }, name })
+        let packed = bundled::bundled_speeches();
+        let bytes = unpack_gzip(packed, packed.len() as u64, &name)?;
+        Ok(Self { bytes: Mutex::new(bytes), layout: Layout::Lines, name, classes: Vec::new() })
     }
 
     /// Opens a file of text or a table; `format` is none of those of pictures. Of a table the columns that `recipe` reads are
@@ -56,29 +43,27 @@ impl Store {
         let name = path.display().to_string();
         if format == Format::Parquet {
             let mut spool = SpooledTempFile::new(IN_MEMORY);
-            for file in files(path, "parquet")? {
-                parquet::unpack(&file, recipe, &mut spool)?;
-            }
-            let bytes = Mutex::new(Bytes::of(spool, &name)?);
-            return Ok(Self { bytes, layout: Layout::Jsonl { unit: "row" }, name });
+            let unpacked = parquet::unpack(&files(path, "parquet")?, recipe, &mut spool)?;
+            let layout = Layout::Unpacked { files: unpacked.files };
+            return Ok(Self { bytes: Mutex::new(Bytes::of(spool, &name)?), layout, name, classes: unpacked.classes });
         }
-        let open = |source| DataError::Open { path: path.into(), source };
-        let file = File::open(path).map_err(open)?;
-        let about = file.metadata().map_err(open)?;
-        if about.is_dir() {
-            return Err(open(std::io::ErrorKind::IsADirectory.into()));
+        let mut bytes = open(path, &name)?;
+        if let Some(wide) = wide(&mut bytes, &name)? {
+            bytes = wide;
         }
-        let bytes = match Packing::of(path) {
-            Packing::None => Bytes::Theirs(file, about.len()),
-            Packing::Gzip => unpack(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file)), &name)?,
-            Packing::Zstd => unpack(zstd::stream::read::Decoder::new(file).map_err(open)?, &name)?,
-        };
+        let failed = |source| DataError::Read { name: name.clone(), line: 0, source };
         let layout = match format {
-            Format::Csv => Layout::Csv { names: csv::StringRecord::new() },
+            Format::Csv => {
+                let delimiter = if stem(path).ends_with(".tsv") { b'\t' } else { b',' };
+                Layout::Csv { names: Vec::new(), delimiter }
+            }
             Format::Txt => Layout::Txt,
-            _ => Layout::Jsonl { unit: "line" },
+            _ => {
+                let input = BufReader::with_capacity(BUFFER, bytes.at(0).map_err(failed)?);
+                reader::json_layout(input).map_err(failed)?
+            }
         };
-        Ok(Self { bytes: Mutex::new(bytes), layout, name })
+        Ok(Self { bytes: Mutex::new(bytes), layout, name, classes: Vec::new() })
     }
 
     /// The file, or what the bundled data is called.
@@ -86,15 +71,30 @@ impl Store {
         &self.name
     }
 
-    /// Hands every record to `each`, in order, with its place.
+    /// Names of the classes in their order, where a table says them.
+    pub(super) fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Whether all its values are text, so that a number is told by its letters alone.
+    pub(super) fn is_untyped(&self) -> bool {
+        matches!(self.layout, Layout::Csv { .. })
+    }
+
+    /// Hands every record to `each`, in order, with its place. Returns the fingerprint of all bytes.
     ///
     /// # Errors
-    /// Text that is not what its format says, and what `each` returns.
-    pub(super) fn scan(&mut self, each: impl FnMut(Found<'_>, Span) -> Result<(), DataError>) -> Result<(), DataError> {
+    /// Text of which the end is not known, and what `each` returns.
+    pub(super) fn scan(
+        &mut self,
+        each: impl FnMut(Item<'_>) -> Result<(), DataError>,
+    ) -> Result<blake3::Hash, DataError> {
         let bytes = self.bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
         let failed = |source| DataError::Read { name: self.name.clone(), line: 0, source };
-        let input = BufReader::with_capacity(BUFFER, bytes.at(0).map_err(failed)?);
-        Records::new(input, &self.name).each(&mut self.layout, each)
+        let mut hashing = Hashing { inner: bytes.at(0).map_err(failed)?, hasher: blake3::Hasher::new() };
+        let input = BufReader::with_capacity(BUFFER, &mut hashing);
+        Records::new(input, &self.name).each(&mut self.layout, each)?;
+        Ok(hashing.hasher.finalize())
     }
 
     /// Reads the records at `spans` again and hands each to `each`. One reader at a time.
@@ -106,21 +106,11 @@ impl Store {
         spans: impl Iterator<Item = Span>,
         mut each: impl FnMut(Found<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
-        let mut layout = self.layout.clone();
         let mut buffer = Vec::new();
         for span in spans {
             buffer.resize(span.length as usize, 0);
             self.fill(&mut buffer, span.start)?;
-            let mut records = 0;
-            Records::new(buffer.as_slice(), &self.name).each(&mut layout, |found, _| {
-                records += 1;
-                each(found)
-            })?;
-            if records != 1 {
-                let place = format!("byte {}", span.start);
-                let reason = format!("{records} records where there was one: the file changed while it was in use");
-                return Err(DataError::Record { name: self.name.clone(), place, reason });
-            }
+            each(reader::again(&buffer, &self.layout, &self.name, span.start)?)?;
         }
         Ok(())
     }
@@ -131,71 +121,25 @@ impl Store {
         if let Bytes::Theirs(file, before) = &*bytes {
             let (before, now) = (*before, file.metadata().map_err(failed)?.len());
             if before != now {
-                return Err(DataError::Changed { name: self.name.clone(), before, now });
+                let reason = format!("it had {before} bytes, it has {now}");
+                return Err(DataError::Changed { name: self.name.clone(), reason });
             }
         }
         bytes.at(start).and_then(|input| input.read_exact(buffer)).map_err(failed)
     }
 }
 
-impl Bytes {
-    fn of(mut spool: SpooledTempFile, name: &str) -> Result<Self, DataError> {
-        let failed = |source| DataError::Read { name: name.into(), line: 0, source };
-        spool.flush().map_err(failed)?;
-        Ok(match spool.into_inner() {
-            SpooledData::InMemory(bytes) => Self::Memory(bytes),
-            SpooledData::OnDisk(file) => Self::Unpacked(file),
-        })
-    }
-
-    /// Input from a place on.
-    fn at(&mut self, start: u64) -> std::io::Result<&mut dyn Read> {
-        match self {
-            Self::Memory(bytes) => {
-                bytes.set_position(start);
-                Ok(bytes)
-            }
-            Self::Unpacked(file) | Self::Theirs(file, _) => {
-                file.seek(SeekFrom::Start(start))?;
-                Ok(file)
-            }
-        }
-    }
+/// Input of which a fingerprint is taken as it is read.
+struct Hashing<R> {
+    inner: R,
+    hasher: blake3::Hasher,
 }
 
-/// Unpacks a stream; an error says after how many lines.
-fn unpack(mut packed: impl Read, name: &str) -> Result<Bytes, DataError> {
-    let mut spool = SpooledTempFile::new(IN_MEMORY);
-    let mut buffer = vec![0; BUFFER];
-    let mut line = 0;
-    loop {
-        let failed = |source| DataError::Read { name: name.into(), line, source };
-        let read = match packed.read(&mut buffer) {
-            Ok(0) => return Bytes::of(spool, name),
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        spool.write_all(&buffer[..read]).map_err(failed)?;
-        line += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Packing {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Packing {
-    fn of(path: &Path) -> Self {
-        let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        match end.as_str() {
-            "gz" => Self::Gzip,
-            "zst" => Self::Zstd,
-            _ => Self::None,
-        }
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
     }
 }
 
@@ -214,19 +158,32 @@ pub(super) fn format(path: &Path, format: Format) -> Result<Format, DataError> {
         } else if has("", "parquet")? {
             Format::Parquet
         } else {
+            let tables = ["jsonl", "json", "ndjson", "csv", "tsv", "txt", "gz", "zst"];
+            let tables = tables.map(|ending| named(path, "", ending)).into_iter().collect::<Result<Vec<_>, _>>()?;
+            // A folder of pictures may have a table that tells of them.
+            let lies_beside = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "metadata");
+            if let Some(table) = tables.into_iter().flatten().find(|file| !lies_beside(file)) {
+                let reason = format!("it is a folder; give one of its files, such as {}", table.display());
+                return Err(DataError::Unreadable { name: path.display().to_string(), reason });
+            }
             Format::ImageFolder
         });
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    match Path::new(stem).extension().unwrap_or_default().to_str() {
-        Some("jsonl") => Ok(Format::Jsonl),
-        Some("csv") => Ok(Format::Csv),
+    let (name, packed) = (stem(path), path.file_name().unwrap_or_default().to_string_lossy().to_lowercase());
+    match Path::new(&name).extension().unwrap_or_default().to_str() {
+        Some("jsonl" | "json" | "ndjson") => Ok(Format::Jsonl),
+        Some("csv" | "tsv") => Ok(Format::Csv),
         Some("txt") => Ok(Format::Txt),
-        Some("parquet") if stem == name => Ok(Format::Parquet),
-        Some("bin") if stem == name => Ok(Format::Cifar10),
+        Some("parquet") if name == packed => Ok(Format::Parquet),
+        Some("bin") if name == packed => Ok(Format::Cifar10),
         _ => Err(DataError::UnknownFormat { path: path.into() }),
     }
+}
+
+/// The name of a file without the ending of its packing, in small letters.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name).to_owned()
 }
 
 /// A file itself, or the files of a folder with an ending, by name.
@@ -244,14 +201,24 @@ pub(super) fn files(path: &Path, ending: &str) -> Result<Vec<PathBuf>, DataError
     }
 }
 
-/// The files of a folder whose names begin and end so, sorted.
+/// The files of a folder whose names begin and end so, sorted; those that are hidden are none of them.
 pub(super) fn named(folder: &Path, beginning: &str, ending: &str) -> Result<Vec<PathBuf>, DataError> {
+    let mut found = visible(folder)?;
+    found.retain(|path| {
+        let begins = path.file_name().unwrap_or_default().to_string_lossy().starts_with(beginning);
+        begins && path.extension().is_some_and(|end| end.eq_ignore_ascii_case(ending)) && path.is_file()
+    });
+    Ok(found)
+}
+
+/// What lies in a folder, sorted, without what tools hide there.
+pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let open = |source| DataError::Open { path: folder.into(), source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(open)? {
         let path = entry.map_err(open)?.path();
-        let begins = path.file_name().unwrap_or_default().to_string_lossy().starts_with(beginning);
-        if begins && path.extension().is_some_and(|end| end.eq_ignore_ascii_case(ending)) && path.is_file() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') && !name.starts_with("__") {
             found.push(path);
         }
     }
@@ -261,6 +228,8 @@ pub(super) fn named(folder: &Path, beginning: &str, ending: &str) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
@@ -282,7 +251,8 @@ mod tests {
         let mut store = Store::open(&path, format(&path, as_format)?, &recipe)?;
         let text = |found: &Found<'_>| found.fields["text"].as_str().unwrap().to_owned();
         let (mut found, mut spans) = (Vec::new(), Vec::new());
-        store.scan(|record, span| {
+        store.scan(|item| {
+            let (record, span) = item?;
             found.push(text(&record));
             spans.push(span);
             Ok(())

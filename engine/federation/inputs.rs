@@ -30,10 +30,12 @@ impl Inputs {
         let Config { model, lora, data, partition, run, .. } = config;
         let key = json!([model, lora, data, partition, run.seed]);
         self.shards.get(key, || {
-            let model = self.models.get(json!(model), || Ok(Model::load(model)?))?;
+            let base = self.models.get(json!(model), || Ok(Model::load(model)?))?;
             let field = partition.field();
-            let dataset = self.datasets.get(json!([data, field]), || Ok(Arc::new(Dataset::load(data, field)?)))?;
-            let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
+            let text = base.tokenizer();
+            let key = json!([data, field, model]);
+            let dataset = self.datasets.get(key, || Ok(Arc::new(Dataset::load(data, field, Some(text))?)))?;
+            let trainer = Arc::new(Trainer::new(base.clone(), lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
             Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone())))
         })

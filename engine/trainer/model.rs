@@ -50,6 +50,18 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
     }
 }
 
+/// The positions of the model that the config names, without its weights: the longest sequence, in tokens.
+///
+/// # Errors
+/// As [`tokenizer`].
+pub fn positions(config: &ModelConfig) -> Result<usize, TrainerError> {
+    let Some(path) = &config.path else {
+        return Ok(Spec::read(BUNDLED_FILES[0], BUNDLED)?.positions);
+    };
+    let file = locate(path, &mut |_| ())?.folder.join("config.json");
+    Ok(Spec::read(&read(&file)?, &file.display().to_string())?.positions)
+}
+
 fn no_tokenizer(model: &str) -> Result<Tokenizer, TrainerError> {
     Ok(Tokenizer::from_bytes(NO_TOKENS, format!("{model}, which reads pictures"))?)
 }

@@ -41,6 +41,11 @@ impl Shards {
         &self.trainer
     }
 
+    /// All records of all clients.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
     /// Clients in the roster.
     pub fn clients(&self) -> usize {
         self.partition.shards.len()

@@ -30,7 +30,9 @@ impl ChatTemplate {
         if self.marks_answers() {
             let (generated, answers) = self.generated(&turns, &steps)?;
             if generated != text {
-                return Err("its text depends on marks around what is generated, so answers cannot be found in it".into());
+                return Err(
+                    "its text depends on marks around what is generated, so answers cannot be found in it".into()
+                );
             }
             return Ok((text, answers.into_iter().filter(|answer| !answer.is_empty()).collect()));
         }
@@ -218,8 +220,7 @@ mod tests {
         Ok(answers.into_iter().map(|answer| text[answer].to_owned()).collect())
     }
 
-    const FOUR: [(&str, &str); 4] =
-        [("user", "Hi"), ("assistant", " Hello. "), ("user", "Bye"), ("assistant", "Bye.")];
+    const FOUR: [(&str, &str); 4] = [("user", "Hi"), ("assistant", " Hello. "), ("user", "Bye"), ("assistant", "Bye.")];
 
     #[test]
     fn answers_are_found_by_rendering_what_comes_before_them() {
@@ -232,7 +233,8 @@ mod tests {
         assert_eq!(answers(THINKING, &FOUR).unwrap(), [" Hello. <end>\n", "<think></think>Bye.<end>\n"]);
         let again = [("user", "<think></think>"), ("assistant", "a"), ("user", "a"), ("assistant", "a")];
         assert_eq!(answers(THINKING, &again).unwrap(), ["a<end>\n", "<think></think>a<end>\n"]);
-        let stops = "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% if loop.last %}<eos>{% endif %}{% endfor %}";
+        let stops =
+            "{% for m in messages %}[{{ m.role }}] {{ m.content }}</s>{% if loop.last %}<eos>{% endif %}{% endfor %}";
         let found = answers(stops, &FOUR).unwrap();
         assert_eq!(found, ["Hello. </s>", "Bye.</s><eos>"]);
     }
@@ -293,6 +295,10 @@ mod tests {
             &doubles.replace("n.t + n.t", "'{:{}}'.format(1, 9999999999)"),
             "{{ ('{:999999}' * 9999).format(1) }}",
             "{{ 'x' * 999999999999 }}",
+            "{{ 'x' | center(99999999999) }}",
+            "{{ 'x'.ljust(99999999999) }}",
+            "{{ [1] | slice(99999999999) | list | length }}",
+            "{{ [1] | batch(99999999999, 0) | list | length }}",
             "{{ [1] * 999999999999 }}",
             "{{ range(99999999999) | list }}",
             "{% set n = namespace(l=[]) %}{% for i in range(99999) %}{% for j in range(99) %}{% set n.l = [n.l] %}{% endfor %}{% endfor %}",
@@ -315,7 +321,6 @@ mod tests {
             "[n.l, m.l] | sort | length",
             "[n.l, m.l] | unique | list | length",
             "{n.l: 1} | length",
-            "n.l | pprint",
             "n.l | tojson",
             "n.l",
         ] {

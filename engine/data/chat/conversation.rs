@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::DataError;
+use super::super::json::field as field_text;
 use super::super::reader::Found;
 use super::json::{Fields, Json, get, set};
 
@@ -36,6 +37,8 @@ impl Style {
     }
 }
 
+/// The setting that asks for all of them.
+const TEMPLATE: &str = "data.template";
 const TOOLS: &str = "tools";
 const SYSTEM: &str = "system";
 
@@ -58,10 +61,13 @@ impl Conversation {
         let wrong = |field: &str, what: String| DataError::Record {
             name: found.name.into(),
             place: found.place(),
-            reason: format!("field `{field}` (data.template) {what}"),
+            reason: format!("field `{field}` ({TEMPLATE}) {what}"),
         };
-        let value = value(found, field).map_err(|what| wrong(field, what))?;
-        let Some(value) = value else { return Err(found.missing(field, "data.template")) };
+        let other = |field: &str| match value(found, field) {
+            Err(DataError::MissingField { .. }) => Ok(Json::Null),
+            other => other,
+        };
+        let value = value(found, field)?;
         let Json::List(list) = value else {
             return Err(wrong(field, format!("is {}, it must be a list of turns", value.kind())));
         };
@@ -73,14 +79,14 @@ impl Conversation {
             turns.push(turn(entry, style).map_err(|what| wrong(field, format!("has turn {number} {what}")))?);
         }
         if style == Style::ShareGpt {
-            let system = self::value(found, SYSTEM).map_err(|what| wrong(SYSTEM, what))?;
-            let text = system.as_ref().and_then(Json::as_text).unwrap_or_default();
+            let system = other(SYSTEM)?;
+            let text = system.as_text().unwrap_or_default();
             if !text.is_empty() && role(&turns[0]) != SYSTEM {
                 turns.insert(0, vec![pair("role", Json::text(SYSTEM)), pair("content", Json::text(text))]);
             }
         }
-        let tools = tools(self::value(found, TOOLS).map_err(|what| wrong(TOOLS, what))?);
-        Ok(Self { turns, tools: tools.map_err(|what| wrong(TOOLS, what))? })
+        let tools = tools(other(TOOLS)?).map_err(|what| wrong(TOOLS, what))?;
+        Ok(Self { turns, tools })
     }
 
     /// Hands the text of every turn to `each`.
@@ -130,32 +136,31 @@ fn role(turn: &Fields) -> &str {
     get(turn, "role").and_then(Json::as_text).unwrap_or_default()
 }
 
-/// A field with its keys in the order of the file; a column of a table may hold it as text. None where it is missing.
-fn value(found: &Found<'_>, field: &str) -> Result<Option<Json>, String> {
-    let Some(value) = found.fields.get(field) else { return Ok(None) };
-    if let Value::String(text) = value {
-        let begins = |letter| text.trim_start().starts_with(letter);
-        if field == SYSTEM || !(begins('[') || begins('{')) {
-            return Ok(Some(Json::text(text)));
-        }
-        return serde_json::from_str(text).map(Some).map_err(|error| format!("is text that is not JSON: {error}"));
-    }
-    let ordered = match serde_json::from_str(found.raw) {
-        Ok(Json::Object(fields)) => get(&fields, field).cloned(),
-        _ => None,
+/// A field with its keys in the order of the file; a column of a table may hold it as text.
+fn value(found: &Found<'_>, field: &str) -> Result<Json, DataError> {
+    let value = found.value(field, TEMPLATE)?;
+    let Value::String(text) = value else {
+        let ordered = field_text(found.raw, field).and_then(|text| serde_json::from_str(text).ok());
+        return Ok(ordered.unwrap_or_else(|| value.into()));
     };
-    Ok(Some(ordered.unwrap_or_else(|| value.into())))
+    let begins = |letter| text.trim_start().starts_with(letter);
+    if field == SYSTEM || !(begins('[') || begins('{')) {
+        return Ok(Json::text(text));
+    }
+    serde_json::from_str(text).map_err(|error| DataError::Record {
+        name: found.name.into(),
+        place: found.place(),
+        reason: format!("field `{field}` ({TEMPLATE}) is text that is not JSON: {error}"),
+    })
 }
 
 /// The tools of a record: a list of objects, or nothing.
-fn tools(value: Option<Json>) -> Result<Option<Json>, String> {
+fn tools(value: Json) -> Result<Option<Json>, String> {
     match value {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::Text(text)) if text.trim().is_empty() => Ok(None),
-        Some(Json::List(tools)) if tools.iter().all(|tool| matches!(tool, Json::Object(_))) => {
-            Ok(Some(Json::List(tools)))
-        }
-        Some(other) => Err(format!("is {}, it must be a list of tools, each an object", other.kind())),
+        Json::Null => Ok(None),
+        Json::Text(text) if text.trim().is_empty() => Ok(None),
+        Json::List(tools) if tools.iter().all(|tool| matches!(tool, Json::Object(_))) => Ok(Some(Json::List(tools))),
+        other => Err(format!("is {}, it must be a list of tools, each an object", other.kind())),
     }
 }
 
@@ -227,7 +232,8 @@ fn calls(content: &Json) -> Result<Json, String> {
 /// names.
 fn plain(fields: Fields) -> Fields {
     let fields: Fields = fields.into_iter().filter(|(_, value)| *value != Json::Null).collect();
-    let Some(reasoning) = ["reasoning_content", "thinking", "reasoning"].iter().find_map(|key| get(&fields, key)).cloned()
+    let Some(reasoning) =
+        ["reasoning_content", "thinking", "reasoning"].iter().find_map(|key| get(&fields, key)).cloned()
     else {
         return fields;
     };
@@ -256,7 +262,8 @@ pub(in crate::data) mod tests {
     fn read(style: Style, record: &Value) -> Result<Conversation, String> {
         let raw = record.to_string();
         let Value::Object(fields) = record.clone() else { panic!("{record}") };
-        let found = Found { fields, name: "x.jsonl", unit: "line", number: 3, raw: &raw };
+        let mut found = Found::new(fields, "x.jsonl", "line", 3);
+        found.raw = &raw;
         Conversation::read(&found, style).map_err(|error| error.to_string())
     }
 
@@ -317,7 +324,10 @@ pub(in crate::data) mod tests {
         assert_eq!(error(json!([ok, "x"])), format!("{begin}has turn 2 that is text, it must be an object"));
         assert_eq!(error(json!([{"value": "x"}])), format!("{begin}has turn 1 without the text `role`, or `from`"));
         let unknown = error(json!([{"from": "narrator", "value": "x"}]));
-        assert!(unknown.starts_with(&format!("{begin}has turn 1 of the role `narrator`, known are human")), "{unknown}");
+        assert!(
+            unknown.starts_with(&format!("{begin}has turn 1 of the role `narrator`, known are human")),
+            "{unknown}"
+        );
         let tools = read(Style::Messages, &json!({"messages": [{"role": "user"}], "tools": "a saw"})).unwrap_err();
         assert_eq!(
             tools,

@@ -29,7 +29,8 @@ const OTHERWISE: [(&str, &str); 3] =
 fn conversations(fixture: &Value) -> BTreeMap<&str, Conversation> {
     let read = |raw: &str| {
         let fields = serde_json::from_str(raw).unwrap();
-        let found = Found { fields, name: "fixture", unit: "line", number: 1, raw };
+        let mut found = Found::new(fields, "fixture", "line", 1);
+        found.raw = raw;
         Conversation::read(&found, Style::Messages).unwrap()
     };
     let talks = fixture["conversations"].as_object().unwrap();

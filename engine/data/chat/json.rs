@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn keys_keep_their_order_and_the_last_of_two_values_counts() {
-        let json: Json = serde_json::from_str(r#"{"b": 1, "a": [null, true, "x", 1.5], "b": {"z": 1, "y": 2}}"#).unwrap();
+        let json: Json =
+            serde_json::from_str(r#"{"b": 1, "a": [null, true, "x", 1.5], "b": {"z": 1, "y": 2}}"#).unwrap();
         let Json::Object(fields) = &json else { panic!("{json:?}") };
         assert_eq!(fields.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["b", "a"]);
         let Some(Json::Object(inner)) = json.get("b") else { panic!("{json:?}") };

@@ -1,5 +1,5 @@
 //! A chat template: its source in; what `transformers` would make of a conversation out, within a limit of steps and of text.
-//! With `python.rs` all that names `minijinja`.
+//! Of its neighbours `python.rs`, `methods.rs`, `to_json.rs` and `writing.rs` name `minijinja` too.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -86,8 +86,12 @@ impl Tokenizer {
     /// The special tokens that the post-processor puts before a text, and those behind it.
     fn around(&self) -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let sample = self.encode_placed("a", true)?;
-        let special: Vec<(u32, bool)> =
-            sample.get_ids().iter().copied().zip(sample.get_special_tokens_mask().iter().map(|mask| *mask == 1)).collect();
+        let special: Vec<(u32, bool)> = sample
+            .get_ids()
+            .iter()
+            .copied()
+            .zip(sample.get_special_tokens_mask().iter().map(|mask| *mask == 1))
+            .collect();
         let before = special.iter().take_while(|(_, special)| *special).count();
         let behind = special.iter().rev().take_while(|(_, special)| *special).count().min(special.len() - before);
         let ids = |tokens: &[(u32, bool)]| tokens.iter().map(|(id, _)| *id).collect();

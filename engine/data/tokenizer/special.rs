@@ -68,7 +68,9 @@ impl Special {
         special.name(&of_class(&config, &model));
         special.name(&config);
         match config.get("added_tokens_decoder").and_then(Value::as_object) {
-            Some(decoder) => special.add(decoder.iter().filter_map(|(number, token)| added(number.parse().ok()?, token))),
+            Some(decoder) => {
+                special.add(decoder.iter().filter_map(|(number, token)| added(number.parse().ok()?, token)))
+            }
             None => special.legacy(folder)?,
         }
         special.added.sort_by_key(|token| token.number);
@@ -79,7 +81,8 @@ impl Special {
     /// Takes tokens over from a file that names them; null takes a name away.
     fn name(&mut self, fields: &Fields) {
         let own = fields.get("extra_special_tokens").and_then(Value::as_object);
-        for (name, value) in fields.iter().filter(|(name, _)| name.ends_with("_token")).chain(own.into_iter().flatten()) {
+        for (name, value) in fields.iter().filter(|(name, _)| name.ends_with("_token")).chain(own.into_iter().flatten())
+        {
             match content(value) {
                 Some(token) => drop(self.named.insert(name.clone(), token.to_owned())),
                 None if value.is_null() => drop(self.named.remove(name)),
@@ -267,7 +270,10 @@ mod tests {
         assert_eq!(named(&[("config.json", r#"{"model_type": "gpt2"}"#)]), of_text);
         assert_eq!(named(&[(CONFIG, r#"{"tokenizer_class": "GPT2TokenizerFast"}"#)]), of_text);
         assert!(named(&[("config.json", r#"{"model_type": "llama"}"#)]).is_empty());
-        let generic = [("config.json", r#"{"model_type": "gpt2"}"#), (CONFIG, r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)];
+        let generic = [
+            ("config.json", r#"{"model_type": "gpt2"}"#),
+            (CONFIG, r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#),
+        ];
         assert!(named(&generic).is_empty());
         let null = named(&[(CONFIG, r#"{"tokenizer_class": "GPT2Tokenizer", "eos_token": null}"#)]);
         assert_eq!(null, pairs(&[("bos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)]));
@@ -289,7 +295,10 @@ mod tests {
     #[test]
     fn templates_in_files_come_before_those_in_the_config() {
         let templates = |files: &[(&str, &str)]| read(files).unwrap().templates.into_iter().collect::<Vec<_>>();
-        let list = (CONFIG, r#"{"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}"#);
+        let list = (
+            CONFIG,
+            r#"{"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}"#,
+        );
         let old = ("chat_template.json", r#"{"chat_template": "e"}"#);
         assert_eq!(templates(&[list, old]), pairs(&[("default", "a"), ("tool_use", "b")]));
         assert_eq!(templates(&[list, ("chat_template.jinja", "c")]), pairs(&[("default", "c")]));
