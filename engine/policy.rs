@@ -21,9 +21,11 @@ mod host;
 mod index_set;
 mod instance;
 mod kernels;
+mod log;
 mod memory;
 mod message;
 mod options;
+mod printable;
 mod recall;
 mod state;
 mod trust;
@@ -40,7 +42,9 @@ pub use context::{Content, Context, Direction};
 pub use description::OptionHelp;
 pub use error::PolicyError;
 pub use host::PolicyHost;
+pub use log::Said;
 pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
+pub use printable::printable;
 pub use warm::{Breakable, Warm};
 
 #[cfg(test)]

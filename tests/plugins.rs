@@ -30,6 +30,11 @@ fn done(arguments: &[&str]) -> String {
 
 /// Makes and builds a project; false if there is no compiler.
 fn built(name: &str, language: &str, kind: &str) -> bool {
+    built_with(name, language, kind, &[])
+}
+
+/// The same with changes of its source, each from one text to another.
+fn built_with(name: &str, language: &str, kind: &str, changes: &[(&str, &str)]) -> bool {
     std::fs::create_dir_all(workshop()).unwrap();
     let dir = workshop().join(name);
     if dir.exists() {
@@ -38,6 +43,16 @@ fn built(name: &str, language: &str, kind: &str) -> bool {
     done(&["plugin", "new", name, "--lang", language, "--kind", kind]);
     let again = cellm(&["plugin", "new", name, "--lang", language]);
     assert_eq!(again.status.code(), Some(2), "a project is never written over");
+    let source = dir.join(match language {
+        "rust" => "src/lib.rs",
+        "python" => "policy.py",
+        _ => "policy.c",
+    });
+    for (from, to) in changes {
+        let text = std::fs::read_to_string(&source).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        std::fs::write(&source, text.replace(from, to)).unwrap();
+    }
     let output = cellm(&["plugin", "build", name]);
     if output.status.code() == Some(4) && text(&output.stderr).contains("no compiler for") {
         eprintln!("skipped, {}", text(&output.stderr));
@@ -48,9 +63,10 @@ fn built(name: &str, language: &str, kind: &str) -> bool {
     true
 }
 
-fn checked(name: &str) {
+fn checked(name: &str) -> String {
     let findings = done(&["plugin", "check", &format!("{name}/{name}.wasm")]);
     assert!(findings.lines().count() > 5 && !findings.contains("failed"), "{findings}");
+    findings
 }
 
 /// Checks a policy and runs two small rounds with it; gives the summary.
@@ -123,6 +139,23 @@ fn an_unknown_option_in_c_is_a_typed_error() {
 }
 
 #[test]
+fn what_a_policy_in_c_says_when_it_gives_up_is_told() {
+    if built("c-gives-up", "c", "compressor") {
+        let file = workshop().join("c-gives-up/policy.c");
+        let source = std::fs::read_to_string(&file).unwrap();
+        let at = source.find("bool exports_compressing_encode").unwrap();
+        let body = at + source[at..].find('{').unwrap() + 1;
+        let (head, rest) = source.split_at(body);
+        std::fs::write(&file, format!("{head}\n    say(\"one line\");\n    give_up(\"no way on\");{rest}")).unwrap();
+        done(&["plugin", "build", "c-gives-up"]);
+        let output = cellm(&["plugin", "check", "c-gives-up/c-gives-up.wasm"]);
+        let said = text_of(&output);
+        assert!(output.status.code() == Some(4) && said.contains("trapped in encode: no way on: "), "{said}");
+        assert!(said.contains("says") && said.contains("the first: one line"), "{said}");
+    }
+}
+
+#[test]
 fn a_policy_that_cannot_be_measured_ends_with_the_code_of_policies() {
     std::fs::create_dir_all(workshop()).unwrap();
     let output = cellm(&["plugin", "bench", "fedavg"]);
@@ -160,8 +193,28 @@ fn an_idea_in_c_becomes_a_curve() {
 #[test]
 fn an_idea_in_python_becomes_a_curve() {
     compressor("python");
-    if built("python-aggregator", "python", "aggregator") {
-        checked("python-aggregator");
+    // It prints, and one value of its option makes it hand over a text where a number belongs.
+    let changes = [
+        (
+            "        norm = update.norm()\n",
+            "        norm = update.norm()\n        print(\"client\", info.client, info.loss)\n",
+        ),
+        ("self.sum.axpy(self.clip", "self.sum.axpy(\"much\" if self.clip == 1e9 else self.clip"),
+    ];
+    if built_with("python-aggregator", "python", "aggregator", &changes) {
+        let findings = checked("python-aggregator");
+        assert!(findings.contains("says") && findings.contains("the first: client 0 2.0; client 1 2.1"), "{findings}");
+        let mut arguments = vec!["run", "-q", "--set", "run.rounds=1", "--set", "server.cohort=2"];
+        let out = workshop().join("python-aggregator-run");
+        let _ = std::fs::remove_dir_all(&out);
+        arguments.extend(["--out", out.to_str().unwrap(), "--set", "client.trainer=noop"]);
+        arguments.extend(["--set", "aggregate.policy=python-aggregator/python-aggregator.wasm"]);
+        arguments.extend(["--set", "aggregate.options.clip=1e9"]);
+        cellm(&arguments);
+        let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
+        let line = "policy.py, line 24: TypeError: axpy: a is of type str, expected float";
+        assert!(log.contains(line), "{log}");
+        assert!(log.contains("\"said\":\"client "), "what it prints: {log}");
         let said = broken("python-aggregator", "policy.py", "def finish(", "def finis(");
         assert!(said.contains("Idea has no finish, which aggregating asks for"), "{said}");
         let said = broken("python-aggregator", "policy.py", "import cellm\n", "import cellm\nimport numpy\n");

@@ -122,7 +122,7 @@ impl Intake {
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
         let maker = policy.clone();
-        let mut warm = Warm::new(metrics.policy(&policy.name), move || maker.aggregator(&layout, &options));
+        let mut warm = Warm::new(metrics.policy(&policy.name), true, move || maker.aggregator(&layout, &options));
         warm.warm_up()?;
         let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
         Ok(Self { codec, download_policy, policy, max_norm, clip, warm, memories: Memories::default(), broken: None })
@@ -132,6 +132,10 @@ impl Intake {
     pub(super) fn begin(&mut self, opening: Opening) {
         let Opening { round, cohort, base, memories, .. } = opening;
         self.memories = memories;
+        // What its variables hold of a round must not meet the next one; of what is built in, tests see to that.
+        if !self.policy.built_in {
+            self.warm.renew();
+        }
         let run = self.codec.plan().run();
         let meta = RoundMeta { round, rounds: run.rounds, seed: run.seed, cohort };
         self.broken = self.call(Hook::Begin, |instance, memory| instance.begin(&meta, base, memory)).err();
@@ -166,7 +170,7 @@ impl Intake {
         if self.clip > 0.0 {
             privacy::clip(&mut decoded.values, self.clip);
         }
-        let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map_or(0.0, f64::from));
+        let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map(f64::from));
         let rank = self.codec.plan().run().tiers.rank(tier);
         let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
         match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop)) {

@@ -47,6 +47,11 @@ pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
             print(&plugin::measure(policy, &layout, &set)?, arguments.json)?;
         }
     }
+    for policy in &own {
+        if let Some(said) = policy.said.summary() {
+            eprintln!("note: policy {} says {said}", policy.name);
+        }
+    }
     if !arguments.json {
         output::print(LEGEND)?;
     }

@@ -35,7 +35,8 @@ impl Codec {
             Direction::Upload => metrics.upload.clone(),
         };
         let maker = plan.clone();
-        let warm = Warm::new(metrics.policy(&plan.policy.name), move || maker.instance());
+        let policy = &plan.policy;
+        let warm = Warm::new(metrics.policy(&policy.name), policy.built_in, move || maker.instance());
         Self { plan: plan.clone(), timing, warm }
     }
 

@@ -74,6 +74,7 @@ fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
     if policy.is_aggregator() {
         all.extend(aggregator::findings(policy));
     }
+    all.extend(policy.said.summary().map(|said| Finding::note("says", said)));
     all
 }
 
@@ -111,6 +112,21 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         file
+    }
+
+    #[test]
+    fn what_a_policy_says_and_the_words_of_its_panic_are_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), include_bytes!("../../tests/fixtures/witness.wasm")).unwrap();
+        // The option `mischief` is tried with each of its words: one says something, one panics.
+        let findings = check(file.path().to_str().unwrap()).unwrap();
+        let says = findings.iter().find(|finding| finding.rule == "says").unwrap();
+        assert!(says.verdict == Verdict::Noted && says.seen.contains("lines, the first: \u{fffd}[2Jencode number 1"));
+        let broken = failed(&findings);
+        let expected = "panicked at plugins/witness/src/mischief.rs:";
+        let named = |finding: &String| finding.starts_with("options: ") && finding.contains(expected);
+        assert!(broken.iter().any(named), "{findings:#?}");
+        assert!(broken.iter().all(|finding| !finding.contains('\u{1b}')), "{broken:?}");
     }
 
     #[test]

@@ -136,18 +136,47 @@ fn worlds(file: &Path) -> Result<Vec<&'static str>, PluginError> {
 mod tests {
     use super::*;
 
-    /// A policy with the real cellm.py over bindings that know every name; what its import says. Nothing where this
-    /// machine has no Python.
+    /// Stand-ins for generated bindings, as far as the tests need them; of the rest they know every name.
+    const ANY: &str = "def __getattr__(name):
+    return type(name, (), {'__init__': lambda self, *given: setattr(self, 'value', given)})
+";
+    const TYPES: &str = "class LogLevel: ERROR, WARN, INFO, DEBUG = range(4)
+class Description:
+    def __init__(self, name, version, about, capabilities, options):
+        self.name, self.version, self.about, self.capabilities, self.options = name, version, about, capabilities, options
+";
+    const HOST: &str = "from typing import List
+class Vector:
+    def __init__(self, len: int) -> None: pass
+    def axpy(self, a: float, x: 'Self') -> None: pass
+    def write(self, offset: int, values: List[float]) -> None: pass
+class IndexSet:
+    @classmethod
+    def from_list(cls, space: int, indices: List[int]): return cls()
+class Codes: pass
+class Message: pass
+said = []
+def log(level, text: str) -> None: said.append(text)
+def save(key: str, value: Vector) -> None: pass
+forget = load = load_bytes = random_bits = save_bytes = save
+";
+    const ALGEBRA: &str = "def matmul(a): pass
+svd_of_product = row_norms = column_norms = scale_rows = scale_columns = matmul
+";
+
+    /// A policy with the real cellm.py over these bindings; what its import says. Nothing where this machine has no Python.
     fn rehearsed(policy: &str) -> Option<Result<(), String>> {
         let interpreter = tool::find("python3")?;
         let dir = tempfile::tempdir().unwrap();
-        let any = "def __getattr__(name):\n    return type(name, (), {'__init__': lambda self, *given: None})\n";
+        let error = "class Err(Exception):\n    def __init__(self, value): self.value = value\n";
+        let types = [TYPES, ANY].concat();
         for (file, text) in [
             ("policy.py", policy),
             ("cellm/python/cellm.py", include_str!("../../plugins/python/cellm.py")),
-            ("bindings/componentize_py_types.py", "class Err(Exception):\n    value = None\n"),
-            ("bindings/wit_world/imports/types.py", any),
-            ("bindings/wit_world/imports/host.py", any),
+            ("bindings/componentize_py_types.py", error),
+            ("bindings/wit_world/imports/types.py", &types),
+            ("bindings/wit_world/imports/host.py", HOST),
+            ("bindings/wit_world/imports/algebra.py", ALGEBRA),
         ] {
             let file = dir.path().join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -158,9 +187,9 @@ mod tests {
     }
 
     /// What stands before the lines under test.
-    const IDEA: &str = "import cellm
+    const IDEA: &str = "import cellm, sys
 class Idea:
-    def describe(): return cellm.Description()
+    def describe(): return cellm.Description('idea', '0.1.0', 'About it.', cellm.Capabilities(0), [])
     def encode(self): pass
     def decode(self): pass
 ";
@@ -170,6 +199,59 @@ class Idea:
         let policy =
             format!("{IDEA}print('hello')\nDescribing = cellm.describing(Idea)\nC = cellm.compressing(Idea)\n");
         assert!(rehearsed(&policy).is_none_or(|said| said == Ok(())), "{:?}", rehearsed(&policy));
+    }
+
+    /// Runs a hook of an aggregator as the engine does; a typed error is told as a ValueError.
+    const RUN: &str = "
+def run(**hooks):
+    for name in ('begin', 'accept', 'finish'):
+        setattr(Idea, name, hooks.get(name, lambda self, *given: None))
+    Idea.__init__ = lambda self, *given: None
+    it = cellm.aggregating(Idea)()
+    info = cellm.types.Info()
+    info.loss = float('nan')
+    try:
+        it.init(None, [])
+        it.accept(cellm.Vector(3), info)
+        it.finish()
+    except cellm.Err as error:
+        raise ValueError(error.value.value[0])
+    finally:
+        sys.stdout = sys.__stdout__
+";
+
+    #[test]
+    fn values_of_another_type_are_typed_errors_with_their_line_and_what_is_printed_is_forwarded() {
+        for (hooks, wrong) in [
+            (
+                "accept=lambda self, update, info: update.axpy('a', update)",
+                "line 22: TypeError: axpy: a is of type str",
+            ),
+            ("accept=lambda self, update, info: update.axpy(1.0, 2.0)", "x is of type float, expected Vector"),
+            (
+                "accept=lambda self, update, info: update.write(0, [1.0, 'a'])",
+                "line 22: TypeError: write: values: must be ",
+            ),
+            ("accept=lambda self, update, info: update.write(-1, [])", "offset is -1, it must be at least 0"),
+            (
+                "accept=lambda self, update, info: cellm.IndexSet.from_list(4, [1 << 40])",
+                "TypeError: from_list: indices: ",
+            ),
+            ("accept=lambda self, update, info: cellm.save(1, update)", "save: key is of type int, expected str"),
+            ("accept=lambda self, update, info: cellm.Vector('a')", "TypeError: Vector: len is of type str"),
+            ("accept=lambda self, update, info: 1 / 0", "policy.py, line 22: ZeroDivisionError: division by zero"),
+            ("accept=lambda self, update, info: sys.exit(1)", "policy.py, line 22: SystemExit: 1"),
+            ("finish=lambda self: [1.0]", "policy.py, line 22: <lambda>: its result is of type list, expected Vector"),
+        ] {
+            if let Some(said) = rehearsed(&format!("{IDEA}{RUN}run({hooks})\n")) {
+                let said = said.unwrap_err();
+                assert!(said.contains("ValueError: policy.py, line 22: ") && said.contains(wrong), "{hooks}: {said}");
+            }
+        }
+        let prints = "run(accept=lambda self, update, info: print('loss', info.loss, '\\n\\nmore', end=''), \
+                      finish=lambda self: cellm.Vector(3))\n\
+                      assert cellm.host.said == ['loss None ', 'more'], cellm.host.said\n";
+        assert!(rehearsed(&format!("{IDEA}{RUN}{prints}")).is_none_or(|said| said == Ok(())));
     }
 
     #[test]
@@ -189,6 +271,14 @@ class Idea:
             (
                 "Idea.describe = lambda: 1 / 0\ncellm.describing(Idea)\n",
                 "policy.py, line 6: ZeroDivisionError: division by zero",
+            ),
+            (
+                "cellm.count('k', 2.5, 'It.')\n",
+                "line 6: TypeError: the default of option k is of type float, expected int",
+            ),
+            (
+                "Idea.describe = lambda: 5\ncellm.describing(Idea)\n",
+                "line 7: TypeError: what describe gives is of type int",
             ),
         ] {
             if let Some(said) = rehearsed(&format!("{IDEA}{rest}")) {

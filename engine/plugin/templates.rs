@@ -83,8 +83,9 @@ pub(super) fn files(language: Language, kind: Kind, name: &str) -> Vec<(String, 
 
 /// Where a file of the repository goes in a project; nowhere if the project does not need it.
 fn place(path: &str, language: Language, kind: Kind) -> Option<String> {
+    // Versions of the interface that were released lie in folders of their own: a new project is built for the latest.
     if path.starts_with("wit/") {
-        return Some(format!("cellm/{path}"));
+        return (path == "wit/policy.wit").then(|| format!("cellm/{path}"));
     }
     if let Some(file) = path.strip_prefix("plugins/templates/") {
         let file = file.strip_prefix(language.name())?.strip_prefix('/')?;

@@ -35,8 +35,8 @@ pub struct UpdateMeta {
     pub client: u32,
     /// Training examples behind it.
     pub examples: u64,
-    /// Mean local training loss, nats a token.
-    pub loss: f64,
+    /// Mean local training loss, nats a token; none where it is not known.
+    pub loss: Option<f64>,
     /// L2 norm of the decoded update.
     pub norm: f64,
     /// The client's tier, 0 where the run has none.
@@ -53,6 +53,8 @@ pub struct AggregatorInstance {
     instance: Instance,
     guest: Guest,
     stepping: Option<stepping::Guest>,
+    /// Whether this instance has begun a round: a fresh one that takes the place of one that broke down has not.
+    begun: bool,
 }
 
 impl AggregatorInstance {
@@ -68,7 +70,7 @@ impl AggregatorInstance {
             Ok((indices.load(store, instance)?, stepping))
         })?;
         instance.call("init", |store| typed(guest.call_init(store, &wit_layout, &options)))?;
-        Ok(Self { policy: policy.clone(), values: layout.values(), instance, guest, stepping })
+        Ok(Self { policy: policy.clone(), values: layout.values(), instance, guest, stepping, begun: false })
     }
 
     /// Starts a round; whatever was accepted before is forgotten. `base` is what the clients start from.
@@ -77,15 +79,22 @@ impl AggregatorInstance {
         let guest = &self.guest;
         let seed = random::stream(round.seed, Purpose::PolicyAggregate, round.round, u32::MAX).next_u64();
         let info = RoundInfo { round: round.round, rounds: round.rounds, seed, cohort: round.cohort };
+        self.begun = false;
         self.instance.call_with("begin", memory, |store| {
             let lent = lend(store.data_mut(), base)?;
             let done = guest.call_begin(&mut *store, info, Resource::new_borrow(lent.rep()));
             store.data_mut().table.delete(lent)?;
             typed(done)
-        })
+        })?;
+        self.begun = true;
+        Ok(())
     }
 
     /// Takes one update in and gives its buffer back. The result depends on the order of the calls.
+    ///
+    /// # Errors
+    /// One that [is typed](PolicyError::is_typed) refuses this update alone. After any other, what was accepted before is lost
+    /// with the instance: the round can only be begun again.
     pub fn accept(
         &mut self,
         update: Vec<f32>,
@@ -93,9 +102,10 @@ impl AggregatorInstance {
         memory: &mut Memory,
     ) -> Result<Vec<f32>, PolicyError> {
         self.check_length("accept", update.len())?;
+        self.check_begun("accept")?;
         let guest = &self.guest;
         let UpdateMeta { client, examples, loss, norm, tier, rank } = *meta;
-        let info = UpdateInfo { client, examples, loss, norm, tier, rank };
+        let info = UpdateInfo { client, examples, loss: loss.unwrap_or(f64::NAN), norm, tier, rank };
         let update = Arc::new(update);
         self.instance.call_with("accept", memory, |store| {
             let lent = lend(store.data_mut(), update.clone())?;
@@ -108,6 +118,7 @@ impl AggregatorInstance {
 
     /// The aggregated delta of the round: a vector of all values of the layout.
     pub fn finish(&mut self, memory: &mut Memory) -> Result<Vec<f32>, PolicyError> {
+        self.check_begun("finish")?;
         let (guest, values) = (&self.guest, self.values);
         self.instance.call_with("finish", memory, |store| match guest.call_finish(&mut *store)? {
             Ok(finished) => take_vector(store, finished, values),
@@ -150,6 +161,10 @@ impl AggregatorInstance {
     /// The policy that it runs.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    fn check_begun(&self, hook: &'static str) -> Result<(), PolicyError> {
+        if self.begun { Ok(()) } else { Err(PolicyError::Poisoned { policy: self.policy.name.clone(), hook }) }
     }
 
     fn check_length(&self, hook: &'static str, found: usize) -> Result<(), PolicyError> {

@@ -62,7 +62,7 @@ fn round(
     let meta = RoundMeta { round: number, rounds: 9, seed: 1, cohort: updates.len() as u32 };
     instance.begin(&meta, Arc::new(base.into()), memory)?;
     for (client, update) in (0..).zip(updates) {
-        let meta = UpdateMeta { client, examples: 3, loss: 1.0 + f64::from(client), norm: 1.0, tier: 0, rank: 0 };
+        let meta = UpdateMeta { client, examples: 3, loss: Some(1.0 + f64::from(client)), norm: 1.0, tier: 0, rank: 0 };
         instance.accept(update.clone(), &meta, memory)?;
     }
     let aggregate = instance.finish(memory)?;

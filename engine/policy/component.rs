@@ -13,15 +13,17 @@ use super::bindings::exports::cellm::policy::{
 };
 use super::compressor::CompressorInstance;
 use super::description::{self, OptionHelp};
-use super::instance::Instance;
+use super::instance::{Instance, shortened};
+use super::log::Said;
 use super::options;
 use super::state::State;
 use super::{Capabilities, LimitsConfig, PolicyError};
 use crate::adapter::{AdapterLayout, Role};
 
-/// The WIT package and the version of it that this program offers.
+/// The WIT package and the version of it that this program offers. Components of an older version with the same first two
+/// numbers run too: they ask for less.
 const PACKAGE: &str = "cellm:policy";
-const VERSION: &str = "0.1.0";
+const VERSION: [u32; 3] = [0, 1, 1];
 
 /// BLAKE3 of a component's bytes: what sender and receiver compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +62,11 @@ pub struct Policy {
     pub options: Vec<OptionHelp>,
     /// Identity of its bytes.
     pub hash: PolicyHash,
+    /// Whether it is compiled in. Only of such a policy is an instance used for more than one message: tests hold them to
+    /// keeping nothing in variables.
+    pub built_in: bool,
+    /// What it said by `host.log`.
+    pub said: Arc<Said>,
     pub(super) declared: Vec<OptionInfo>,
     pub(super) linked: InstancePre<State>,
     pub(super) limits: LimitsConfig,
@@ -100,10 +107,11 @@ impl Policy {
         engine: &Engine,
         linker: &Linker<State>,
         limits: &LimitsConfig,
-        reference: &str,
+        (reference, built_in): (&str, bool),
         bytes: &[u8],
     ) -> Result<Self, PolicyError> {
-        let not_a_component = |reason: String| PolicyError::NotAComponent { reference: reference.into(), reason };
+        let not_a_component =
+            |reason: String| PolicyError::NotAComponent { reference: reference.into(), reason: shortened(&reason) };
         match bytes {
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => {}
             [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
@@ -115,8 +123,11 @@ impl Policy {
         }
         let component =
             Component::new(engine, bytes).map_err(|error| not_a_component(error.root_cause().to_string()))?;
-        check_interfaces(engine, &component, reference)?;
-        let linked = linker.instantiate_pre(&component).map_err(|error| wrong_wit(reference, format!("{error:#}")))?;
+        let version = check_interfaces(engine, &component, reference)?;
+        let linked = linker.instantiate_pre(&component).map_err(|error| {
+            let newer = if version > VERSION { newer(&version) } else { String::new() };
+            wrong_wit(reference, format!("{}{newer}, {error:#}", package(&version)))
+        })?;
         let describing = describing::GuestIndices::new(&linked)
             .map_err(|error| wrong_wit(reference, format!("no describing: {}", error.root_cause())))?;
         let mut policy = Self {
@@ -126,6 +137,8 @@ impl Policy {
             capabilities: Capabilities::default(),
             options: Vec::new(),
             hash: PolicyHash::of(bytes),
+            built_in,
+            said: Arc::default(),
             declared: Vec::new(),
             hooks: Hooks::of(&linked),
             linked,
@@ -242,34 +255,49 @@ impl Policy {
 }
 
 fn wrong_wit(reference: &str, found: String) -> PolicyError {
-    PolicyError::WrongWit { reference: reference.into(), expected: format!("{PACKAGE}@{VERSION}"), found }
+    PolicyError::WrongWit { reference: reference.into(), expected: package(&VERSION), found: shortened(&found) }
 }
 
-/// Every interface named must be of our package in a version that fits; nothing else may be imported.
-fn check_interfaces(engine: &Engine, component: &Component, reference: &str) -> Result<(), PolicyError> {
+fn package(version: &[u32; 3]) -> String {
+    let [major, minor, patch] = version;
+    format!("{PACKAGE}@{major}.{minor}.{patch}")
+}
+
+/// What to do about a component of a later version.
+fn newer(version: &[u32; 3]) -> String {
+    let theirs = package(version);
+    format!(" (newer than this program: take a cellm that has {theirs}, or build it with this `cellm plugin build`)")
+}
+
+/// Every interface named must be of our package in a version that fits; nothing else may be imported. The latest version found.
+fn check_interfaces(engine: &Engine, component: &Component, reference: &str) -> Result<[u32; 3], PolicyError> {
     let ty = component.component_type();
-    let mut ours = 0;
+    let mut latest = None;
     for (name, import) in
         ty.imports(engine).map(|(name, _)| (name, true)).chain(ty.exports(engine).map(|(name, _)| (name, false)))
     {
         let Some(version) = version_of(name) else {
             if import {
-                return Err(PolicyError::ForeignImport { reference: reference.into(), import: name.into() });
+                let import = shortened(name);
+                return Err(PolicyError::ForeignImport { reference: reference.into(), import });
             }
             continue;
         };
-        if !fits(version) {
-            return Err(wrong_wit(reference, format!("{PACKAGE}@{version}")));
+        let numbers = numbers(version).ok_or_else(|| wrong_wit(reference, format!("{PACKAGE}@{version}")))?;
+        // Before 1.0 the minor number must be the same.
+        if numbers[..2] != VERSION[..2] {
+            let advice = match numbers > VERSION {
+                true => newer(&numbers),
+                false => " (older than this program: build it again with this `cellm plugin build`)".into(),
+            };
+            return Err(wrong_wit(reference, package(&numbers) + &advice));
         }
-        ours += 1;
+        latest = latest.max(Some(numbers));
     }
-    if ours > 0 {
-        return Ok(());
-    }
-    Err(wrong_wit(
-        reference,
-        format!("nothing of {PACKAGE} (in Rust: is there an `export_...!(Component);` of the SDK?)"),
-    ))
+    latest.ok_or_else(|| {
+        let found = format!("nothing of {PACKAGE} (in Rust: is there an `export_...!(Component);` of the SDK?)");
+        wrong_wit(reference, found)
+    })
 }
 
 /// The version in `cellm:policy/interface@version`.
@@ -277,8 +305,7 @@ fn version_of(name: &str) -> Option<&str> {
     name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@').map(|(_, version)| version)
 }
 
-/// Before 1.0 the minor number must be the same.
-fn fits(version: &str) -> bool {
-    let minor = |version: &str| version.split('.').take(2).map(String::from).collect::<Vec<_>>();
-    minor(version) == minor(VERSION)
+fn numbers(version: &str) -> Option<[u32; 3]> {
+    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    numbers.try_into().ok()
 }

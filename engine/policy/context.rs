@@ -62,7 +62,7 @@ pub struct Context {
     pub byte_budget: Option<u64>,
     /// Training examples behind an upload; 0 for a download.
     pub examples: u64,
-    /// Mean local training loss behind an upload, nats a token.
+    /// Mean local training loss behind an upload, nats a token; none, or NaN, where it is not known.
     pub loss: Option<f64>,
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
@@ -91,7 +91,7 @@ impl Context {
             rank: self.rank,
             byte_budget: self.byte_budget,
             examples: self.examples,
-            loss: self.loss,
+            loss: self.loss.filter(|loss| !loss.is_nan()),
             last_seen: self.last_seen,
         }
     }

@@ -95,7 +95,7 @@ impl PolicyHost {
         let place = reference.place;
         if let Some((_, bytes)) = BUILTIN.iter().find(|(name, _)| *name == place) {
             reference.check(PolicyHash::of(bytes))?;
-            return self.compile(place, bytes);
+            return self.compile((place, true), bytes);
         }
         let limit = self.component_limit();
         // One byte more shows that there are too many, however many there are.
@@ -115,7 +115,7 @@ impl PolicyHost {
         }
         reference.check(PolicyHash::of(&bytes))?;
         self.trust.check_signature(place, &bytes)?;
-        self.compile(place, &bytes)
+        self.compile((place, false), &bytes)
     }
 
     /// Loads a policy from the bytes of a component; `reference` names it in errors. Where `policy.keys` ask for a
@@ -125,20 +125,20 @@ impl PolicyHost {
     /// When it may not run here, or is no policy.
     pub fn load_bytes(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
         self.trust.check_signature(reference, bytes)?;
-        self.compile(reference, bytes)
+        self.compile((reference, false), bytes)
     }
 
     fn component_limit(&self) -> u64 {
         u64::from(self.limits.component_mb) << 20
     }
 
-    fn compile(&self, reference: &str, bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
+    fn compile(&self, (reference, built_in): (&str, bool), bytes: &[u8]) -> Result<Arc<Policy>, PolicyError> {
         let limit = self.component_limit();
         if bytes.len() as u64 > limit {
             return Err(PolicyError::TooLarge { reference: reference.into(), limit });
         }
         self.trust.check_hash(reference, PolicyHash::of(bytes))?;
-        let policy = Policy::compile(&self.engine, &self.linker, &self.limits, reference, bytes)?;
+        let policy = Policy::compile(&self.engine, &self.linker, &self.limits, (reference, built_in), bytes)?;
         self.trust.check_name(&policy.name, policy.hash)?;
         Ok(Arc::new(policy))
     }

@@ -1,5 +1,7 @@
 //! One running instance of a policy: calls it under the deadline and is finished after the first breakdown.
 
+use std::sync::Arc;
+
 use wasmtime::component::{self, Resource};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -7,10 +9,11 @@ use super::bindings::cellm::policy::types::PolicyError as WitError;
 use super::component::Policy;
 use super::error::Refusal;
 use super::host::EPOCH_MS;
+use super::log::{Said, Words};
 use super::memory::Memory;
 use super::state::State;
 use super::vector::Vector;
-use super::{LimitsConfig, PolicyError};
+use super::{LimitsConfig, PolicyError, printable};
 
 /// What wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
@@ -46,6 +49,7 @@ pub(super) type Outcome<T> = wasmtime::Result<Result<T, Fault>>;
 /// An instance and the store that it lives in.
 pub(super) struct Instance {
     policy: String,
+    said: Arc<Said>,
     limits: LimitsConfig,
     /// What the lists of one call may take, bytes.
     lists: usize,
@@ -62,12 +66,18 @@ impl Instance {
         let lists = LISTS.saturating_add(values.saturating_mul(size_of::<f32>()));
         store.set_hostcall_fuel(lists);
         store.set_epoch_deadline(epochs(&limits));
-        let mut fresh = Self { policy: policy.name.clone(), limits, lists, alive: None };
-        match policy.linked.instantiate(&mut store) {
-            Ok(instance) => fresh.alive = Some((store, instance)),
-            Err(error) => return Err(fresh.breakdown("instantiate", &error)),
-        }
-        Ok(fresh)
+        let mut fresh = Self { policy: policy.name.clone(), said: policy.said.clone(), limits, lists, alive: None };
+        let instantiated = policy.linked.instantiate(&mut store);
+        let mut words = std::mem::take(&mut store.data_mut().words);
+        let made = match instantiated {
+            Ok(instance) => {
+                fresh.alive = Some((store, instance));
+                Ok(())
+            }
+            Err(error) => Err(fresh.breakdown("instantiate", &error, &mut words)),
+        };
+        fresh.said.forward(&fresh.policy, "instantiate", words);
+        made.map(|()| fresh)
     }
 
     /// Looks up a policy's exports.
@@ -76,7 +86,7 @@ impl Instance {
         load: impl FnOnce(&mut Store<State>, &component::Instance) -> wasmtime::Result<T>,
     ) -> Result<T, PolicyError> {
         let Some((store, instance)) = self.alive.as_mut() else { return Err(self.poisoned_in("load")) };
-        load(store, instance).map_err(|error| self.breakdown("load", &error))
+        load(store, instance).map_err(|error| self.breakdown("load", &error, &mut Words::default()))
     }
 
     /// Whether a call broke it.
@@ -122,14 +132,17 @@ impl Instance {
             }
             *owners = lent;
         }
-        match outcome {
+        let mut words = std::mem::take(&mut store.data_mut().words);
+        let result = match outcome {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(fault)) => Err(self.faulted(hook, fault)),
             Err(error) => {
                 self.alive = None;
-                Err(self.breakdown(hook, &error))
+                Err(self.breakdown(hook, &error, &mut words))
             }
-        }
+        };
+        self.said.forward(&self.policy, hook, words);
+        result
     }
 
     fn poisoned_in(&self, hook: &'static str) -> PolicyError {
@@ -141,13 +154,13 @@ impl Instance {
         match fault {
             Fault::Typed(WitError::BadOption(bad)) => PolicyError::Option {
                 policy,
-                option: shortened(bad.name),
-                found: shortened(bad.found),
-                allowed: shortened(bad.allowed),
+                option: shortened(&bad.name),
+                found: shortened(&bad.found),
+                allowed: shortened(&bad.allowed),
             },
             Fault::Typed(WitError::NoUpdates) => PolicyError::NoUpdates { policy },
             Fault::Typed(WitError::BadMessage(message) | WitError::Other(message)) => {
-                PolicyError::Rejected { policy, hook, message: shortened(message) }
+                PolicyError::Rejected { policy, hook, message: shortened(&message) }
             }
             Fault::WrongLength { found, expected } => PolicyError::WrongLength { policy, hook, found, expected },
             Fault::WrongSpace { found, expected } => PolicyError::WrongSpace { policy, hook, found, expected },
@@ -155,8 +168,8 @@ impl Instance {
         }
     }
 
-    /// Puts a name to what wasmtime reports.
-    fn breakdown(&self, hook: &'static str, error: &wasmtime::Error) -> PolicyError {
+    /// Puts a name to what wasmtime reports. Where the policy itself gave up, its last words say why.
+    fn breakdown(&self, hook: &'static str, error: &wasmtime::Error, words: &mut Words) -> PolicyError {
         let policy = self.policy.clone();
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
             return match refusal {
@@ -169,21 +182,23 @@ impl Instance {
                 Refusal::Output { found, limit, unit, key } => {
                     PolicyError::Output { policy, hook, found: *found, limit: *limit, unit, key }
                 }
-                Refusal::Misuse(reason) => PolicyError::Trapped { policy, hook, reason: reason.clone() },
+                Refusal::Misuse(reason) => PolicyError::Trapped { policy, hook, reason: shortened(reason) },
             };
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => PolicyError::Deadline { policy, hook, limit_ms: self.limits.deadline_ms },
             _ => match error.root_cause().to_string() {
                 text if text.contains(LISTS_EXHAUSTED) => PolicyError::Lists { policy, hook, limit: self.lists },
-                text => PolicyError::Trapped { policy, hook, reason: shortened(text + &functions(error)) },
+                text => {
+                    let why = words.last_error().map_or_else(String::new, |why| shortened(&why) + ": ");
+                    PolicyError::Trapped { policy, hook, reason: why + &shortened(&(text + &functions(error))) }
+                }
             },
         }
     }
 }
 
-/// Where a trap came from, `, in FUNCTION, called by FUNCTION`, as far as the component has names. What a panic says is
-/// lost: nothing carries it out of the sandbox.
+/// Where a trap came from, `, in FUNCTION, called by FUNCTION`, as far as the component has names.
 fn functions(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     let named = frames.iter().filter_map(|frame| frame.func_name()).map(|name| {
@@ -210,10 +225,9 @@ fn epochs(limits: &LimitsConfig) -> u64 {
     limits.deadline_ms.div_ceil(EPOCH_MS) + 1
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > TEXT {
-        text.truncate(text.floor_char_boundary(TEXT));
-        text.push_str(" ...");
-    }
-    text
+/// Words of a policy for people: one line, not too long.
+pub(super) fn shortened(text: &str) -> String {
+    let start = &text[..text.floor_char_boundary(TEXT)];
+    let end = if start.len() < text.len() { " ..." } else { "" };
+    printable(start) + end
 }

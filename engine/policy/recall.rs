@@ -1,10 +1,11 @@
-//! The functions of the WIT interface `host`: the policy's memory and plain random bits.
+//! The functions of the WIT interface `host`: the policy's memory, plain random bits and what it says.
 
 use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::Host;
+use super::bindings::cellm::policy::types::LogLevel;
 use super::buffer::Buffer;
 use super::error::Refusal;
 use super::memory::{Entry, EntryKind, Memory};
@@ -56,6 +57,11 @@ impl Host for State {
 
     fn forget(&mut self, key: String) -> wasmtime::Result<()> {
         self.lent_memory("host.forget")?.forget(&key);
+        Ok(())
+    }
+
+    fn log(&mut self, level: LogLevel, text: String) -> wasmtime::Result<()> {
+        self.words.say(level, text);
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! What the host keeps for one policy instance while it runs: its handles, its memory account, the memory that was lent
-//! to the call under way, and its limits.
+//! to the call under way, what that call said, and its limits.
 
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use super::LimitsConfig;
 use super::budget::{Budget, MemoryLimiter};
 use super::error::Refusal;
+use super::log::Words;
 use super::memory::Memory;
 
 const MIB: u64 = 1 << 20;
@@ -21,6 +22,7 @@ pub(super) struct State {
     pub parts_limit: u32,
     pub memory: Option<Memory>,
     pub memory_limit: u64,
+    pub words: Words,
     handles_limit: u32,
     operations: u64,
     operations_limit: u64,
@@ -39,6 +41,7 @@ impl State {
             parts_limit: limits.parts,
             memory: None,
             memory_limit: u64::from(limits.state_mb) * MIB,
+            words: Words::default(),
             handles_limit: limits.handles,
             operations: 0,
             operations_limit: limits.deadline_ms.saturating_mul(OPERATIONS_PER_MS),

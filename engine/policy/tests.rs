@@ -208,7 +208,7 @@ fn bits_are_named_by_the_key_that_sets_them() {
 }
 
 fn meta(client: u32, examples: u64) -> UpdateMeta {
-    UpdateMeta { client, examples, loss: 1.0, norm: 1.0, tier: 0, rank: 0 }
+    UpdateMeta { client, examples, loss: Some(1.0), norm: 1.0, tier: 0, rank: 0 }
 }
 
 fn round(number: u32) -> RoundMeta {
@@ -350,14 +350,29 @@ fn renamed(from: &[u8], to: &[u8]) -> Vec<u8> {
 fn a_policy_that_wants_files_or_clocks_is_refused() {
     let error = HOST.load_bytes("greedy.wasm", &renamed(b"cellm:policy/host", b"wasi:clocks/clock")).unwrap_err();
     assert!(matches!(error, PolicyError::ForeignImport { .. }), "{error}");
-    assert!(error.to_string().contains("greedy.wasm imports wasi:clocks/clock@0.1.0"), "{error}");
+    assert!(error.to_string().contains("greedy.wasm imports wasi:clocks/clock@0.1.1"), "{error}");
 }
 
 #[test]
-fn another_version_of_the_interface_is_named() {
-    let error = HOST.load_bytes("old.wasm", &renamed(b"@0.1.0", b"@0.7.0")).unwrap_err();
-    assert!(matches!(error, PolicyError::WrongWit { .. }), "{error}");
-    assert!(error.to_string().contains("expected cellm:policy@0.1.0, found cellm:policy@0.7.0"), "{error}");
+fn another_version_of_the_interface_is_named_with_what_to_do() {
+    let refused = |version: &[u8]| HOST.load_bytes("it.wasm", &renamed(b"@0.1.1", version)).unwrap_err().to_string();
+    let expected = "expected cellm:policy@0.1.1, found cellm:policy@0.2.0 (newer than this program: take a cellm that has \
+                    cellm:policy@0.2.0, or";
+    assert!(refused(b"@0.2.0").contains(expected), "{}", refused(b"@0.2.0"));
+    assert!(refused(b"@0.0.9").contains("found cellm:policy@0.0.9 (older than this program: build it again"));
+    HOST.load_bytes("it.wasm", &renamed(b"@0.1.1", b"@0.1.9")).unwrap();
+}
+
+/// A file that shipped is never edited: a change of the interface is a new version beside it.
+#[test]
+fn released_interfaces_are_frozen() {
+    let released = [(
+        include_bytes!("../../wit/0.1.0/policy.wit"),
+        "724631adba57593ad27c9c01dcbe3ed7d08f65fbb3c44dbac52c6582be34a5ec",
+    )];
+    for (text, hash) in released {
+        assert_eq!(PolicyHash::of(text).to_string(), hash);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A warm instance and who makes the next one: taken for each call, thrown away when the call broke it.
+//! A warm instance and who makes the next one: taken for each call, thrown away when the call broke it, or when no other
+//! message may meet what it has in its variables.
 
 use std::time::Instant;
 
@@ -27,13 +28,23 @@ impl Breakable for AggregatorInstance {
 pub struct Warm<I> {
     make: Box<dyn Fn() -> Result<I, PolicyError> + Send>,
     instance: Option<I>,
+    reuse: bool,
     metrics: PolicyMetrics,
 }
 
 impl<I: Breakable> Warm<I> {
-    /// `make` gives a fresh instance; calls and traps are counted in `metrics`.
-    pub fn new(metrics: PolicyMetrics, make: impl Fn() -> Result<I, PolicyError> + Send + 'static) -> Self {
-        Self { make: Box::new(make), instance: None, metrics }
+    /// `make` gives a fresh instance; calls and traps are counted in `metrics`. Without `reuse` every call gets a fresh one.
+    pub fn new(
+        metrics: PolicyMetrics,
+        reuse: bool,
+        make: impl Fn() -> Result<I, PolicyError> + Send + 'static,
+    ) -> Self {
+        Self { make: Box::new(make), instance: None, reuse, metrics }
+    }
+
+    /// Throws the instance away: the next call gets a fresh one.
+    pub fn renew(&mut self) {
+        self.instance = None;
     }
 
     /// Makes the instance now, so that what is wrong with it shows.
@@ -65,7 +76,7 @@ impl<I: Breakable> Warm<I> {
         self.metrics.call_seconds(hook).observe(started.elapsed().as_secs_f64());
         if instance.poisoned() {
             self.metrics.traps.inc();
-        } else {
+        } else if self.reuse {
             self.instance = Some(instance);
         }
         result
@@ -93,7 +104,7 @@ mod tests {
         let made = Arc::new(AtomicU32::new(0));
         let counter = made.clone();
         let metrics = Metrics::new();
-        let mut warm = Warm::new(metrics.policy("fragile"), move || {
+        let mut warm = Warm::new(metrics.policy("fragile"), true, move || {
             counter.fetch_add(1, Ordering::Relaxed);
             Ok(Fragile(false))
         });
@@ -109,5 +120,15 @@ mod tests {
         .unwrap();
         assert!(!warm.call(Hook::Decode, |fragile| Ok(fragile.0)).unwrap());
         assert_eq!((made.load(Ordering::Relaxed), metrics.policy("fragile").traps.get()), (2, 1));
+    }
+
+    #[test]
+    fn without_reuse_no_call_meets_what_another_left() {
+        let mut warm = Warm::new(Metrics::new().policy("marked"), false, || Ok(Fragile(false)));
+        warm.warm_up().unwrap();
+        for _ in 0..2 {
+            let marked = warm.call(Hook::Encode, |fragile| Ok(std::mem::replace(&mut fragile.0, true))).unwrap();
+            assert!(!marked);
+        }
     }
 }

@@ -87,7 +87,7 @@ fn an_aggregator_of_the_sdk_takes_the_servers_step() {
     aggregator.begin(&RoundMeta { round: 1, rounds: 9, seed: 1, cohort: 2 }, base.clone(), &mut memory).unwrap();
     assert!(aggregator.finish(&mut memory).is_err(), "nothing was accepted");
     for client in 0..2 {
-        let meta = UpdateMeta { client, examples: 1, loss: 1.0, norm: 1.0, tier: 0, rank: 0 };
+        let meta = UpdateMeta { client, examples: 1, loss: Some(1.0), norm: 1.0, tier: 0, rank: 0 };
         aggregator.accept(vec![0.25; VALUES], &meta, &mut memory).unwrap();
     }
     let sum = aggregator.finish(&mut memory).unwrap();

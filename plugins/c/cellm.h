@@ -37,6 +37,25 @@ static inline bool bad_option(types_policy_error_t *error, const char *name, con
     return false;
 }
 
+// A line of the engine's log.
+static inline void say(const char *words) {
+    policy_string_t borrowed;
+    policy_string_set(&borrowed, words);
+    host_log(TYPES_LOG_LEVEL_INFO, &borrowed);
+}
+
+// Ends the call and the instance; whoever runs the engine is told why. For mistakes of the policy itself: what a message
+// from outside can cause is a `fail`.
+_Noreturn static inline void give_up(const char *why) {
+    policy_string_t borrowed;
+    policy_string_set(&borrowed, why);
+    host_log(TYPES_LOG_LEVEL_ERROR, &borrowed);
+    abort();
+}
+
+// Whether the loss of an update is known.
+static inline bool known(double loss) { return loss == loss; }
+
 // Declarations of options, for `describe`.
 static inline types_option_info_t option(const char *name, uint8_t kind, types_option_value_t value, const char *about) {
     return (types_option_info_t){text(name), {.tag = kind}, value, text(about)};
@@ -157,7 +176,8 @@ static inline bool recall(const char *key, host_own_vector_t *into) {
 
 // k = floor(density * values), at least 1 and at most `values`.
 static inline uint32_t share_of(double density, uint32_t values) {
-    double share = density * (double)values;
+    // 0.29 of 100 is 28.999999999999996 in floating point, and 29 are meant.
+    double share = density * (double)values * (1.0 + 1e-12);
     uint32_t count = share < 1.0 ? 1 : (uint32_t)share;
     return count < values ? count : values;
 }

@@ -107,7 +107,7 @@ impl Bench {
         let mut mean = fedavg.aggregator(&layout(VALUES), "{}").expect("options are right");
         let (round, memory) = (RoundMeta { round: 1, rounds: 1, seed: 1, cohort: 1 }, &mut Memory::default());
         mean.begin(&round, self.start.clone(), memory).expect("begins");
-        let meta = UpdateMeta { client: 0, examples: 1, loss: 0.0, norm: 0.0, tier: 0, rank: 0 };
+        let meta = UpdateMeta { client: 0, examples: 1, loss: None, norm: 0.0, tier: 0, rank: 0 };
         let mut update = self.values.to_vec();
         let mut sum = vec![0.0_f32; VALUES];
         compare(

@@ -78,11 +78,32 @@ fn foreign_imports_and_other_versions_are_named() {
     let error = refused("greedy.wasm", &renamed(b"cellm:policy/host", b"wasi:clocks/clock"));
     assert!(error.to_string().contains("greedy.wasm imports wasi:clocks/clock@0.1.0"), "{error}");
     let error = refused("new.wasm", &renamed(b"@0.1.0", b"@0.7.0"));
-    assert!(error.to_string().contains("expected cellm:policy@0.1.0, found cellm:policy@0.7.0"), "{error}");
+    assert!(error.to_string().contains("expected cellm:policy@0.1.1, found cellm:policy@0.7.0"), "{error}");
     let error = refused("odd.wasm", &renamed(b"top-k-chunked", b"top-k-clunked"));
     assert!(matches!(error, PolicyError::WrongWit { .. }), "{error}");
     let error = refused("mute.wasm", &renamed(b"cellm:policy/describing", b"cellm:policy/prescribin"));
     assert!(error.to_string().contains("describing"), "{error}");
+}
+
+/// Every test here runs a component of the interface as it was released first, on the one that this program has. A later one
+/// of the same minor number runs as well, as long as it asks for nothing that is not there.
+#[test]
+fn components_of_other_patch_versions_run_or_are_told_what_they_need() {
+    assert!(HOSTILE.windows(6).any(|name| name == b"@0.1.0"), "the fixture is of the first release");
+    let later = renamed(b"@0.1.0", b"@0.1.9");
+    ordeal("later.wasm", &later).unwrap();
+    let (from, to) = (b"top-k-chunked", b"top-k-clunked");
+    let mut asks = later;
+    for at in 0..asks.len() - from.len() {
+        if asks[at..].starts_with(from) {
+            asks[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    let error = refused("asks.wasm", &asks).to_string();
+    assert!(
+        error.contains("found cellm:policy@0.1.9 (newer than this program") && error.contains("clunked"),
+        "{error}"
+    );
 }
 
 /// One bit at a time. What still loads and runs may do anything but harm.

@@ -41,7 +41,7 @@ pub fn live(policy: &Arc<Policy>) -> Result<(), PolicyError> {
     let mut aggregator = policy.aggregator(&layout(), "{}")?;
     let round = RoundMeta { round: 3, rounds: 40, seed: 1, cohort: 1 };
     aggregator.begin(&round, values.clone(), memory)?;
-    let update = UpdateMeta { client: 7, examples: 16, loss: 1.5, norm: 1.0, tier: 0, rank: 0 };
+    let update = UpdateMeta { client: 7, examples: 16, loss: Some(1.5), norm: 1.0, tier: 0, rank: 0 };
     aggregator.accept(values.to_vec(), &update, memory)?;
     let aggregate = Arc::new(aggregator.finish(memory)?);
     let stepped = aggregator.step(3, values.clone(), aggregate, memory)?;

@@ -8,4 +8,6 @@ mod binaries;
 mod hooks;
 mod life;
 mod misuse;
+mod reuse;
+mod says;
 mod support;

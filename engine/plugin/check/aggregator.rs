@@ -76,7 +76,7 @@ impl<'a> Bench<'a> {
     }
 
     fn accept(&mut self, client: u32, update: &[f32], memory: &mut Memory) -> Result<(), PolicyError> {
-        let (examples, loss) = (16 + u64::from(client), 2.0 + f64::from(client) / 10.0);
+        let (examples, loss) = (16 + u64::from(client), Some(2.0 + f64::from(client) / 10.0));
         let meta = UpdateMeta { client, examples, loss, norm: norm(update), tier: 0, rank: 0 };
         self.instance.accept(update.to_vec(), &meta, memory).map(drop)
     }

@@ -3,214 +3,217 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `cellm:policy/host@0.1.0`
+// Imported Functions from `cellm:policy/host@0.1.1`
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]index-set.from-list")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]index-set.from-list")))
 extern void __wasm_import_host_static_index_set_from_list(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.space")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.space")))
 extern int32_t __wasm_import_host_method_index_set_space(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.count")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.count")))
 extern int32_t __wasm_import_host_method_index_set_count(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.read")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.read")))
 extern void __wasm_import_host_method_index_set_read(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]index-set.runs")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]index-set.runs")))
 extern int32_t __wasm_import_host_static_index_set_runs(int32_t, int32_t, int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.union")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.union")))
 extern int32_t __wasm_import_host_method_index_set_union(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.intersection")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.intersection")))
 extern int32_t __wasm_import_host_method_index_set_intersection(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]index-set.complement")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]index-set.complement")))
 extern int32_t __wasm_import_host_method_index_set_complement(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]codes.from-list")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]codes.from-list")))
 extern int32_t __wasm_import_host_static_codes_from_list(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]codes.bits")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]codes.bits")))
 extern int32_t __wasm_import_host_method_codes_bits(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]codes.count")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]codes.count")))
 extern int32_t __wasm_import_host_method_codes_count(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]codes.read")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]codes.read")))
 extern void __wasm_import_host_method_codes_read(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]codes.dequantize")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]codes.dequantize")))
 extern void __wasm_import_host_method_codes_dequantize(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[constructor]vector")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[constructor]vector")))
 extern int32_t __wasm_import_host_constructor_vector(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.len")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.len")))
 extern int32_t __wasm_import_host_method_vector_len(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.read")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.read")))
 extern void __wasm_import_host_method_vector_read(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.write")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.write")))
 extern void __wasm_import_host_method_vector_write(int32_t, int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.copy")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.copy")))
 extern int32_t __wasm_import_host_method_vector_copy(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.axpy")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.axpy")))
 extern void __wasm_import_host_method_vector_axpy(int32_t, float, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.scale")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.scale")))
 extern void __wasm_import_host_method_vector_scale(int32_t, float);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.multiply")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.multiply")))
 extern void __wasm_import_host_method_vector_multiply(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.divide")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.divide")))
 extern void __wasm_import_host_method_vector_divide(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.absolute")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.absolute")))
 extern void __wasm_import_host_method_vector_absolute(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.count-nonzero")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.count-nonzero")))
 extern void __wasm_import_host_method_vector_count_nonzero(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.norm")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.norm")))
 extern double __wasm_import_host_method_vector_norm(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.sum")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.sum")))
 extern double __wasm_import_host_method_vector_sum(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.dot")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.dot")))
 extern double __wasm_import_host_method_vector_dot(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.distance")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.distance")))
 extern double __wasm_import_host_method_vector_distance(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.max-abs")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.max-abs")))
 extern float __wasm_import_host_method_vector_max_abs(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.slice")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.slice")))
 extern int32_t __wasm_import_host_method_vector_slice(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.paste")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.paste")))
 extern void __wasm_import_host_method_vector_paste(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.top-k")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.top-k")))
 extern int32_t __wasm_import_host_method_vector_top_k(int32_t, int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.top-k-chunked")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.top-k-chunked")))
 extern int32_t __wasm_import_host_method_vector_top_k_chunked(int32_t, int32_t, int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.nonzero")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.nonzero")))
 extern int32_t __wasm_import_host_method_vector_nonzero(int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.gather")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.gather")))
 extern int32_t __wasm_import_host_method_vector_gather(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.scatter")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.scatter")))
 extern void __wasm_import_host_method_vector_scatter(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.scatter-add")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.scatter-add")))
 extern void __wasm_import_host_method_vector_scatter_add(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.keep")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.keep")))
 extern void __wasm_import_host_method_vector_keep(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.quantize")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.quantize")))
 extern int32_t __wasm_import_host_method_vector_quantize(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.quantize-stochastic")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.quantize-stochastic")))
 extern int32_t __wasm_import_host_method_vector_quantize_stochastic(int32_t, uint8_t *, size_t, int64_t, int64_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.lloyd-levels")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.lloyd-levels")))
 extern void __wasm_import_host_method_vector_lloyd_levels(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.rotate")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.rotate")))
 extern void __wasm_import_host_method_vector_rotate(int32_t, int32_t, int64_t, int64_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]vector.rotate-back")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]vector.rotate-back")))
 extern void __wasm_import_host_method_vector_rotate_back(int32_t, int32_t, int64_t, int64_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]vector.random-uniform")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]vector.random-uniform")))
 extern int32_t __wasm_import_host_static_vector_random_uniform(int32_t, int64_t, int64_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]vector.random-normal")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]vector.random-normal")))
 extern int32_t __wasm_import_host_static_vector_random_normal(int32_t, int64_t, int64_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]vector.median")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]vector.median")))
 extern int32_t __wasm_import_host_static_vector_median(uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[static]vector.trimmed-mean")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[static]vector.trimmed-mean")))
 extern int32_t __wasm_import_host_static_vector_trimmed_mean(uint8_t *, size_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.put-indices")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.put-indices")))
 extern void __wasm_import_host_method_message_put_indices(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.put-values")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.put-values")))
 extern void __wasm_import_host_method_message_put_values(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.put-codes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.put-codes")))
 extern void __wasm_import_host_method_message_put_codes(int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.put-bytes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.put-bytes")))
 extern void __wasm_import_host_method_message_put_bytes(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.take-indices")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.take-indices")))
 extern void __wasm_import_host_method_message_take_indices(int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.take-values")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.take-values")))
 extern void __wasm_import_host_method_message_take_values(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.take-codes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.take-codes")))
 extern void __wasm_import_host_method_message_take_codes(int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[method]message.take-bytes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[method]message.take-bytes")))
 extern void __wasm_import_host_method_message_take_bytes(int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("random-bits")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("random-bits")))
 extern void __wasm_import_host_random_bits(int64_t, int64_t, int64_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("load")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("load")))
 extern void __wasm_import_host_load(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("save")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("save")))
 extern void __wasm_import_host_save(uint8_t *, size_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("load-bytes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("load-bytes")))
 extern void __wasm_import_host_load_bytes(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("save-bytes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("save-bytes")))
 extern void __wasm_import_host_save_bytes(uint8_t *, size_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("forget")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("forget")))
 extern void __wasm_import_host_forget(uint8_t *, size_t);
 
-// Imported Functions from `cellm:policy/algebra@0.1.0`
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("log")))
+extern void __wasm_import_host_log(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("matmul")))
+// Imported Functions from `cellm:policy/algebra@0.1.1`
+
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("matmul")))
 extern int32_t __wasm_import_algebra_matmul(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("svd-of-product")))
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("svd-of-product")))
 extern void __wasm_import_algebra_svd_of_product(int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("row-norms")))
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("row-norms")))
 extern int32_t __wasm_import_algebra_row_norms(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("column-norms")))
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("column-norms")))
 extern int32_t __wasm_import_algebra_column_norms(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("scale-rows")))
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("scale-rows")))
 extern void __wasm_import_algebra_scale_rows(int32_t, int32_t, int32_t);
 
-__attribute__((__import_module__("cellm:policy/algebra@0.1.0"), __import_name__("scale-columns")))
+__attribute__((__import_module__("cellm:policy/algebra@0.1.1"), __import_name__("scale-columns")))
 extern void __wasm_import_algebra_scale_columns(int32_t, int32_t, int32_t);
 
-// Exported Functions from `cellm:policy/describing@0.1.0`
+// Exported Functions from `cellm:policy/describing@0.1.1`
 
-__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/describing@0.1.0#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/describing@0.1.1#describe")))
 void __wasm_export_exports_describing_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -284,9 +287,9 @@ void __wasm_export_exports_describing_describe_post_return(uint8_t * arg0) {
   }
 }
 
-// Exported Functions from `cellm:policy/aggregating@0.1.0`
+// Exported Functions from `cellm:policy/aggregating@0.1.1`
 
-__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.0#init")))
+__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.1#init")))
 void __wasm_export_exports_aggregating_init_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -327,7 +330,7 @@ void __wasm_export_exports_aggregating_init_post_return(uint8_t * arg0) {
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.0#begin")))
+__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.1#begin")))
 void __wasm_export_exports_aggregating_begin_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -368,7 +371,7 @@ void __wasm_export_exports_aggregating_begin_post_return(uint8_t * arg0) {
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.0#accept")))
+__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.1#accept")))
 void __wasm_export_exports_aggregating_accept_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -409,7 +412,7 @@ void __wasm_export_exports_aggregating_accept_post_return(uint8_t * arg0) {
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.0#finish")))
+__attribute__((__weak__, __export_name__("cabi_post_cellm:policy/aggregating@0.1.1#finish")))
 void __wasm_export_exports_aggregating_finish_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -613,7 +616,7 @@ void host_policy_error_free(host_policy_error_t *ptr) {
   types_policy_error_free(ptr);
 }
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[resource-drop]index-set")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[resource-drop]index-set")))
 extern void __wasm_import_host_index_set_drop(int32_t handle);
 
 void host_index_set_drop_own(host_own_index_set_t handle) {
@@ -624,7 +627,7 @@ host_borrow_index_set_t host_borrow_index_set(host_own_index_set_t arg) {
   return (host_borrow_index_set_t) { arg.__handle };
 }
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[resource-drop]codes")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[resource-drop]codes")))
 extern void __wasm_import_host_codes_drop(int32_t handle);
 
 void host_codes_drop_own(host_own_codes_t handle) {
@@ -635,7 +638,7 @@ host_borrow_codes_t host_borrow_codes(host_own_codes_t arg) {
   return (host_borrow_codes_t) { arg.__handle };
 }
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[resource-drop]vector")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[resource-drop]vector")))
 extern void __wasm_import_host_vector_drop(int32_t handle);
 
 void host_vector_drop_own(host_own_vector_t handle) {
@@ -646,7 +649,7 @@ host_borrow_vector_t host_borrow_vector(host_own_vector_t arg) {
   return (host_borrow_vector_t) { arg.__handle };
 }
 
-__attribute__((__import_module__("cellm:policy/host@0.1.0"), __import_name__("[resource-drop]message")))
+__attribute__((__import_module__("cellm:policy/host@0.1.1"), __import_name__("[resource-drop]message")))
 extern void __wasm_import_host_message_drop(int32_t handle);
 
 void host_message_drop_own(host_own_message_t handle) {
@@ -1369,6 +1372,10 @@ void host_forget(policy_string_t *key) {
   __wasm_import_host_forget((uint8_t *) (*key).ptr, (*key).len);
 }
 
+void host_log(host_log_level_t level, policy_string_t *text) {
+  __wasm_import_host_log((int32_t) level, (uint8_t *) (*text).ptr, (*text).len);
+}
+
 algebra_own_vector_t algebra_matmul(algebra_borrow_vector_t a, algebra_borrow_vector_t b, uint32_t m, uint32_t k, uint32_t n, bool transpose_a, bool transpose_b) {
   int32_t ret = __wasm_import_algebra_matmul((a).__handle, (b).__handle, (int32_t) (m), (int32_t) (k), (int32_t) (n), transpose_a, transpose_b);
   return (algebra_own_vector_t) { ret };
@@ -1404,7 +1411,7 @@ void algebra_scale_columns(algebra_borrow_vector_t x, uint32_t columns, algebra_
   __wasm_import_algebra_scale_columns((x).__handle, (int32_t) (columns), (factors).__handle);
 }
 
-__attribute__((__export_name__("cellm:policy/describing@0.1.0#describe")))
+__attribute__((__export_name__("cellm:policy/describing@0.1.1#describe")))
 uint8_t * __wasm_export_exports_describing_describe(void) {
   exports_describing_description_t ret;
   exports_describing_describe(&ret);
@@ -1421,7 +1428,7 @@ uint8_t * __wasm_export_exports_describing_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("cellm:policy/aggregating@0.1.0#init")))
+__attribute__((__export_name__("cellm:policy/aggregating@0.1.1#init")))
 uint8_t * __wasm_export_exports_aggregating_init(uint8_t * arg, size_t arg0, int32_t arg1, uint8_t * arg2, size_t arg3) {
   exports_aggregating_layout_t arg4 = (types_layout_t) {
     (types_list_tensor_info_t) (types_list_tensor_info_t) { (types_tensor_info_t*)(arg), (arg0) },
@@ -1474,7 +1481,7 @@ uint8_t * __wasm_export_exports_aggregating_init(uint8_t * arg, size_t arg0, int
   return ptr;
 }
 
-__attribute__((__export_name__("cellm:policy/aggregating@0.1.0#begin")))
+__attribute__((__export_name__("cellm:policy/aggregating@0.1.1#begin")))
 uint8_t * __wasm_export_exports_aggregating_begin(int32_t arg, int32_t arg0, int64_t arg1, int32_t arg2, int32_t arg3) {
   int32_t borrow = 0;
   borrow = arg3;
@@ -1533,7 +1540,7 @@ uint8_t * __wasm_export_exports_aggregating_begin(int32_t arg, int32_t arg0, int
   return ptr;
 }
 
-__attribute__((__export_name__("cellm:policy/aggregating@0.1.0#accept")))
+__attribute__((__export_name__("cellm:policy/aggregating@0.1.1#accept")))
 uint8_t * __wasm_export_exports_aggregating_accept(int32_t arg, int32_t arg0, int64_t arg1, double arg2, double arg3, int32_t arg4, int32_t arg5) {
   int32_t borrow = 0;
   borrow = arg;
@@ -1594,7 +1601,7 @@ uint8_t * __wasm_export_exports_aggregating_accept(int32_t arg, int32_t arg0, in
   return ptr;
 }
 
-__attribute__((__export_name__("cellm:policy/aggregating@0.1.0#finish")))
+__attribute__((__export_name__("cellm:policy/aggregating@0.1.1#finish")))
 uint8_t * __wasm_export_exports_aggregating_finish(void) {
   exports_aggregating_result_own_vector_policy_error_t ret;
   exports_aggregating_own_vector_t ok;

@@ -152,6 +152,14 @@ typedef struct types_option_value_t {
 #define TYPES_OPTION_VALUE_TEXT 2
 #define TYPES_OPTION_VALUE_FLAG 3
 
+// How much a line of `host.log` matters.
+typedef uint8_t types_log_level_t;
+
+#define TYPES_LOG_LEVEL_ERROR 0
+#define TYPES_LOG_LEVEL_WARN 1
+#define TYPES_LOG_LEVEL_INFO 2
+#define TYPES_LOG_LEVEL_DEBUG 3
+
 typedef struct {
   policy_string_t *ptr;
   size_t len;
@@ -251,6 +259,8 @@ typedef struct types_policy_error_t {
 // `finish` without a single update.
 #define TYPES_POLICY_ERROR_NO_UPDATES 2
 #define TYPES_POLICY_ERROR_OTHER 3
+
+typedef types_log_level_t host_log_level_t;
 
 typedef types_policy_error_t host_policy_error_t;
 
@@ -398,7 +408,7 @@ typedef struct exports_aggregating_update_info_t {
   uint32_t   client;
   // Training examples behind it.
   uint64_t   examples;
-  // Mean local training loss, nats a token.
+  // Mean local training loss, nats a token; NaN where it is not known: a client need not say it.
   double   loss;
   // L2 norm of the decoded update.
   double   norm;
@@ -432,7 +442,7 @@ typedef struct {
   } val;
 } exports_aggregating_result_own_vector_policy_error_t;
 
-// Imported Functions from `cellm:policy/host@0.1.0`
+// Imported Functions from `cellm:policy/host@0.1.1`
 // Coordinates must be strictly increasing and below `space`; else the error says which is not.
 extern bool host_static_index_set_from_list(uint32_t space, policy_list_u32_t *indices, host_own_index_set_t *ret, policy_string_t *err);
 extern uint32_t host_method_index_set_space(host_borrow_index_set_t self);
@@ -548,8 +558,12 @@ extern bool host_load_bytes(policy_string_t *key, policy_list_u8_t *ret);
 extern void host_save_bytes(policy_string_t *key, policy_list_u8_t *value);
 // Drops both.
 extern void host_forget(policy_string_t *key);
+// A line for whoever runs the engine, with the policy's name and the hook beside it. Control characters are taken out. Of a
+// line 1,000 bytes are kept, of a call 20 lines, of a run 1,000 lines of the policy; the rest is counted. Of a call
+// that traps the last `error` is told as the reason.
+extern void host_log(host_log_level_t level, policy_string_t *text);
 
-// Imported Functions from `cellm:policy/algebra@0.1.0`
+// Imported Functions from `cellm:policy/algebra@0.1.1`
 // `a` is `[m, k]`, or `[k, m]` when transposed; `b` is `[k, n]`, or `[n, k]`; the result is `[m, n]`.
 extern algebra_own_vector_t algebra_matmul(algebra_borrow_vector_t a, algebra_borrow_vector_t b, uint32_t m, uint32_t k, uint32_t n, bool transpose_a, bool transpose_b);
 // Of `left [rows, inner]` times `right [inner, columns]`, without forming the product where `inner` is smaller.
@@ -563,10 +577,10 @@ extern void algebra_scale_rows(algebra_borrow_vector_t x, uint32_t columns, alge
 // Column number i of `x` times `factors[i]`, in place.
 extern void algebra_scale_columns(algebra_borrow_vector_t x, uint32_t columns, algebra_borrow_vector_t factors);
 
-// Exported Functions from `cellm:policy/describing@0.1.0`
+// Exported Functions from `cellm:policy/describing@0.1.1`
 void exports_describing_describe(exports_describing_description_t *ret);
 
-// Exported Functions from `cellm:policy/aggregating@0.1.0`
+// Exported Functions from `cellm:policy/aggregating@0.1.1`
 bool exports_aggregating_init(exports_aggregating_layout_t *layout, exports_aggregating_list_named_option_t *options, exports_aggregating_policy_error_t *err);
 bool exports_aggregating_begin(exports_aggregating_round_info_t *round, exports_aggregating_borrow_vector_t base, exports_aggregating_policy_error_t *err);
 bool exports_aggregating_accept(exports_aggregating_borrow_vector_t update, exports_aggregating_update_info_t *info, exports_aggregating_policy_error_t *err);

@@ -1,5 +1,5 @@
 //! `fedlol`: clients weighted by their mean local loss, the lower the more ([`LossMean`] has the formula). A client whose loss
-//! is missing (not finite, or negative) is refused.
+//! is not known counts as one of `n` clients does in the plain mean; one whose loss is infinite or negative is refused.
 
 use cellm_plugin::mean::LossMean;
 use cellm_plugin::{

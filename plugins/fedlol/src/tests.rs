@@ -11,7 +11,7 @@ fn fedlol() -> Aggregation<FedLol> {
 
 fn with_losses(losses: &[f64]) -> Vec<(Vec<f32>, UpdateInfo)> {
     let mut cohort = normal_updates(losses.len() as u32, 4, 5);
-    cohort.iter_mut().zip(losses).for_each(|((_, info), loss)| info.loss = *loss);
+    cohort.iter_mut().zip(losses).for_each(|((_, info), loss)| info.loss = Some(*loss));
     cohort
 }
 
@@ -58,9 +58,24 @@ fn an_absurd_loss_takes_its_own_client_out_and_overflows_nothing() {
 }
 
 #[test]
-fn a_client_without_a_loss_is_refused_and_leaves_no_trace() {
-    for missing in [f64::NAN, -1.0, f64::INFINITY] {
-        let cohort = with_losses(&[1.0, missing, 3.0]);
+fn a_client_whose_loss_is_not_known_counts_as_in_the_plain_mean() {
+    let mut cohort = with_losses(&[1.0, 0.0, 3.0, 0.0]);
+    (cohort[1].1.loss, cohort[3].1.loss) = (None, None);
+    // The two others have L = 4, and what is not known counts as 2: w = (8 - l) / (3 * 8).
+    let expected = weighted(&cohort, &[7.0 / 24.0, 0.25, 5.0 / 24.0, 0.25]);
+    let found = fedlol().round(1, &[0.0; 4], &cohort).unwrap();
+    assert!(near(&found, &expected, 1e-6), "{found:?} {expected:?}");
+    cohort.rotate_left(1);
+    assert!(near(&found, &fedlol().round(1, &[0.0; 4], &cohort).unwrap(), 1e-6), "in another order");
+    cohort.iter_mut().for_each(|(_, info)| info.loss = None);
+    let found = fedlol().round(1, &[0.0; 4], &cohort).unwrap();
+    assert!(near(&found, &weighted(&cohort, &[0.25; 4]), 1e-6), "where no loss is known");
+}
+
+#[test]
+fn a_client_with_a_loss_that_is_none_is_refused_and_leaves_no_trace() {
+    for bad in [-1.0, f64::INFINITY] {
+        let cohort = with_losses(&[1.0, bad, 3.0]);
         let mut fedlol = fedlol();
         let found = fedlol.round(1, &[0.0; 4], &cohort);
         assert_eq!(fedlol.refused, [1]);

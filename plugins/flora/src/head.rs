@@ -28,8 +28,8 @@ impl Head {
     /// Adds the head of a client's update.
     ///
     /// # Errors
-    /// Its loss is missing.
-    pub fn add(&mut self, loss: f64, update: &Vector) -> Result<(), PolicyError> {
+    /// Its loss is infinite or negative.
+    pub fn add(&mut self, loss: Option<f64>, update: &Vector) -> Result<(), PolicyError> {
         self.0.iter_mut().try_for_each(|(place, mean)| mean.add(loss, &place.of(update)))
     }
 

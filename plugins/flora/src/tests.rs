@@ -89,7 +89,7 @@ fn a_head_by_loss_counts_clients_by_the_losses_of_the_others_and_leaves_the_rest
     let layout = Adapter::lora(1, &[(2, 2)]).with_residuals().with_head(3, 2);
     let (values, head) = (layout.values() as usize, 8);
     let mut cohort = normal_updates(3, values as u32, 4);
-    cohort.iter_mut().zip([1.0, 4.0, 3.0]).for_each(|((_, info), loss)| info.loss = loss);
+    cohort.iter_mut().zip([1.0, 4.0, 3.0]).for_each(|((_, info), loss)| info.loss = Some(loss));
     let end = |options: &[(&str, OptionValue)]| {
         let mut flora: Aggregation<Flora> = Aggregation::new(&layout, options).unwrap();
         flora.round(1, &vec![0.0; values], &cohort).unwrap()
@@ -102,7 +102,7 @@ fn a_head_by_loss_counts_clients_by_the_losses_of_the_others_and_leaves_the_rest
         parts.map(|((update, _), weight)| weight / 16.0 * update[j]).sum::<f32>()
     };
     assert!(near(&by_loss[head..], &(head..values).map(weighted).collect::<Vec<_>>(), 1e-6));
-    cohort[1].1.loss = f64::NAN;
+    cohort[1].1.loss = Some(-1.0);
     let mut flora: Aggregation<Flora> = Aggregation::new(&layout, &[("head", "loss".into())]).unwrap();
     flora.round(1, &vec![0.0; values], &cohort).unwrap();
     assert_eq!(flora.refused, [1]);

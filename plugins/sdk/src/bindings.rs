@@ -2,7 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 wit_bindgen::generate!({
-    inline: "package cellm:sdk; world imports { import cellm:policy/types@0.1.0; }",
+    inline: "package cellm:sdk; world imports { import cellm:policy/types@0.1.1; }",
     path: "../../wit",
     generate_all,
     additional_derives: [PartialEq],
@@ -10,7 +10,7 @@ wit_bindgen::generate!({
 
 #[cfg(target_arch = "wasm32")]
 wit_bindgen::generate!({
-    inline: "package cellm:sdk; world imports { import cellm:policy/types@0.1.0; import cellm:policy/host@0.1.0; import cellm:policy/algebra@0.1.0; }",
+    inline: "package cellm:sdk; world imports { import cellm:policy/types@0.1.1; import cellm:policy/host@0.1.1; import cellm:policy/algebra@0.1.1; }",
     path: "../../wit",
     generate_all,
     additional_derives: [PartialEq],

@@ -47,8 +47,8 @@ pub struct UpdateInfo {
     pub client: u32,
     /// Training examples behind it.
     pub examples: u64,
-    /// Mean local training loss, nats a token.
-    pub loss: f64,
+    /// Mean local training loss, nats a token; none where it is not known.
+    pub loss: Option<f64>,
     /// L2 norm of the decoded update.
     pub norm: f64,
     /// The client's tier, 0 where the run has none.
@@ -63,8 +63,8 @@ pub trait Policy: Sized + 'static {
     fn describe() -> Description;
 }
 
-/// Turns vectors into messages and back. One instance serves one direction of one run; what a later round is to know goes
-/// into the memory ([`crate::save`]), because instances come and go.
+/// Turns vectors into messages and back, for one direction of one run. What a later call is to know goes into the memory
+/// ([`crate::save`]): each call may meet a fresh instance.
 pub trait Compressor: Policy {
     /// Called once, first. The options are checked and complete.
     fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError>;

@@ -29,8 +29,8 @@ mod native;
 mod wasm;
 
 pub use bindings::cellm::policy::types::{
-    BadOption, Capabilities, Content, Context, Description, Direction, Layout, NamedOption, OptionInfo, OptionKind,
-    OptionValue, PolicyError, Role, TensorInfo, ValueCoding,
+    BadOption, Capabilities, Content, Context, Description, Direction, Layout, LogLevel, NamedOption, OptionInfo,
+    OptionKind, OptionValue, PolicyError, Role, TensorInfo, ValueCoding,
 };
 pub use hooks::{
     Acknowledging, Aggregator, CatchingUp, Compressor, Outcome, Planning, Policy, RoundInfo, Settings, Stepping,
@@ -39,7 +39,7 @@ pub use hooks::{
 pub use messages::{Packed, Unpacked, bad_option, kept, share_of, value_coding};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{
-    Codes, IndexSet, Message, Vector, algebra, exports, forget, load, load_bytes, memory::Memory, message::Part,
+    Codes, IndexSet, Message, Vector, algebra, exports, forget, load, load_bytes, log, memory::Memory, message::Part,
     random_bits, save, save_bytes,
 };
 pub use options::Options;
@@ -48,7 +48,7 @@ pub use precision::{Precision, put_chosen, take_chosen};
 #[cfg(target_arch = "wasm32")]
 pub use bindings::cellm::policy::{
     algebra,
-    host::{Codes, IndexSet, Message, Vector, forget, load, load_bytes, random_bits, save, save_bytes},
+    host::{Codes, IndexSet, Message, Vector, forget, load, load_bytes, log, random_bits, save, save_bytes},
 };
 #[cfg(target_arch = "wasm32")]
 pub use wasm::worlds as exports;

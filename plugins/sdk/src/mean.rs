@@ -76,26 +76,35 @@ impl Weighting {
 ///
 /// `w_i = (L - l_i) / ((n - 1) L)`, so the mean is `(sum of u_i - (sum of l_i u_i) / L) / (n - 1)`.
 ///
-/// Two running sums are enough. No client counts for more than `1 / (n - 1)`, whatever loss it claims. A single client, or
-/// losses that are all zero, count the same. Losses are kept as shares of the largest so far, so that one absurd loss
-/// overflows nothing.
+/// A client whose loss is not known counts `1 / n`: as if it had the mean of the losses that are known. No client counts for
+/// more than `1 / (n - 1)`, whatever loss it claims. A single client, losses that are all zero, or all unknown, count the same.
+/// Running sums are enough. Losses are kept as shares of the largest so far, so that one absurd loss overflows nothing.
 #[derive(Default)]
 pub struct LossMean {
     /// Everything once.
     plain: Mean,
-    /// Everything times its loss, as a share of `largest`.
+    /// Everything that has a loss, times that loss as a share of `largest`.
     by_loss: Option<Vector>,
+    /// How many have a loss.
+    known: f64,
     /// The sum of these shares.
     shares: f64,
     largest: f64,
+    /// The sum of those without a loss.
+    unknown: Option<Vector>,
 }
 
 impl LossMean {
-    /// Adds the values of a client with this loss (nats a prediction). All are of one length.
+    /// Adds the values of a client with this loss (nats a prediction), none if it is not known. All are of one length.
     ///
     /// # Errors
-    /// A loss that is missing (not finite, or negative): such a client has no weight.
-    pub fn add(&mut self, loss: f64, values: &Vector) -> Result<(), PolicyError> {
+    /// A loss that is none: infinite, negative or not a number.
+    pub fn add(&mut self, loss: Option<f64>, values: &Vector) -> Result<(), PolicyError> {
+        let Some(loss) = loss else {
+            self.plain.add(1.0, values);
+            self.unknown.get_or_insert_with(|| Vector::new(values.len())).axpy(1.0, values);
+            return Ok(());
+        };
         if !loss.is_finite() || loss < 0.0 {
             return Err(PolicyError::Other(format!("a loss of {loss}, it must be finite and at least 0")));
         }
@@ -110,6 +119,7 @@ impl LossMean {
         let share = if self.largest > 0.0 { loss / self.largest } else { 0.0 };
         by_loss.axpy(share as f32, values);
         self.shares += share;
+        self.known += 1.0;
         Ok(())
     }
 
@@ -118,15 +128,19 @@ impl LossMean {
     /// # Errors
     /// Nothing was added.
     pub fn take(&mut self) -> Result<Vector, PolicyError> {
-        let Self { mut plain, by_loss, shares, .. } = std::mem::take(self);
+        let Self { mut plain, by_loss, known, shares, unknown, .. } = std::mem::take(self);
         let clients = plain.weight();
         let mean = plain.take()?;
         let Some(by_loss) = by_loss.filter(|_| clients > 1.0 && shares > 0.0) else {
             return Ok(mean);
         };
-        // n mean - by_loss / shares, over n - 1.
+        // The losses of all sum to L = shares * n / known, as each that is not known counts as shares / known:
+        // n mean - by_loss / L - unknown / n, over n - 1.
         mean.scale((clients / (clients - 1.0)) as f32);
-        mean.axpy((-1.0 / (shares * (clients - 1.0))) as f32, &by_loss);
+        mean.axpy((-(known / clients) / (shares * (clients - 1.0))) as f32, &by_loss);
+        if let Some(unknown) = unknown {
+            mean.axpy((-1.0 / (clients * (clients - 1.0))) as f32, &unknown);
+        }
         Ok(mean)
     }
 }

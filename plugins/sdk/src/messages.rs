@@ -9,7 +9,9 @@ pub fn kept(context: &Context, values: u32) -> u32 {
 
 /// `density` of `values` values: rounded down, one at least (unless there is none), never more than all.
 pub fn share_of(density: f64, values: u32) -> u32 {
-    ((density * f64::from(values)) as u32).max(1).min(values)
+    // 0.29 of 100 is 28.999999999999996 in floating point, and 29 are meant.
+    let share = density * f64::from(values) * (1.0 + 1e-12);
+    (share as u32).max(1).min(values)
 }
 
 /// f16 for 16 bits, f32 for 32; other bits are a bad option.
@@ -132,6 +134,8 @@ mod tests {
     #[test]
     fn at_least_one_value_is_kept_and_never_more_than_all() {
         assert_eq!(share_of(0.25, 1001), 250);
+        assert_eq!((share_of(0.29, 100), share_of(0.57, 10_000_000)), (29, 5_700_000));
+        assert_eq!(share_of(0.289_999, 100), 28);
         assert_eq!(share_of(1e-9, 1000), 1);
         assert_eq!(share_of(1.0, 1000), 1000);
         assert_eq!(share_of(0.5, 0), 0);

@@ -10,6 +10,8 @@ pub mod memory;
 pub mod message;
 mod vector;
 
+use crate::LogLevel;
+
 pub use codes::Codes;
 pub use index_set::IndexSet;
 pub use memory::{forget, load, load_bytes, save, save_bytes};
@@ -19,6 +21,11 @@ pub use vector::Vector;
 /// Words number `first` to `first + count - 1` of ChaCha8 stream `number` under this seed: the same on every machine.
 pub fn random_bits(seed: u64, number: u64, first: u64, count: u32) -> Vec<u32> {
     cellm_kernels::random_bits(seed, number, first, count as usize)
+}
+
+/// A line for whoever runs the engine; natively on stderr.
+pub fn log(level: LogLevel, text: &str) {
+    eprintln!("{level:?}: {text}");
 }
 
 /// What the host would trap on.

@@ -6,12 +6,17 @@
 //!
 //! With `trace`, what a hook makes depends on what was counted before: two runs end with the same adapter only if the same
 //! hooks ran over the same memories in the same order.
+//!
+//! `mischief` makes `encode` and `accept` do one thing that a policy should not, or one that has to reach people.
+
+mod mischief;
 
 use cellm_plugin::{
     Acknowledging, Aggregator, Capabilities, CatchingUp, Compressor, Context, Description, IndexSet, Layout, Message,
     Options, Outcome, Packed, Planning, Policy, PolicyError, RoundInfo, Settings, Stepping, TrainingPlan, Unpacked,
     UpdateInfo, ValueCoding, Vector, load_bytes, option, save, save_bytes,
 };
+use mischief::Mischief;
 
 struct Witness {
     values: u32,
@@ -19,12 +24,14 @@ struct Witness {
     trace: bool,
     /// Every so many clients one sends an update of a great norm; 0 none.
     heavy: u32,
+    mischief: Mischief,
     sum: Option<Vector>,
 }
 
 impl Witness {
     fn read(layout: &Layout, options: &Options) -> Result<Self, PolicyError> {
-        Ok(Self { values: layout.values, trace: options.flag("trace")?, heavy: options.count("heavy")?, sum: None })
+        let (trace, heavy) = (options.flag("trace")?, options.count("heavy")?);
+        Ok(Self { values: layout.values, trace, heavy, mischief: Mischief::of(options)?, sum: None })
     }
 
     /// Moves values by what is remembered under these names.
@@ -65,6 +72,7 @@ impl Policy for Witness {
             options: vec![
                 option::flag("trace", false, "Let the results depend on what is remembered."),
                 option::count("heavy", 0, "Every so many clients one sends an update of a great norm; 0 none does."),
+                option::choice("mischief", &mischief::KINDS, "What it does that it should not."),
             ],
         }
     }
@@ -77,6 +85,7 @@ impl Compressor for Witness {
 
     fn encode(&mut self, context: &Context, values: &Vector, _: &Vector, into: &Message) -> Result<(), PolicyError> {
         let sent = values.copy();
+        sent.scale(self.mischief.done("encode"));
         self.trace(&sent, &["encode", "decode", "plan", "accepted", "note"])?;
         if context.client.is_some_and(|client| client.checked_rem(self.heavy) == Some(0)) {
             sent.scale(1e6);
@@ -135,6 +144,7 @@ impl Aggregator for Witness {
     }
 
     fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError> {
+        self.mischief.done("accept");
         self.sum.get_or_insert_with(|| Vector::new(self.values)).axpy(1.0, update);
         note("accept", info.client)
     }

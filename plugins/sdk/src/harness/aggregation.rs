@@ -6,7 +6,7 @@ use crate::{Aggregator, OptionValue, PolicyError, RoundInfo, Stepping, UpdateInf
 
 /// What a test has to say about an update: its client; 32 examples, a loss of 2, the whole rank.
 pub fn update_info(client: u32, update: &[f32]) -> UpdateInfo {
-    UpdateInfo { client, examples: 32, loss: 2.0, norm: cellm_kernels::norm(update), tier: 0, rank: 0 }
+    UpdateInfo { client, examples: 32, loss: Some(2.0), norm: cellm_kernels::norm(update), tier: 0, rank: 0 }
 }
 
 /// Updates of the clients 0, 1, ..., normal draws each.

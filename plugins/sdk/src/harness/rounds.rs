@@ -58,7 +58,7 @@ impl<P: Compressor, A: Aggregator> Rounds<P, A> {
                 let update = self.compressor.collect(&upload)?;
                 let mut info = update_info(*client, &update);
                 info.examples = upload.context.examples;
-                info.loss = upload.context.loss.unwrap_or(info.loss);
+                info.loss = upload.context.loss;
                 ended.updates.push((update, info));
             }
             ended.received.push(received);

@@ -1,7 +1,9 @@
-//! [`Exported`] serves the exported interfaces: it keeps the policy that `init` made and hands calls on to its traits.
+//! [`Exported`] serves the exported interfaces: it keeps the policy that `init` made and hands calls on to its traits. What a
+//! panic says is logged, so that the host can tell it with the trap that follows.
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::panic;
 
 use super::worlds::acknowledging::exports::cellm::policy::acknowledging;
 use super::worlds::aggregating::exports::cellm::policy::aggregating;
@@ -11,8 +13,9 @@ use super::worlds::describing::exports::cellm::policy::describing;
 use super::worlds::planning::exports::cellm::policy::planning;
 use super::worlds::stepping::exports::cellm::policy::stepping;
 use crate::{
-    Acknowledging, Aggregator, CatchingUp, Compressor, Context, Description, Exported, Layout, Message, NamedOption,
-    Options, Outcome, Planning, Policy, PolicyError, RoundInfo, Settings, Stepping, UpdateInfo, Vector,
+    Acknowledging, Aggregator, CatchingUp, Compressor, Context, Description, Exported, Layout, LogLevel, Message,
+    NamedOption, Options, Outcome, Planning, Policy, PolicyError, RoundInfo, Settings, Stepping, UpdateInfo, Vector,
+    log,
 };
 
 thread_local! {
@@ -38,14 +41,21 @@ fn on<P: 'static, T>(
     }
 }
 
+/// Lets a panic say its message and its place to the host. The first call of an instance is `describe` or an `init`.
+fn tell_panics() {
+    panic::set_hook(Box::new(|panic| log(LogLevel::Error, &panic.to_string())));
+}
+
 impl<P: Policy> describing::Guest for Exported<P> {
     fn describe() -> Description {
+        tell_panics();
         P::describe()
     }
 }
 
 impl<P: Compressor> compressing::Guest for Exported<P> {
     fn init(layout: Layout, settings: compressing::Settings, options: Vec<NamedOption>) -> Result<(), PolicyError> {
+        tell_panics();
         let settings = Settings { direction: settings.direction, bits: settings.bits };
         let policy = <P as Compressor>::new(layout, settings, &Options::new(options))?;
         COMPRESSOR.set(Some(Box::new(policy)));
@@ -95,6 +105,7 @@ impl<P: CatchingUp> catching_up::Guest for Exported<P> {
 
 impl<P: Aggregator> aggregating::Guest for Exported<P> {
     fn init(layout: Layout, options: Vec<NamedOption>) -> Result<(), PolicyError> {
+        tell_panics();
         let policy = <P as Aggregator>::new(layout, &Options::new(options))?;
         AGGREGATOR.set(Some(Box::new(policy)));
         Ok(())
@@ -107,6 +118,7 @@ impl<P: Aggregator> aggregating::Guest for Exported<P> {
 
     fn accept(update: &Vector, info: aggregating::UpdateInfo) -> Result<(), PolicyError> {
         let aggregating::UpdateInfo { client, examples, loss, norm, tier, rank } = info;
+        let loss = Some(loss).filter(|loss| !loss.is_nan());
         aggregator(|policy: &mut P| policy.accept(update, &UpdateInfo { client, examples, loss, norm, tier, rank }))
     }
 
