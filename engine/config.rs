@@ -8,8 +8,11 @@ mod docs;
 mod document;
 mod error;
 mod keys;
+mod idle;
 mod layers;
+mod ranges;
 mod show;
+mod synonyms;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +23,7 @@ pub use docs::{KeyDoc, key_docs};
 pub use document::{Document, Table};
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Override};
-pub use show::keys_text;
+pub use show::{keys_json, keys_text};
 
 /// Every section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,5 +89,10 @@ impl Config {
     /// [`ConfigError::Value`] names the first bad key, what was found and what is allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
         validate::validate(self)
+    }
+
+    /// One sentence for each key that was set and changes nothing, as another key says.
+    pub fn idle(&self) -> Vec<String> {
+        idle::idle(self)
     }
 }

@@ -22,6 +22,24 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The base model. Blocking.
+    ///
+    /// # Errors
+    /// What the model has wrong.
+    pub fn model(&self, config: &Config) -> Result<Arc<Model>, FederationError> {
+        let model = &config.model;
+        self.models.get(json!(model), || Ok(Model::load(model)?))
+    }
+
+    /// The records, with what the partition asks of them. Blocking.
+    ///
+    /// # Errors
+    /// What the data has wrong.
+    pub fn dataset(&self, config: &Config) -> Result<Arc<Dataset>, FederationError> {
+        let (data, field) = (&config.data, config.partition.field());
+        self.datasets.get(json!([data, field]), || Ok(Arc::new(Dataset::load(data, field)?)))
+    }
+
     /// Every client's text with the trainer that works on it. Blocking.
     ///
     /// # Errors
@@ -30,12 +48,14 @@ impl Inputs {
         let Config { model, lora, data, partition, run, .. } = config;
         let key = json!([model, lora, data, partition, run.seed]);
         self.shards.get(key, || {
-            let model = self.models.get(json!(model), || Ok(Model::load(model)?))?;
-            let field = partition.field();
-            let dataset = self.datasets.get(json!([data, field]), || Ok(Arc::new(Dataset::load(data, field)?)))?;
+            let model = self.model(config)?;
+            let dataset = self.dataset(config)?;
             let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone())))
+            // No sequence is longer than the model has positions; the plan says so before the first round.
+            let max_tokens = data.max_tokens.min(trainer.model().max_positions());
+            let data = data::Config { max_tokens, ..data.clone() };
+            Ok(Arc::new(Shards::new(trainer, dataset, split, data)))
         })
     }
 }

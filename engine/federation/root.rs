@@ -20,7 +20,7 @@ use crate::client::Participants;
 use crate::compressor::Compressors;
 use crate::journal::{JournalRef, JournalWriter};
 use crate::link::Link;
-use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
+use crate::metrics::{self, Exporter, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
 use crate::server::{Finished, Refresh, Resume, Server, ServerArgs, ServerEvent, ServerMsg, ServerRef};
 use crate::trainer::{TrainerKind, Trainers};
 
@@ -46,6 +46,8 @@ pub(super) enum FederationMsg {
 pub(super) struct FederationArgs {
     pub plan: Arc<Plan>,
     pub files: RunDir,
+    /// Where the metrics are served, bound before anything was made.
+    pub endpoint: Option<Exporter>,
     pub progress: mpsc::UnboundedSender<Progress>,
     pub result: oneshot::Sender<Result<(Finished, RunDir), FederationError>>,
 }
@@ -84,6 +86,7 @@ pub(super) struct FederationState {
     progress: mpsc::UnboundedSender<Progress>,
     result: Option<oneshot::Sender<Result<(Finished, RunDir), FederationError>>>,
     core: Option<Core>,
+    endpoint: Option<Exporter>,
     exporter: Option<MetricsExporterRef>,
     restarts: VecDeque<Instant>,
     generation: u32,
@@ -100,13 +103,14 @@ impl Actor for Federation {
         myself: FederationRef,
         args: FederationArgs,
     ) -> Result<FederationState, ActorProcessingErr> {
-        let FederationArgs { plan, files, progress, result } = args;
+        let FederationArgs { plan, files, endpoint, progress, result } = args;
         let mut state = FederationState {
             plan,
             files: Some(files),
             progress,
             result: Some(result),
             core: None,
+            endpoint,
             exporter: None,
             restarts: VecDeque::new(),
             generation: 0,
@@ -161,7 +165,11 @@ impl FederationState {
 
     async fn start_exporter(&mut self, myself: &FederationRef) -> Result<(), FederationError> {
         let Some(listen) = self.plan.config.metrics.listen.clone() else { return Ok(()) };
-        let args = MetricsExporterArgs { listen, metrics: self.plan.metrics.clone() };
+        let exporter = match self.endpoint.take() {
+            Some(bound) => bound,
+            None => Exporter::bind(&listen).await.map_err(|error| FederationError::Metrics(error.to_string()))?,
+        };
+        let args = MetricsExporterArgs { exporter, metrics: self.plan.metrics.clone() };
         let spawned = MetricsExporter::spawn(args, myself.get_cell()).await;
         let (exporter, address) = spawned.map_err(|error| FederationError::Metrics(error.to_string()))?;
         tracing::info!(%address, "metrics are served");

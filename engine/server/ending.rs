@@ -107,6 +107,7 @@ impl ServerState {
             cohort: open.map_or(0, |open| open.machine.asked()),
             completed: accepted,
             dropped: open.map_or(0, |open| open.machine.dropped()),
+            quorum: open.map_or(0, |open| open.machine.quorum() as u32),
             train_loss: open.and_then(mean_loss),
             eval_loss: None,
             eval_metric: None,
@@ -187,6 +188,7 @@ impl ServerState {
         for (gauge, value) in gauges {
             if let Some(value) = value {
                 gauge.set(value);
+                metrics.loss_not_finite.inc_by(u64::from(!value.is_finite()));
             }
         }
     }

@@ -49,6 +49,9 @@ pub struct RoundRow {
     pub completed: u32,
     /// Clients that failed, were late or were rejected.
     pub dropped: u32,
+    /// Clients that had to complete for the round to count; 0 in round 0.
+    #[serde(default)]
+    pub quorum: u32,
     /// Mean nats a token over the cohort's local training; none in round 0.
     pub train_loss: Option<f64>,
     /// Mean nats a prediction of the validation data, on what a client would see, or its running mean; none where not
