@@ -7,8 +7,8 @@
 mod docs;
 mod document;
 mod error;
-mod keys;
 mod idle;
+mod keys;
 mod layers;
 mod ranges;
 mod show;

@@ -100,7 +100,13 @@ fn row(client: &Inspected, labels: &[String]) -> Vec<String> {
     let distinct = client.labels.iter().filter(|count| **count > 0).count();
     let numbers = [client.train, client.validation, client.sequences].map(|number| number.to_string());
     let tokens = [client.tokens, client.predicted].map(|number| number.to_string());
-    [vec![visible::line(&client.name).into_owned()], numbers.to_vec(), tokens.to_vec(), vec![distinct.to_string(), most]].concat()
+    [
+        vec![visible::line(&client.name).into_owned()],
+        numbers.to_vec(),
+        tokens.to_vec(),
+        vec![distinct.to_string(), most],
+    ]
+    .concat()
 }
 
 /// The smallest, the median and the largest of some numbers.

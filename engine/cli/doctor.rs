@@ -121,7 +121,8 @@ fn gib(kib: u64) -> String {
 fn model(config: &Config, inputs: &Inputs, voice: Voice) -> Result<String, Failure> {
     progress::fetch(&config.model, voice)?;
     let model = inputs.model(config)?;
-    let positions = if model.reads_pictures() { String::new() } else { format!(", {} positions", model.max_positions()) };
+    let positions =
+        if model.reads_pictures() { String::new() } else { format!(", {} positions", model.max_positions()) };
     Ok(model.describe() + &positions)
 }
 

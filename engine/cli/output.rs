@@ -21,7 +21,11 @@ pub fn print_json(object: &serde_json::Value) -> Result<(), Failure> {
 }
 
 /// Writes the object if `json` asks for one, else the text.
-pub fn show(json: bool, object: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+pub fn show(
+    json: bool,
+    object: impl FnOnce() -> serde_json::Value,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
     if json { print_json(&object()) } else { print(&text()) }
 }
 

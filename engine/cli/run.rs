@@ -248,8 +248,7 @@ mod tests {
     #[test]
     fn a_directory_with_a_run_is_not_overwritten_and_one_without_is_not_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let arguments =
-            |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume };
+        let arguments = |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume };
         let failure = resumed(&arguments(true)).map(|_| ()).unwrap_err();
         assert_eq!(failure.code, 2);
         assert!(failure.error.to_string().contains("no run to resume"));

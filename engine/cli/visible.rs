@@ -17,7 +17,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 /// What moves, hides or turns round the text beside it.
 fn is_hidden(letter: char) -> bool {
     // Line and paragraph separators, and what turns the direction of writing.
-    let turns = matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    let turns =
+        matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     letter.is_control() || turns
 }
 

@@ -11,7 +11,9 @@ use crate::trainer::{OptimizerKind, TrainerKind};
 
 /// One sentence for each key that is not at its default and has no effect, in the order of the sections.
 pub(super) fn idle(config: &Config) -> Vec<String> {
-    let (Ok(now), Ok(default)) = (Value::serialize(config), Value::serialize(Config::default())) else { return Vec::new() };
+    let (Ok(now), Ok(default)) = (Value::serialize(config), Value::serialize(Config::default())) else {
+        return Vec::new();
+    };
     let rules = [data(config), partition(config), server(config), client(config), directions(config), privacy(config)];
     let is_set = |key: &str| now.find_ref(key) != default.find_ref(key);
     let mut said: Vec<String> = rules
@@ -175,7 +177,10 @@ mod tests {
         assert_eq!(said(&["partition.alpha=0.1"]), ["partition.alpha has no effect: partition.kind is natural-id"]);
         assert_eq!(said(&["partition.alpha=0.1", "partition.kind=dirichlet"]), Vec::<String>::new());
         let epochs = said(&["client.epochs=3"]);
-        assert!(epochs.len() == 1 && epochs[0].starts_with("client.epochs has no effect: client.steps is 8"), "{epochs:?}");
+        assert!(
+            epochs.len() == 1 && epochs[0].starts_with("client.epochs has no effect: client.steps is 8"),
+            "{epochs:?}"
+        );
         assert_eq!(said(&["client.epochs=3", "client.steps=0"]), Vec::<String>::new());
         assert_eq!(said(&["server.tau=0.1"]), ["server.tau has no effect: server.optimizer is fedavgm"]);
         assert_eq!(said(&["privacy.delta=0.1"]).len(), 1);

@@ -140,7 +140,11 @@ fn size(number: &Num) -> f64 {
     match number {
         Num::F32(number) => f64::from(*number),
         Num::F64(number) => *number,
-        whole => whole.to_u128().map(|whole| whole as f64).or_else(|| whole.to_i128().map(|whole| whole as f64)).unwrap_or(f64::NAN),
+        whole => whole
+            .to_u128()
+            .map(|whole| whole as f64)
+            .or_else(|| whole.to_i128().map(|whole| whole as f64))
+            .unwrap_or(f64::NAN),
     }
 }
 
@@ -149,7 +153,11 @@ fn shown(number: &Num) -> String {
         // Printed from its own width: 0.002 in single precision is 0.002.
         Num::F32(number) => number.to_string(),
         Num::F64(number) => number.to_string(),
-        whole => whole.to_u128().map(|whole| whole.to_string()).or_else(|| whole.to_i128().map(|whole| whole.to_string())).unwrap_or_default(),
+        whole => whole
+            .to_u128()
+            .map(|whole| whole.to_string())
+            .or_else(|| whole.to_i128().map(|whole| whole.to_string()))
+            .unwrap_or_default(),
     }
 }
 

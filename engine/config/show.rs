@@ -176,7 +176,12 @@ mod tests {
     #[test]
     fn the_list_of_keys_is_toml_that_changes_nothing() {
         let text = keys_text();
-        assert!(text.contains("# Clients a round, sampled uniformly without replacement. In [1, 10000000].\nserver.cohort = 8\n"), "{text}");
+        assert!(
+            text.contains(
+                "# Clients a round, sampled uniformly without replacement. In [1, 10000000].\nserver.cohort = 8\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("# run.out is not set"), "{text}");
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
     }

@@ -29,7 +29,9 @@ fn is_address(text: &str) -> bool {
     let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host_is_one = match inside {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '-' | '_')),
+        None => {
+            !host.is_empty() && host.chars().all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '-' | '_'))
+        }
     };
     host_is_one && port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
@@ -159,11 +161,16 @@ mod tests {
         for good in ["127.0.0.1:9464", "localhost:9464", "[::1]:0", "0.0.0.0:65535", "my-host.example:80"] {
             assert!(is_address(good), "{good}");
         }
-        for bad in ["", "nine", "9464", ":9464", "127.0.0.1", "::1:9464", "[::1]", "[x]:1", "a b:1", "host:65536", "host:+1"] {
+        for bad in
+            ["", "nine", "9464", ":9464", "127.0.0.1", "::1:9464", "[::1]", "[x]:1", "a b:1", "host:65536", "host:+1"]
+        {
             assert!(!is_address(bad), "{bad}");
         }
         let error = message(|c| c.metrics.listen = Some(":9464".into()));
-        assert!(error.starts_with("metrics.listen is `:9464`, it must be an address with a port: 127.0.0.1:9464"), "{error}");
+        assert!(
+            error.starts_with("metrics.listen is `:9464`, it must be an address with a port: 127.0.0.1:9464"),
+            "{error}"
+        );
     }
 
     #[test]

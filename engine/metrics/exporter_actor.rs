@@ -122,10 +122,7 @@ mod tests {
     use super::*;
 
     async fn args() -> MetricsExporterArgs {
-        MetricsExporterArgs {
-            exporter: Exporter::bind("127.0.0.1:0").await.unwrap(),
-            metrics: Arc::new(sample()),
-        }
+        MetricsExporterArgs { exporter: Exporter::bind("127.0.0.1:0").await.unwrap(), metrics: Arc::new(sample()) }
     }
 
     async fn start() -> (MetricsExporterRef, JoinHandle<()>) {

@@ -124,7 +124,8 @@ struct Line<'a> {
 impl Line<'_> {
     /// The line in a plot; `place` is where a row stands on the x axis, `note` what its marker says.
     fn series(&self, place: &dyn Fn(&Row) -> f64, note: &dyn Fn(&str, &Row, f64) -> String) -> Series {
-        let point = |(row, y): &(&Row, f64)| Point { x: place(row), y: *y, spread: None, note: note(&self.name, row, *y) };
+        let point =
+            |(row, y): &(&Row, f64)| Point { x: place(row), y: *y, spread: None, note: note(&self.name, row, *y) };
         Series { name: self.name.clone(), points: self.rows.iter().map(point).collect() }
     }
 }

@@ -50,7 +50,8 @@ fn a_port_in_use_or_an_address_that_is_none_leaves_nothing_behind() {
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
     let run = |listen: &str| {
-        let mut command = cellm(&["run", "--set", "run.rounds=1", "--set", &format!("metrics.listen={listen}"), "--out"]);
+        let mut command =
+            cellm(&["run", "--set", "run.rounds=1", "--set", &format!("metrics.listen={listen}"), "--out"]);
         let output = command.arg(dir.path().join("a/b/run")).output().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{listen} left something");
         (output.status.code(), stderr(&output))
@@ -83,7 +84,13 @@ fn what_has_no_effect_is_said_before_the_first_round_and_by_the_doctor() {
     let dir = tempfile::tempdir().unwrap();
     let set = ["--set", "partition.alpha=0.3", "--set", "data.max_tokens=4096"];
     let mut command = cellm(&["run", "--set", "run.rounds=1", "--set", "server.cohort=2", "--set", "client.steps=1"]);
-    let output = command.args(["--set", "server.eval_every=0"]).args(set).arg("--out").arg(dir.path().join("run")).output().unwrap();
+    let output = command
+        .args(["--set", "server.eval_every=0"])
+        .args(set)
+        .arg("--out")
+        .arg(dir.path().join("run"))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let idle = "partition.alpha has no effect: partition.kind is natural-id";
     let cut = "data.max_tokens is 4096, the model has 512 positions";

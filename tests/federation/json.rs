@@ -25,7 +25,10 @@ fn every_command_prints_one_object_last() {
     let output = small_run(&at.join("run"), &["--set", "run.rounds=1"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let summary = last_json(&output);
-    assert_eq!((&summary["completed"], &summary["dropped"], &summary["metric"]), (&4.into(), &0.into(), &"token accuracy".into()));
+    assert_eq!(
+        (&summary["completed"], &summary["dropped"], &summary["metric"]),
+        (&4.into(), &0.into(), &"token accuracy".into())
+    );
     assert!(summary["eval_loss_after"].is_null() && summary["rounds_without_quorum"] == 0, "{summary}");
     std::fs::write(at.join("grid.toml"), GRID).unwrap();
     std::fs::write(at.join("a.txt"), "Once upon a time there was a ball.\n\nThe ball was red.\n").unwrap();
