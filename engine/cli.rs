@@ -1,7 +1,8 @@
 //! The command line: arguments in, an exit code out. Commands are thin; the work is in the rooms.
 //!
-//! Results go to stdout, everything for people (progress, warnings, errors) to stderr. Exit codes: 0 done, 2 usage or config,
-//! 3 data or model, 4 policy, 5 interrupted but resumable, 1 anything else.
+//! Results go to stdout, everything for people (progress, warnings, errors) to stderr. With `--json` the last line of stdout is
+//! one JSON object, whatever the command. Exit codes: 0 done, 2 usage or config, 3 data or model, 4 policy, 5 interrupted but
+//! resumable, 1 anything else, a run whose last rounds changed nothing among it.
 
 mod args;
 mod data;
@@ -20,6 +21,7 @@ mod run;
 mod sources;
 mod stop;
 mod table;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -31,9 +33,10 @@ use failure::Failure;
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let json = arguments.voice.json;
     match dispatch(arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(json),
     }
 }
 
@@ -44,11 +47,11 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Command::Eval(eval) => eval::eval(&eval, voice),
         Command::Export(export) => export::export(&export, voice),
         Command::Experiment(experiment) => experiment::experiment(&experiment, voice),
-        Command::Report(report) => export::report(&report),
-        Command::Plugin(command) => plugin::plugin(command),
-        Command::Data(command) => data::data(&command),
-        Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources),
-        Command::Config(ConfigCommand::Keys) => sources::keys(),
+        Command::Report(report) => export::report(&report, voice.json),
+        Command::Plugin(command) => plugin::plugin(command, voice.json),
+        Command::Data(command) => data::data(&command, voice.json),
+        Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources, voice.json),
+        Command::Config(ConfigCommand::Keys) => sources::keys(voice.json),
         Command::Doctor(sources) => doctor::doctor(&sources, voice),
     }
 }

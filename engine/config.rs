@@ -8,9 +8,12 @@ mod docs;
 mod document;
 mod effect;
 mod error;
+mod idle;
 mod keys;
 mod layers;
+mod ranges;
 mod show;
+mod synonyms;
 mod validate;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,7 @@ pub use document::{Document, Table};
 pub use effect::changes_nothing;
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Override};
-pub use show::keys_text;
+pub use show::{keys_json, keys_text};
 
 /// Every section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,5 +100,10 @@ impl Config {
     pub fn validate_data(&self) -> Result<(), ConfigError> {
         self.data.validate()?;
         Ok(self.partition.validate()?)
+    }
+
+    /// One sentence for each key that was set and changes nothing, as another key says.
+    pub fn idle(&self) -> Vec<String> {
+        idle::idle(self)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! In: a validated [`Start`]. Out: [`Progress`] while it runs, files in the run directory, a [`Summary`].
 
+mod check;
 mod config;
 mod core;
 mod error;
@@ -23,10 +24,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
+use crate::data::Task;
+use crate::metrics::Exporter;
 use crate::pool::blocking;
 use crate::server::Finished;
 
 pub use crate::server::{DirectionBytes, RoundRow};
+pub use check::{Checked, check};
 pub use config::RunConfig;
 pub use error::FederationError;
 pub use inputs::Inputs;
@@ -74,6 +78,13 @@ pub async fn run_with(
     mut stop: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
     let (began, clock) = (Instant::now(), Clock::start());
+    // Before anything is made: a port in use leaves nothing behind.
+    let endpoint = match &start.config.metrics.listen {
+        Some(listen) => {
+            Some(Exporter::bind(listen).await.map_err(|error| FederationError::Metrics(error.to_string()))?)
+        }
+        None => None,
+    };
     let (plan, files) = blocking("loading", move || Plan::load(start, &inputs)).await??;
     let plan = Arc::new(plan);
     let first_round = files.last_round().unwrap_or(0) + 1;
@@ -82,16 +93,17 @@ pub async fn run_with(
         model: plan.model.describe(),
         clients: plan.shards.clients(),
         values: plan.layout.values(),
+        metric: metric(&plan.config),
         run_dir: plan.run_dir.clone(),
         rounds: plan.rounds(),
         first_round,
     }));
-    for warning in &plan.warnings() {
+    for warning in &plan.warnings {
         tracing::warn!("{warning}");
         drop(progress.send(Progress::Warning(warning.clone())));
     }
     let (result, ended) = oneshot::channel();
-    let args = FederationArgs { plan: plan.clone(), files, progress, result };
+    let args = FederationArgs { plan: plan.clone(), files, endpoint, progress, result };
     let spawned = Actor::spawn(None, Federation, args).await;
     let (root, root_ended) =
         spawned.map_err(|source| FederationError::Spawn { actor: "federation", source: Arc::new(source) })?;
@@ -124,14 +136,23 @@ fn finish(
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
     let rows: Vec<RoundRow> = plan.journal.rows()?.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();
     let last = rows.last();
+    let missed = |row: &&RoundRow| row.completed < row.quorum;
+    let after = |value: fn(&RoundRow) -> Option<f64>| rows.iter().filter(|row| row.round > 0).rev().find_map(value);
     let (bytes_total, dense_bytes_total) = last.map_or((0, 0), |row| (row.bytes_total, row.dense_bytes_total));
     let summary = Summary {
         run_dir: plan.run_dir.clone(),
         rounds: finished.rounds,
+        completed: rows.iter().map(|row| u64::from(row.completed)).sum(),
+        dropped: rows.iter().map(|row| u64::from(row.dropped)).sum(),
+        rounds_without_quorum: rows.iter().filter(missed).count() as u32,
+        last_rounds_without_quorum: rows.iter().rev().take_while(missed).count() as u32,
         clients: plan.shards.clients(),
         values: plan.layout.values(),
         eval_loss_before: rows.first().and_then(|row| row.eval_loss),
-        eval_loss_after: rows.iter().rev().find_map(|row| row.eval_loss),
+        eval_loss_after: after(|row| row.eval_loss),
+        metric: metric(&plan.config).into(),
+        eval_metric_before: rows.first().and_then(|row| row.eval_metric),
+        eval_metric_after: after(|row| row.eval_metric),
         bytes_down: last.map_or(0, |row| row.bytes_down),
         bytes_up: last.map_or(0, |row| row.bytes_up),
         bytes_total,
@@ -148,6 +169,14 @@ fn finish(
     };
     files.summarize(&summary)?;
     Ok(summary)
+}
+
+/// The name of the share of right answers, which depends on what is learned.
+pub fn metric(config: &Config) -> &'static str {
+    match config.data.task {
+        Task::Classification => "accuracy",
+        Task::Text | Task::Instruction => "token accuracy",
+    }
 }
 
 /// Largest resident set of this process so far, bytes; 0 where the system does not tell.

@@ -8,6 +8,7 @@ mod cpu;
 mod exporter;
 mod exporter_actor;
 mod families;
+mod limited;
 pub mod names;
 mod policies;
 mod registry;

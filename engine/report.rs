@@ -16,7 +16,7 @@ mod utility;
 
 use std::path::{Path, PathBuf};
 
-pub use format::{bytes, duration, loss, ratio};
+pub use format::{bytes, duration, loss, percent, ratio};
 pub use methods::{Comparison, write as write_comparison};
 pub use run::Run;
 pub use utility::Utility;
@@ -161,6 +161,36 @@ mod tests {
         assert!(page(&[&single]).unwrap().contains("<svg"));
         let empty = dir("");
         assert!(page(&[&empty]).unwrap().contains("no round was closed"));
+    }
+
+    #[test]
+    fn drops_rounds_without_a_quorum_and_the_accuracy_stand_on_the_page() {
+        let row = |round: u32, completed: u32, dropped: u32| {
+            format!(
+                r#"{{"round":{round},"cohort":4,"completed":{completed},"dropped":{dropped},"quorum":{},"train_loss":null,"eval_loss":{},"eval_metric":0.25,"bytes_down":1,"bytes_up":1,"bytes_total":2}}"#,
+                if round == 0 { 0 } else { 3 },
+                4.0 - f64::from(round)
+            ) + "\n"
+        };
+        let run = dir(&(row(0, 0, 0) + &row(1, 4, 0) + &row(2, 2, 2) + &row(3, 1, 3)));
+        let page = page(&[&run]).unwrap();
+        assert!(page.contains("5 dropped") && page.contains("Rounds without a quorum"), "{page}");
+        assert!(page.contains("the last 2 among them") && page.contains("Clients against round"), "{page}");
+        assert!(page.contains("round 3: 1 completed, 3 dropped, missed its quorum of 3"), "{page}");
+        assert!(page.contains("25.0% → 25.0%") && page.contains("Accuracy against round"), "{page}");
+        let other = dir(&(row(0, 0, 0) + &row(1, 4, 0)));
+        let table = written(&[&run, &other], "table.md").unwrap();
+        assert!(table.contains("| 25.0% | 5 | 2 |") && table.contains("| 25.0% | 0 | 0 |"), "{table}");
+        let csv = written(&[&run, &other], "table.csv").unwrap();
+        assert!(csv.lines().nth(1).unwrap().ends_with(",0.25,5,2"), "{csv}");
+    }
+
+    #[test]
+    fn a_run_that_was_evaluated_before_training_alone_has_no_loss_after_it() {
+        let run = dir(&(row(0, "4.4", 0) + &row(1, "null", 900)));
+        assert_eq!(Run::read(run.path()).unwrap().losses(), None);
+        let page = page(&[&run]).unwrap();
+        assert!(page.contains("4.400 → –") && page.contains("nothing was evaluated after a round"), "{page}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Arguments {
     pub voice: Voice,
 }
 
-/// How much is said on stderr.
+/// How much is said on stderr, and in which form results are printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Voice {
     /// Say nothing but errors on stderr.
@@ -27,6 +27,9 @@ pub struct Voice {
     /// Say more on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Print the result as one JSON object, the last line of stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,9 +81,6 @@ pub struct Run {
     /// Go on with the interrupted run in --out, else with the newest one under runs/. Its own config counts, with --set over it.
     #[arg(long, conflicts_with_all = ["config", "profile"])]
     pub resume: bool,
-    /// Print the summary as one JSON object, the last line of stdout.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,9 +90,6 @@ pub struct Eval {
     /// Take model, data and adapter of this run directory.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// The result always is one JSON object; accepted for scripts that pass it everywhere.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -125,9 +122,6 @@ pub struct Experiment {
     /// Set one key of every cell, such as data.path=FILE; may be given several times.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Print how it ended as one JSON object, the last line of stdout.
-    #[arg(long)]
-    pub json: bool,
 }
 
 fn jobs(text: &str) -> Result<usize, String> {
@@ -162,9 +156,6 @@ pub struct Inspect {
     /// Draw the labels of every client, as SVG.
     #[arg(long, value_name = "FILE.svg")]
     pub to: Option<PathBuf>,
-    /// Print one JSON object in place of the table.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,9 +213,6 @@ pub struct Bench {
     /// Bits of a value: 1, 2, 3, 4, 8, 16 or 32. A policy that does not take them gets others, which the table says.
     #[arg(long, default_value_t = 16)]
     pub bits: u32,
-    /// Print one JSON object a line in place of the table.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A language for policies.
@@ -269,12 +257,15 @@ mod tests {
     #[test]
     fn no_command_is_a_run_and_takes_its_options() {
         let arguments = Arguments::try_parse_from(["cellm", "--set", "run.rounds=2", "-q", "--json"]).unwrap();
-        assert!(arguments.command.is_none() && arguments.run.json && arguments.voice.quiet);
+        assert!(arguments.command.is_none() && arguments.voice.json && arguments.voice.quiet);
         assert_eq!(arguments.run.sources.set, ["run.rounds=2"]);
         let arguments = Arguments::try_parse_from(["cellm", "run", "--resume", "-vv"]).unwrap();
         assert_eq!(arguments.voice.verbose, 2);
         assert!(matches!(arguments.command, Some(Command::Run(Run { resume: true, .. }))));
         assert!(Arguments::try_parse_from(["cellm", "run", "--resume", "--config", "x"]).is_err());
+        for words in [["cellm", "plugin", "list", "--json"], ["cellm", "config", "keys", "--json"]] {
+            assert!(Arguments::try_parse_from(words).unwrap().voice.json);
+        }
     }
 
     #[test]

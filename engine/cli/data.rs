@@ -6,16 +6,16 @@ use crate::data::{Dataset, Inspected, Inspection, partition};
 use crate::trainer;
 
 use super::args::{DataCommand, Inspect};
-use super::{Failure, output, sources};
+use super::{Failure, output, sources, visible};
 
 /// Does what the command says.
-pub fn data(command: &DataCommand) -> Result<u8, Failure> {
+pub fn data(command: &DataCommand, json: bool) -> Result<u8, Failure> {
     match command {
-        DataCommand::Inspect(arguments) => inspect(arguments),
+        DataCommand::Inspect(arguments) => inspect(arguments, json),
     }
 }
 
-fn inspect(arguments: &Inspect) -> Result<u8, Failure> {
+fn inspect(arguments: &Inspect, json: bool) -> Result<u8, Failure> {
     let mut config = sources::layers(&arguments.sources)?.load_data()?.config;
     let tokenizer = trainer::tokenizer(&config.model)?;
     let (asked, positions) = (config.data.max_tokens, trainer::positions(&config.model)?);
@@ -32,10 +32,7 @@ fn inspect(arguments: &Inspect) -> Result<u8, Failure> {
         })?;
         std::fs::write(to, picture).map_err(|error| Failure::file("write", to, error))?;
     }
-    match arguments.json {
-        true => output::print_json(&object(&found, cut))?,
-        false => output::print(&table(&found, cut))?,
-    }
+    output::show(json, || object(&found, cut), || table(&found, cut))?;
     Ok(0)
 }
 
@@ -118,12 +115,18 @@ fn row(client: &Inspected, labels: &[String]) -> Vec<String> {
     let all: u32 = client.labels.iter().sum();
     let most = client.labels.iter().zip(labels).max_by_key(|(count, _)| **count);
     let most = most.map_or_else(String::new, |(count, label)| {
-        format!("{label} {:.0}%", 100.0 * f64::from(*count) / f64::from(all.max(1)))
+        format!("{} {:.0}%", visible::line(label), 100.0 * f64::from(*count) / f64::from(all.max(1)))
     });
     let distinct = client.labels.iter().filter(|count| **count > 0).count();
     let numbers = [client.train, client.validation, client.sequences].map(|number| number.to_string());
     let tokens = [client.tokens, client.predicted].map(|number| number.to_string());
-    [vec![client.name.clone()], numbers.to_vec(), tokens.to_vec(), vec![distinct.to_string(), most]].concat()
+    [
+        vec![visible::line(&client.name).into_owned()],
+        numbers.to_vec(),
+        tokens.to_vec(),
+        vec![distinct.to_string(), most],
+    ]
+    .concat()
 }
 
 /// The smallest, the median and the largest of some numbers.

@@ -1,48 +1,93 @@
 //! `cellm doctor`: is this machine, with this config, fit for a run? One line a check; the exit code is that of the first
-//! failed one.
+//! failed one. What a run would refuse before its first round is found here.
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data;
+use crate::federation::{self, Inputs, is_run};
+use crate::metrics::Exporter;
 use crate::policy::PolicyHost;
-use crate::trainer::{Model, Trainer};
+use crate::trainer::TrainerKind;
 
 use super::args::{Sources, Voice};
 use super::failure::message;
-use super::{Failure, output, progress, sources};
+use super::{Failure, output, progress, sources, visible};
 
 /// Checks and prints.
 pub fn doctor(arguments: &Sources, voice: Voice) -> Result<u8, Failure> {
-    let mut worst = 0;
-    let mut check = |name: &str, result: Result<String, Failure>| {
-        let (mark, text) = match result {
-            Ok(text) => ("ok    ", text),
-            Err(failure) => {
-                worst = if worst == 0 { failure.code } else { worst };
-                ("failed", message(failure.error.as_ref()))
-            }
-        };
-        output::print(&format!("{mark}  {name:<10}  {text}\n"))
-    };
-    check("version", Ok(version()))?;
-    check("machine", Ok(machine()))?;
+    let mut lines = Lines { json: voice.json, exit_code: 0, checks: Vec::new() };
+    lines.check("version", Ok(version()))?;
+    lines.check("machine", Ok(machine()))?;
     let config = match sources::load(arguments) {
         Ok(loaded) => {
-            check("config", Ok("every key is known and every value in its range".into()))?;
+            lines.check("config", Ok("every key is known and every value in its range".into()))?;
             loaded.config
         }
         Err(failure) => {
-            check("config", Err(failure))?;
+            lines.check("config", Err(failure))?;
             Config::default()
         }
     };
-    check("model", model(&config, voice))?;
+    let inputs = Inputs::default();
+    lines.check("model", model(&config, &inputs, voice))?;
+    lines.check("data", records(&config, &inputs))?;
+    lines.check("partition", partition(&config, &inputs))?;
     for reference in references(&config) {
-        check("policy", policy(&config, &reference))?;
+        lines.check("policy", policy(&config, &reference))?;
     }
-    check("runs", writable(config.run.out.as_deref()))?;
-    Ok(worst)
+    if lines.exit_code == 0 {
+        lines.run(federation::check(&config, &inputs))?;
+    }
+    lines.check("port", port(config.metrics.listen.as_deref()))?;
+    lines.check("runs", writable(config.run.out.as_deref()))?;
+    if voice.json {
+        output::print_json(&json!({ "checks": lines.checks, "exit_code": lines.exit_code }))?;
+    }
+    Ok(lines.exit_code)
+}
+
+/// What was found so far.
+struct Lines {
+    json: bool,
+    /// That of the first failed check.
+    exit_code: u8,
+    checks: Vec<Value>,
+}
+
+impl Lines {
+    fn check(&mut self, name: &str, result: Result<String, Failure>) -> Result<(), Failure> {
+        match result {
+            Ok(text) => self.add("ok", name, &text),
+            Err(failure) => {
+                self.exit_code = if self.exit_code == 0 { failure.code } else { self.exit_code };
+                self.add("failed", name, &message(failure.error.as_ref()))
+            }
+        }
+    }
+
+    /// What a run would begin with, and a line for each thing that it would warn of.
+    fn run(&mut self, checked: Result<federation::Checked, federation::FederationError>) -> Result<(), Failure> {
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(error) => return self.check("run", Err(error.into())),
+        };
+        for warning in &checked.warnings {
+            self.add("note", "run", warning)?;
+        }
+        let federation::Checked { clients, examples, values, .. } = checked;
+        self.check("run", Ok(format!("{clients} clients with {examples} training records, {values} adapter values")))
+    }
+
+    fn add(&mut self, verdict: &str, name: &str, text: &str) -> Result<(), Failure> {
+        self.checks.push(json!({ "check": name, "verdict": verdict, "found": text }));
+        if self.json {
+            return Ok(());
+        }
+        output::print(&format!("{verdict:<6}  {name:<10}  {}\n", visible::line(text)))
+    }
 }
 
 fn version() -> String {
@@ -72,12 +117,37 @@ fn gib(kib: u64) -> String {
     format!("{:.1} GiB", kib as f64 / (1024.0 * 1024.0))
 }
 
-fn model(config: &Config, voice: Voice) -> Result<String, Failure> {
+fn model(config: &Config, inputs: &Inputs, voice: Voice) -> Result<String, Failure> {
     progress::fetch(&config.model, voice)?;
-    let model = Model::load(&config.model)?;
-    let about = model.describe();
-    let trainer = Trainer::new(model, &config.lora, Dataset::count_classes(&config.data)?, config.run.seed)?;
-    Ok(format!("{about}; {} adapter values", trainer.layout().values()))
+    let model = inputs.model(config)?;
+    let positions =
+        if model.reads_pictures() { String::new() } else { format!(", {} positions", model.max_positions()) };
+    Ok(model.describe() + &positions)
+}
+
+fn records(config: &Config, inputs: &Inputs) -> Result<String, Failure> {
+    let dataset = inputs.dataset(config)?;
+    let classes = match dataset.classes().len() {
+        0 => String::new(),
+        classes => format!(", {classes} classes"),
+    };
+    Ok(format!("{} records{classes}", dataset.len()))
+}
+
+/// Who would have what; a client without a training record could only drop.
+fn partition(config: &Config, inputs: &Inputs) -> Result<String, Failure> {
+    let dataset = inputs.dataset(config)?;
+    let split = data::partition(&dataset, &config.partition, &config.data, config.run.seed)?;
+    let sizes: Vec<usize> = split.shards.iter().map(|shard| shard.train.len()).collect();
+    let empty = sizes.iter().filter(|size| **size == 0).count();
+    let trains = config.client.trainer == TrainerKind::Burn;
+    let none = match empty {
+        0 => String::new(),
+        empty if trains => format!("; {empty} of them have none and would drop out of every round"),
+        empty => format!("; {empty} of them have none"),
+    };
+    let (least, most) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
+    Ok(format!("{} clients with {least} to {most} training records{none}", sizes.len()))
 }
 
 /// The built-in policies and what the config names beside them.
@@ -96,9 +166,25 @@ fn policy(config: &Config, reference: &str) -> Result<String, Failure> {
     Ok(format!("{} {}, {}, {}", policy.name, policy.version, policy.worlds(), policy.hash))
 }
 
+/// Whether the metrics could be served where the config says.
+fn port(listen: Option<&str>) -> Result<String, Failure> {
+    let Some(listen) = listen else { return Ok("metrics.listen is not set: no metrics are served".into()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start a runtime") })?;
+    // It is free again when the endpoint is dropped.
+    match runtime.block_on(Exporter::bind(listen)) {
+        Ok(endpoint) => Ok(format!("{} can be served on", endpoint.address())),
+        Err(error) => Err(Failure { code: 2, error: error.into() }),
+    }
+}
+
 /// Whether a run could write: makes and removes a file where its directory would be made.
 fn writable(out: Option<&Path>) -> Result<String, Failure> {
     let wanted = out.map_or_else(|| PathBuf::from("runs"), Path::to_owned);
+    if out.is_some() && is_run(&wanted) {
+        return Err(Failure::usage(format!("{} holds a run already; choose another run.out", wanted.display())));
+    }
     let here = || PathBuf::from(".");
     let exists = wanted.ancestors().find(|dir| dir.is_dir()).map_or_else(here, Path::to_owned);
     let file = exists.join(format!(".cellm-doctor-{}", std::process::id()));
@@ -118,5 +204,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let failure = writable(Some("/proc/self/nowhere".as_ref())).unwrap_err();
         assert!(failure.error.to_string().contains("/proc/self"), "{:?}", failure.error);
+    }
+
+    #[test]
+    fn a_port_in_use_is_found_and_a_free_one_is_free_afterwards() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let failure = port(Some(&address)).unwrap_err();
+        assert!(failure.code == 2 && failure.error.to_string().contains(&address), "{:?}", failure.error);
+        drop(taken);
+        assert!(port(Some(&address)).is_ok());
+        std::net::TcpListener::bind(&address).unwrap();
     }
 }

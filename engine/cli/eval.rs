@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::adapter::peft;
 use crate::config::{Config, Loaded};
 use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task, partition, tokenize};
+use crate::federation;
 use crate::trainer::{EVALUATION_CHUNK, LoraConfig, Model, Trainer, TrainerKind};
 
 use super::args::{Eval, Sources, Voice};
@@ -59,6 +60,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
     output::print_json(&json!({
         "eval_loss": measured.loss(),
         "eval_metric": measured.accuracy(),
+        "metric": federation::metric(&config),
         "perplexity": measured.loss().exp(),
         "tokens": measured.tokens,
         "records": records,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Override;
 use crate::experiment::{self, Estimate, Event, Grid, Options, Outcome, Pace};
 use crate::pool::Task;
-use crate::report::{bytes, duration, loss};
+use crate::report::{bytes, duration, loss, percent};
 
 use super::args::{self, Voice};
 use super::{Failure, logging, output, progress, stop};
@@ -28,7 +28,7 @@ pub fn experiment(arguments: &args::Experiment, voice: Voice) -> Result<u8, Fail
         .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
     if arguments.dry_run {
         let estimated = runtime.block_on(experiment::estimate(&grid, &out))?;
-        return dry(&grid, &estimated, arguments.json);
+        return dry(&grid, &estimated, voice.json);
     }
     std::fs::create_dir_all(&out).map_err(|error| Failure::file("make directory", &out, error))?;
     let bar = progress::cells(voice, grid.cells());
@@ -37,7 +37,7 @@ pub fn experiment(arguments: &args::Experiment, voice: Voice) -> Result<u8, Fail
     let outcome = runtime.block_on(drive(&grid, &options, voice, bar));
     // Blocking work of an aborted round has nothing more to say.
     runtime.shutdown_background();
-    finish(&outcome?, arguments)
+    finish(&outcome?, arguments, voice.json)
 }
 
 /// Has the models fetched that are on the hub alone.
@@ -57,7 +57,7 @@ async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::Pro
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
     let signals =
-        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| stop::say(text))));
+        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))));
     let teller = Task::start("the teller", follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
     let result = experiment::run(grid, options, events, stopped).await;
     // The channel is closed by now; a panic of the teller is no reason to lose the result.
@@ -66,9 +66,9 @@ async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::Pro
     Ok(result?)
 }
 
-fn finish(outcome: &Outcome, arguments: &args::Experiment) -> Result<u8, Failure> {
+fn finish(outcome: &Outcome, arguments: &args::Experiment, json: bool) -> Result<u8, Failure> {
     let out = outcome.out.display();
-    if arguments.json {
+    if json {
         let object = serde_json::to_value(outcome).map_err(|error| Failure { code: 1, error: error.into() })?;
         output::print_json(&object)?;
     } else {
@@ -83,7 +83,7 @@ fn finish(outcome: &Outcome, arguments: &args::Experiment) -> Result<u8, Failure
     }
     if outcome.interrupted {
         let set: String = arguments.set.iter().map(|set| format!(" --set {set}")).collect();
-        eprintln!("interrupted; to go on: cellm experiment {}{set} --out {out}", arguments.file.display());
+        output::say(&format!("interrupted; to go on: cellm experiment {}{set} --out {out}", arguments.file.display()));
         return Ok(stop::INTERRUPTED);
     }
     Ok(u8::from(!outcome.failed.is_empty()))
@@ -120,7 +120,16 @@ impl Teller {
                 let eval_loss = loss(summary.eval_loss_after);
                 tracing::info!(target: progress::LOG, cell, kept, eval_loss, "cell finished");
                 let how = if kept { "finished before".into() } else { duration(summary.seconds) };
-                self.say(&format!("{place} {cell}  loss {eval_loss}  {:>9}  {how}", bytes(summary.bytes_total)));
+                let accuracy = match summary.eval_metric_after {
+                    Some(share) => format!("  {} {:>6}", summary.metric, percent(Some(share))),
+                    None => String::new(),
+                };
+                let dropped = match summary.dropped {
+                    0 => String::new(),
+                    dropped => format!("  {dropped} clients dropped"),
+                };
+                let sent = bytes(summary.bytes_total);
+                self.say(&format!("{place} {cell}  loss {eval_loss}{accuracy}  {sent:>9}  {how}{dropped}"));
             }
             Event::Failed(failed) => {
                 let place = self.count();
@@ -160,7 +169,7 @@ impl Teller {
 
     fn say(&self, text: &str) {
         if !self.voice.quiet {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| output::say(text));
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
 use crate::data::Dataset;
@@ -35,11 +37,12 @@ pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
         }
     }
     if !arguments.merge && peft::read_config(&arguments.to)?.residual {
-        eprintln!(
-            "the adapter has residuals: residual.safetensors is a part of it that PEFT alone does not load (see README.md)"
+        output::say(
+            "the adapter has residuals: residual.safetensors is a part of it that PEFT alone does not load (see README.md)",
         );
     }
-    output::print(&format!("{}\n", arguments.to.display()))?;
+    let object = || json!({ "to": arguments.to, "run": arguments.run, "merged": arguments.merge });
+    output::show(voice.json, object, || format!("{}\n", arguments.to.display()))?;
     Ok(0)
 }
 
@@ -104,21 +107,21 @@ impl Stored<'_> {
             return Err(Failure::usage(format!("{} closed no round yet: there is no adapter", self.dir.display())));
         };
         let round = closed.round;
-        eprintln!(
+        output::say(&format!(
             "the run has no adapter folder yet: writing the server's dense copy after round {round} from its journal"
-        );
+        ));
         Ok(AdapterWeights(closed.weights))
     }
 }
 
 /// Writes the report and prints where it lies.
-pub fn report(arguments: &Report) -> Result<u8, Failure> {
+pub fn report(arguments: &Report, json: bool) -> Result<u8, Failure> {
     let to = match (&arguments.to, arguments.runs.as_slice()) {
         (Some(to), _) => to.clone(),
         (None, [run]) => run.join("report.html"),
         (None, _) => PathBuf::from("comparison.html"),
     };
     report::write(&arguments.runs, &to, arguments.baseline.as_deref())?;
-    output::print(&format!("{}\n", to.display()))?;
+    output::show(json, || json!({ "report": to, "runs": arguments.runs }), || format!("{}\n", to.display()))?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! A command that failed: its exit code and the error with its causes, printed as one message.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::adapter::peft::PeftError;
@@ -13,6 +14,8 @@ use crate::plugin::PluginError;
 use crate::policy::PolicyError;
 use crate::report::ReportError;
 use crate::trainer::TrainerError;
+
+use super::{output, visible};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -34,9 +37,18 @@ impl Failure {
         Self { code: 1, error: anyhow::Error::new(error).context(format!("cannot {action} {}", path.display())) }
     }
 
-    /// Prints the error on stderr.
-    pub fn report(self) -> ExitCode {
-        eprintln!("error: {}", message(self.error.as_ref()));
+    /// Prints the error on stderr, and with `json` as an object on stdout too.
+    pub fn report(self, json: bool) -> ExitCode {
+        let text = message(self.error.as_ref());
+        // What a compiler said has lines; all other messages are one.
+        match self.error.downcast_ref::<PluginError>() {
+            Some(_) => drop(writeln!(std::io::stderr(), "error: {}", visible::lines(&text))),
+            None => output::say(&format!("error: {text}")),
+        }
+        if json {
+            // Whoever does not read stdout has the exit code.
+            drop(output::print_json(&serde_json::json!({ "error": text, "exit_code": self.code })));
+        }
         ExitCode::from(self.code)
     }
 }

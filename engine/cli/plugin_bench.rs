@@ -21,7 +21,7 @@ error: norm of what one upload loses over the norm of the delta, rounding on the
 ";
 
 /// Measures and prints; the policies in files come after the built-in ones.
-pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
+pub fn bench(arguments: &Bench, json: bool) -> Result<u8, Failure> {
     if !(arguments.density > 0.0 && arguments.density <= 1.0) {
         return Err(Failure::usage(format!("--density is {}, allowed: above 0 and at most 1", arguments.density)));
     }
@@ -33,28 +33,28 @@ pub fn bench(arguments: &Bench) -> Result<u8, Failure> {
     let beside = beside(&arguments.against, &host)?;
     let defaults = Settings { density: arguments.density, bits: arguments.bits, options: Map::new() };
     let set = Settings { options: options(&arguments.options)?, ..defaults.clone() };
+    let mut rows = Vec::new();
     for layout in [demo_layout()?, plugin::large_layout()] {
-        if !arguments.json {
+        if !json {
             output::print(&heading(layout.values(), &defaults))?;
         }
-        for policy in &beside {
-            match plugin::measure(policy, &layout, &defaults) {
-                Ok(measured) => print(&measured, arguments.json)?,
-                Err(error) => eprintln!("warning: {error}"),
+        let measured = beside.iter().map(|policy| (policy, &defaults)).chain(own.iter().map(|policy| (policy, &set)));
+        for (at, (policy, settings)) in measured.enumerate() {
+            match plugin::measure(policy, &layout, settings) {
+                Ok(measured) if json => rows.push(serde_json::json!(measured)),
+                Ok(measured) => output::print(&line(&measured))?,
+                // What stands beside may not do what was asked for; the user's own has to.
+                Err(error) if at < beside.len() => output::say(&format!("warning: {error}")),
+                Err(error) => return Err(error.into()),
             }
-        }
-        for policy in &own {
-            print(&plugin::measure(policy, &layout, &set)?, arguments.json)?;
         }
     }
     for policy in &own {
         if let Some(said) = policy.said.summary() {
-            eprintln!("note: policy {} says {said}", policy.name);
+            output::say(&format!("note: policy {} says {said}", policy.name));
         }
     }
-    if !arguments.json {
-        output::print(LEGEND)?;
-    }
+    output::show(json, || serde_json::json!({ "rows": rows }), || LEGEND.into())?;
     Ok(0)
 }
 
@@ -78,10 +78,6 @@ fn options(given: &[String]) -> Result<Map<String, Value>, Failure> {
         options.insert(name.trim().into(), parsed.map_or_else(|| text.into(), |value| serde_json::json!(value)));
     }
     Ok(options)
-}
-
-fn print(measured: &Measured, json: bool) -> Result<(), Failure> {
-    if json { output::print_json(&serde_json::json!(measured)) } else { output::print(&line(measured)) }
 }
 
 fn demo_layout() -> Result<Arc<AdapterLayout>, Failure> {

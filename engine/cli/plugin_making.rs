@@ -3,15 +3,18 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::plugin::{self, Kind, Language, Verdict};
 use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
 use crate::report::bytes;
 
 use super::args::{Lang, PolicyKind};
-use super::{Failure, output};
+use super::plugin::object as plugin_object;
+use super::{Failure, output, visible};
 
 /// Makes a project and says what comes next.
-pub fn new(dir: &Path, lang: Lang, kind: PolicyKind) -> Result<u8, Failure> {
+pub fn new(dir: &Path, lang: Lang, kind: PolicyKind, json: bool) -> Result<u8, Failure> {
     let language = match lang {
         Lang::Rust => Language::Rust,
         Lang::Python => Language::Python,
@@ -30,18 +33,20 @@ pub fn new(dir: &Path, lang: Lang, kind: PolicyKind) -> Result<u8, Failure> {
         let _ = writeln!(text, "  cellm plugin bench {folder}/{name}.wasm");
     }
     let _ = writeln!(text, "  cellm --set {}.policy={folder}/{name}.wasm", kind.section());
-    output::print(&text)?;
+    let object = || json!({ "folder": dir, "name": name, "source": created.source });
+    output::show(json, object, || text)?;
     Ok(0)
 }
 
 /// Compiles a project and says what came of it.
-pub fn build(dir: &Path) -> Result<u8, Failure> {
+pub fn build(dir: &Path, json: bool) -> Result<u8, Failure> {
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default())?;
     if plugin::language_of(dir)? == Language::Python {
-        eprintln!("componentize-py puts CPython and the policy into a component: one to two minutes");
+        output::say("componentize-py puts CPython and the policy into a component: one to two minutes");
     }
     let built = plugin::build(dir, &host)?;
     let policy = &built.policy;
+    let object = || json!({ "file": built.file, "bytes": built.bytes, "policy": plugin_object(policy) });
     let mut text = String::new();
     for (name, value) in [
         ("policy", format!("{} {}, {}", policy.name, policy.version, policy.worlds())),
@@ -51,23 +56,25 @@ pub fn build(dir: &Path) -> Result<u8, Failure> {
     ] {
         let _ = writeln!(text, "{name:<8}{value}");
     }
-    output::print(&text)?;
+    output::show(json, object, || text)?;
     Ok(0)
 }
 
 /// Checks a policy, one line a rule.
-pub fn check(reference: &str) -> Result<u8, Failure> {
+pub fn check(reference: &str, json: bool) -> Result<u8, Failure> {
     let findings = plugin::check(reference)?;
+    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
     let width = findings.iter().map(|finding| finding.rule.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let (mut text, mut rules) = (String::new(), Vec::new());
     for finding in &findings {
-        let mark = match finding.verdict {
-            Verdict::Passed => "ok    ",
-            Verdict::Failed => "failed",
-            Verdict::Noted => "note  ",
+        let (mark, word) = match finding.verdict {
+            Verdict::Passed => ("ok    ", "passed"),
+            Verdict::Failed => ("failed", "failed"),
+            Verdict::Noted => ("note  ", "noted"),
         };
-        let _ = writeln!(text, "{mark}  {:<width$}  {}", finding.rule, finding.seen);
+        let _ = writeln!(text, "{mark}  {:<width$}  {}", finding.rule, visible::line(&finding.seen));
+        rules.push(json!({ "rule": finding.rule, "verdict": word, "seen": finding.seen }));
     }
-    output::print(&text)?;
-    Ok(if findings.iter().any(|finding| finding.verdict == Verdict::Failed) { 4 } else { 0 })
+    output::show(json, || json!({ "policy": reference, "passed": !failed, "rules": rules }), || text)?;
+    Ok(if failed { 4 } else { 0 })
 }

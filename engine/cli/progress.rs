@@ -6,11 +6,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::federation::{Progress, RoundRow};
-use crate::report::{bytes, duration, loss};
+use crate::report::{bytes, duration, loss, percent};
 use crate::trainer::{Download, Model, ModelConfig};
 
-use super::Failure;
 use super::args::Voice;
+use super::{Failure, output, visible};
 
 /// Target of the log events that say again what the progress says; they go to `log.jsonl` alone.
 pub const LOG: &str = "cellm::progress";
@@ -49,9 +49,9 @@ pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
     let tell = &mut |download: Download| {
         if last != download.file {
             last = download.file.to_owned();
-            bar.set_message(last.clone());
+            bar.set_message(visible::line(&last).into_owned());
             if bar.is_hidden() && !voice.quiet {
-                eprintln!("fetching {last}, {}", bytes(download.of));
+                output::say(&format!("fetching {last}, {}", bytes(download.of)));
             }
         }
         bar.set_length(download.of);
@@ -64,7 +64,7 @@ pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
 
 /// Says what a run tells until it is over.
 pub async fn follow(mut events: UnboundedReceiver<Progress>, bar: ProgressBar, voice: Voice) {
-    let mut teller = Teller { bar, voice, rounds: 0, drops: 0, last: String::new() };
+    let mut teller = Teller { bar, voice, rounds: 0, metric: "", drops: 0, last: String::new() };
     while let Some(event) = events.recv().await {
         teller.tell(event);
     }
@@ -75,6 +75,8 @@ struct Teller {
     bar: ProgressBar,
     voice: Voice,
     rounds: u32,
+    /// The name of the accuracy.
+    metric: &'static str,
     drops: usize,
     last: String,
 }
@@ -82,9 +84,9 @@ struct Teller {
 impl Teller {
     fn tell(&mut self, event: Progress) {
         match event {
-            Progress::Ready { model, clients, values, run_dir, rounds, first_round } => {
+            Progress::Ready { model, clients, values, metric, run_dir, rounds, first_round } => {
                 tracing::info!(target: LOG, model, clients, values, rounds, first_round, "ready");
-                self.rounds = rounds;
+                (self.rounds, self.metric) = (rounds, metric);
                 self.bar.set_length(u64::from(rounds));
                 self.bar.set_position(u64::from(first_round.saturating_sub(1)));
                 self.say(&model);
@@ -131,27 +133,32 @@ impl Teller {
         self.bar.set_message(self.last.clone());
         // On a terminal the bar tells the rounds between two evaluations.
         if self.bar.is_hidden() || row.eval_loss.is_some() {
-            self.say(&line(row, self.rounds));
+            self.say(&line(row, self.rounds, self.metric));
         }
     }
 
     fn say(&self, text: &str) {
         if !self.voice.quiet {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| output::say(text));
         }
     }
 }
 
-fn line(row: &RoundRow, rounds: u32) -> String {
+fn line(row: &RoundRow, rounds: u32, metric: &str) -> String {
+    let accuracy = match row.eval_metric {
+        Some(share) => format!("  {metric} {:>6}", percent(Some(share))),
+        None => String::new(),
+    };
     if row.round == 0 {
         return match row.eval_loss {
-            Some(_) => format!("before training: validation loss {}", loss(row.eval_loss)),
+            Some(_) => format!("before training: validation loss {}{accuracy}", loss(row.eval_loss)),
             None => "training starts".into(),
         };
     }
     let width = rounds.to_string().len();
+    let missed = if row.completed < row.quorum { "  quorum missed, nothing changed" } else { "" };
     format!(
-        "round {:>width$}/{rounds}  train loss {:>6}  validation loss {:>6}  {:>9} sent  {}/{} clients  {}",
+        "round {:>width$}/{rounds}  train loss {:>6}  validation loss {:>6}{accuracy}  {:>9} sent  {}/{} clients  {}{missed}",
         row.round,
         loss(row.train_loss),
         loss(row.eval_loss),

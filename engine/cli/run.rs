@@ -1,5 +1,6 @@
 //! `cellm run`: a new run or the continuation of an interrupted one.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,19 +12,20 @@ use crate::pool::Task;
 use crate::report;
 
 use super::args::{Run, Sources, Voice};
-use super::{Failure, logging, output, progress, sources, stop, table};
+use super::{Failure, logging, output, progress, sources, stop, table, visible};
 
 /// Where runs lie that have no `run.out`.
 const RUNS: &str = "runs";
 
 /// Runs a federation; the exit code tells whether it came to its end.
 pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
-    let start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
-    let run_dir = start.run_dir.clone();
+    let mut start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
     progress::fetch(&start.config.model, voice)?;
-    std::fs::create_dir_all(&run_dir).map_err(|error| Failure::file("make run directory", &run_dir, error))?;
+    let of_its_own = !arguments.resume && start.config.run.out.is_none();
+    let place = Place::make(&start.run_dir, of_its_own)?;
+    start.run_dir = place.dir.clone();
     let bar = progress::bar(voice);
-    logging::start(&run_dir, voice, &bar)?;
+    logging::start(&place.dir, voice, &bar)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
@@ -31,10 +33,10 @@ pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
     let summary = runtime.block_on(drive(start, voice, bar));
     // Blocking work of an aborted round has nothing more to say.
     runtime.shutdown_background();
-    let summary = summary.inspect_err(|_| leave_nothing(&run_dir))?;
+    let summary = summary.inspect_err(|_| place.leave_nothing())?;
 
-    report::write(std::slice::from_ref(&run_dir), &summary.report, None)?;
-    finish(&summary, arguments.json, voice)
+    report::write(std::slice::from_ref(&place.dir), &summary.report, None)?;
+    finish(&summary, voice)
 }
 
 async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
@@ -42,7 +44,7 @@ async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Resul
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
     let signals =
-        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| stop::say(text))));
+        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))));
     let teller = Task::start("the teller", progress::follow(listen, bar, voice));
     let result = federation::run(start, events, stopped).await;
     // The channel is closed by now, so the teller ends with the last event; a panic of it is no reason to lose the result.
@@ -51,11 +53,12 @@ async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Resul
     Ok(result?)
 }
 
-fn finish(summary: &Summary, json: bool, voice: Voice) -> Result<u8, Failure> {
+fn finish(summary: &Summary, voice: Voice) -> Result<u8, Failure> {
     let text = table::summary(summary);
-    if json {
+    if voice.json {
         if !voice.quiet {
-            eprint!("\n{text}");
+            // A terminal that went away reads no table.
+            drop(write!(std::io::stderr(), "\n{}", visible::lines(&text)));
         }
         let object = serde_json::to_value(summary).map_err(|error| Failure { code: 1, error: error.into() })?;
         output::print_json(&object)?;
@@ -63,18 +66,65 @@ fn finish(summary: &Summary, json: bool, voice: Voice) -> Result<u8, Failure> {
         output::print(&text)?;
     }
     if summary.interrupted {
-        stop::say(&format!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display()));
+        output::say(&format!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display()));
         return Ok(stop::INTERRUPTED);
+    }
+    if let Some(reason) = summary.in_vain() {
+        output::say(&format!("error: {reason}; why clients dropped is in clients.jsonl and in the report"));
+        return Ok(1);
     }
     Ok(0)
 }
 
-/// A run that failed before it wrote its config leaves no directory that looks like a run.
-fn leave_nothing(run_dir: &Path) {
-    if !is_run(run_dir) {
-        // What cannot be removed, or holds files of someone else, stays; the run's own error is what counts.
-        let _ = std::fs::remove_file(run_dir.join("log.jsonl"));
-        let _ = std::fs::remove_dir(run_dir);
+/// The directory of a run, and those that were made for it.
+struct Place {
+    dir: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Makes the directory and what is missing above it. `of_its_own` is for one that nobody named: where another run has the
+    /// name already, even since a moment ago, it gets a number.
+    fn make(dir: &Path, of_its_own: bool) -> Result<Self, Failure> {
+        let failed = |dir: &Path| {
+            let dir = dir.to_owned();
+            move |error| Failure::file("make run directory", &dir, error)
+        };
+        let above: Vec<&Path> = dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
+        let mut made = Vec::new();
+        for above in above.into_iter().rev() {
+            if !above.is_dir() && makes(above).map_err(failed(above))? {
+                made.push(above.to_owned());
+            }
+        }
+        for number in 1.. {
+            let dir = if number == 1 { dir.to_owned() } else { PathBuf::from(format!("{}-{number}", dir.display())) };
+            let is_new = makes(&dir).map_err(failed(&dir))?;
+            if is_new {
+                made.push(dir.clone());
+            }
+            if is_new || !of_its_own {
+                return Ok(Self { dir, made });
+            }
+        }
+        Err(Failure::usage(format!("there is no number left for {}", dir.display())))
+    }
+
+    /// A run that failed before it was one leaves no directory that looks like one.
+    fn leave_nothing(&self) {
+        if !is_run(&self.dir) {
+            // What cannot be removed, or holds files of someone else, stays; the run's own error is what counts.
+            let _ = std::fs::remove_file(self.dir.join("log.jsonl"));
+            self.made.iter().rev().for_each(|made| drop(std::fs::remove_dir(made)));
+        }
+    }
+}
+
+/// Makes one directory; false where it is there already.
+fn makes(dir: &Path) -> std::io::Result<bool> {
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(false),
+        made => made.map(|()| true),
     }
 }
 
@@ -87,9 +137,9 @@ fn fresh(arguments: &Run) -> Result<Start, Failure> {
     let loaded = layers.load()?;
     let run_dir = match &loaded.config.run.out {
         Some(out) => out.clone(),
-        None => unused(&Path::new(RUNS).join(format!("{}-{}", timestamp(SystemTime::now()), loaded.config.run.name))),
+        None => Path::new(RUNS).join(format!("{}-{}", timestamp(SystemTime::now()), loaded.config.run.name)),
     };
-    if is_run(&run_dir) {
+    if loaded.config.run.out.is_some() && is_run(&run_dir) {
         let dir = run_dir.display();
         return Err(Failure::usage(format!(
             "{dir} holds a run already; continue it with --resume --out {dir}, or choose another --out"
@@ -150,11 +200,6 @@ fn newest(runs: &Path) -> Option<PathBuf> {
     dirs.filter(|dir| is_run(dir)).max()
 }
 
-fn unused(dir: &Path) -> PathBuf {
-    let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", dir.display())));
-    std::iter::once(dir.to_owned()).chain(numbered).find(|dir| !dir.exists()).unwrap_or_else(|| dir.to_owned())
-}
-
 /// UTC as `20261231-235959`: sorts by time and is a file name everywhere.
 fn timestamp(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
@@ -187,14 +232,28 @@ mod tests {
             make_run(&runs.path().join(name), "");
         }
         assert!(newest(runs.path()).unwrap().ends_with("20260102-000000-a"));
-        assert!(unused(&runs.path().join("20260101-000000-a")).ends_with("20260101-000000-a-2"));
+    }
+
+    #[test]
+    fn two_runs_of_one_second_have_a_directory_each_and_a_failed_one_leaves_none() {
+        let root = tempfile::tempdir().unwrap();
+        let name = root.path().join("a/b/20260101-000000-a");
+        let one = Place::make(&name, true).map_err(|failure| failure.error).unwrap();
+        let two = Place::make(&name, true).map_err(|failure| failure.error).unwrap();
+        assert!(one.dir == name && two.dir.ends_with("20260101-000000-a-2"));
+        let named = Place::make(&name, false).map_err(|failure| failure.error).unwrap();
+        assert!(named.dir == name && named.made.is_empty());
+        std::fs::write(one.dir.join("log.jsonl"), "{}").unwrap();
+        two.leave_nothing();
+        assert!(!two.dir.exists() && one.dir.exists());
+        one.leave_nothing();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "what was made above it goes with it");
     }
 
     #[test]
     fn a_directory_with_a_run_is_not_overwritten_and_one_without_is_not_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let arguments =
-            |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume, json: false };
+        let arguments = |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume };
         let failure = resumed(&arguments(true)).map(|_| ()).unwrap_err();
         assert_eq!(failure.code, 2);
         assert!(failure.error.to_string().contains("no run to resume"));

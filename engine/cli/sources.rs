@@ -1,10 +1,11 @@
 //! From the config options of a command to a checked config, and the `config` commands.
 
-use crate::config::{Layers, Loaded, Override, keys_text};
+use serde_json::json;
 
-use super::Failure;
+use crate::config::{Layers, Loaded, Override, keys_json, keys_text};
+
 use super::args::Sources;
-use super::output::print;
+use super::{Failure, output};
 
 /// Reads the config that `sources` and this process's environment name.
 pub fn load(sources: &Sources) -> Result<Loaded, Failure> {
@@ -26,13 +27,15 @@ pub fn layers(sources: &Sources) -> Result<Layers, Failure> {
 }
 
 /// `cellm config show`.
-pub fn show(sources: &Sources) -> Result<u8, Failure> {
-    print(&load(sources)?.to_toml())?;
+pub fn show(sources: &Sources, json: bool) -> Result<u8, Failure> {
+    let loaded = load(sources)?;
+    let object = || json!({ "config": loaded.config.to_json(), "origins": loaded.origins() });
+    output::show(json, object, || loaded.to_toml())?;
     Ok(0)
 }
 
 /// `cellm config keys`.
-pub fn keys() -> Result<u8, Failure> {
-    print(&keys_text())?;
+pub fn keys(json: bool) -> Result<u8, Failure> {
+    output::show(json, || json!({ "keys": keys_json() }), keys_text)?;
     Ok(0)
 }

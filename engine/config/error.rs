@@ -25,6 +25,22 @@ pub enum ConfigError {
         /// What the parser said.
         reason: String,
     },
+    /// A config file beyond a limit.
+    #[error("{path} has {found}, a config file may have {limit}")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// How much of what was found.
+        found: String,
+        /// How much is allowed.
+        limit: String,
+    },
+    /// An experiment where a config was expected.
+    #[error("{path} describes an experiment, as it has [methods]: run it with `cellm experiment {path}`")]
+    Experiment {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key that does not exist.
     #[error("unknown key `{key}` ({origin}); did you mean `{nearest}`?")]
     UnknownKey {

@@ -3,6 +3,7 @@
 use figment::value::{Dict, Value};
 
 use super::docs::key_docs;
+use super::synonyms::synonym;
 use super::{Config, ConfigError};
 
 /// Below these keys a policy decides what is known.
@@ -55,6 +56,9 @@ fn section_of(key: &str) -> &str {
 
 fn nearest(key: &str, known: &[String]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
+    if let Some(meant) = synonym(section_of(key), &last(key)) {
+        return meant.into();
+    }
     let score = |known: &str| {
         let whole = strsim::normalized_damerau_levenshtein(key, known);
         // A right key in a wrong section is as likely as a typo.
@@ -66,29 +70,58 @@ fn nearest(key: &str, known: &[String]) -> String {
     best.cloned().unwrap_or_default()
 }
 
-/// A value given as text (environment or command line), as the key's own type wants it: keys that hold text take it as it
-/// is, so `run.name=123` is a name; lists of names may be split by commas; everything else is TOML, else text.
+/// A value given as text (environment or command line), as the key's own type wants it. In quotes it is that TOML text. Else
+/// the first reading that the key takes: the text as it is, blanks and all, so that `run.name=123` is a name; TOML; a list,
+/// split at its commas; the text without the blanks around it. Where it takes none, its error is about the TOML.
 pub fn parse(key: &str, text: &str) -> Value {
-    let parsed = format!("value = {text}")
-        .parse::<toml::Table>()
-        .ok()
-        .filter(|table| table.len() == 1)
-        .and_then(|mut table| table.remove("value"));
-    let default = key.split_once('.').and_then(|(section, key)| defaults().remove(section)?.into_dict()?.remove(key));
-    let is_list = key == NAMES || matches!(default, Some(Value::Array(..)));
-    let holds_text = !is_free(key) && !is_list && matches!(default, None | Some(Value::String(..) | Value::Empty(..)));
-    match (parsed, default) {
-        (Some(toml::Value::String(text)), _) => Value::from(text),
-        _ if holds_text => Value::from(text),
-        (None, _) if is_list => list(text),
-        (Some(value), _) => Value::serialize(value).unwrap_or_else(|_| Value::from(text)),
-        (None, _) => Value::from(text),
+    let toml = toml_value(text);
+    let given = || toml.clone().unwrap_or_else(|| Value::from(text));
+    if is_free(key) || is_quoted(text) {
+        return given();
     }
+    let list = list(text);
+    let readings = match key == NAMES && !is_expression(text) {
+        // A text alone would be an expression to it.
+        true => vec![toml.clone().filter(|value| value.as_array().is_some()), list],
+        false => vec![Some(Value::from(text)), toml.clone(), list, numbers(text), Some(Value::from(text.trim()))],
+    };
+    readings.into_iter().flatten().find(|value| takes(key, value)).unwrap_or_else(given)
 }
 
-fn list(text: &str) -> Value {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    Value::from(items.map(Value::from).collect::<Vec<_>>())
+/// Whether a config with this value under the key can be read; its range is checked later.
+fn takes(key: &str, value: &Value) -> bool {
+    let mut config = defaults();
+    let Some((section, rest)) = key.split_once('.') else { return false };
+    let Some(Value::Dict(_, keys)) = config.get_mut(section) else { return false };
+    keys.extend(nest(rest, value.clone()));
+    Value::from(config).deserialize::<Config>().is_ok()
+}
+
+fn toml_value(text: &str) -> Option<Value> {
+    let table = format!("value = {text}").parse::<toml::Table>().ok().filter(|table| table.len() == 1);
+    table.and_then(|mut table| Value::serialize(table.remove("value")?).ok())
+}
+
+/// Whether a text is a TOML text from its first sign to its last, with no comment behind it.
+fn is_quoted(text: &str) -> bool {
+    let line = format!("value = {text}");
+    let Ok(table) = toml::de::DeTable::parse(&line) else { return false };
+    let value = table.get_ref().get("value").filter(|_| table.get_ref().len() == 1);
+    value.is_some_and(|value| value.get_ref().as_str().is_some() && value.span() == (8..line.len()))
+}
+
+/// Whether a text is one expression rather than names: it has signs that no name has.
+fn is_expression(text: &str) -> bool {
+    text.contains(['*', '\\', '(', '|', '^', '$', '?', '+']) && !text.trim_start().starts_with('[')
+}
+
+fn list(text: &str) -> Option<Value> {
+    let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    (!text.trim_start().starts_with('[')).then(|| Value::from(items.into_iter().map(Value::from).collect::<Vec<_>>()))
+}
+
+fn numbers(text: &str) -> Option<Value> {
+    toml_value(&format!("[{text}]"))
 }
 
 /// A dictionary that holds `value` under a dotted key.
@@ -109,8 +142,33 @@ mod tests {
         assert_eq!(nearest("server.cohrt", &known), "server.cohort");
         assert_eq!(nearest("sever.cohort", &known), "server.cohort");
         assert_eq!(nearest("run.cohort", &known), "server.cohort");
-        assert_eq!(nearest("client.learning_rate", &known).split('.').next(), Some("client"));
         assert_eq!(nearest("upload.densty", &known), "upload.density");
+    }
+
+    #[test]
+    fn the_fields_own_words_are_understood() {
+        let known: Vec<String> = key_docs().into_iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
+        for (word, key) in [
+            ("client.learning_rate", "client.lr"),
+            ("server.learning_rate", "server.lr"),
+            ("server.server_learning_rate", "server.lr"),
+            ("lora.r", "lora.rank"),
+            ("lora.lora_alpha", "lora.alpha"),
+            ("run.num_rounds", "run.rounds"),
+            ("run.num_server_rounds", "run.rounds"),
+            ("client.local_epochs", "client.epochs"),
+            ("client.batch_size", "client.batch"),
+            ("server.clients_per_round", "server.cohort"),
+            ("server.fraction_fit", "server.cohort"),
+            ("partition.num_partitions", "partition.clients"),
+            ("upload.top_k", "upload.density"),
+            ("download.sparsity", "download.density"),
+            ("model.name_or_path", "model.path"),
+            ("training.learning_rate", "client.lr"),
+        ] {
+            assert_eq!(nearest(word, &known), key);
+            assert!(known.iter().any(|known| known == key), "{key}");
+        }
     }
 
     #[test]
@@ -120,11 +178,28 @@ mod tests {
         assert_eq!(parse("data.path", "true"), Value::from("true"));
         assert_eq!(parse("model.path", "7"), Value::from("7"));
         assert_eq!(parse("run.seed", "7").to_i128(), Some(7));
+        assert_eq!(parse("run.seed", " 7 ").to_i128(), Some(7));
         assert_eq!(parse("upload.density", "0.5").to_f64(), Some(0.5));
         assert_eq!(parse("lora.targets", "q_proj, v_proj").as_array().unwrap().len(), 2);
         assert_eq!(parse("lora.targets", "[\"q_proj\"]").as_array().unwrap().len(), 1);
+        assert_eq!(parse("lora.targets", ".*\\.(q_proj|v_proj)"), Value::from(".*\\.(q_proj|v_proj)"));
         assert_eq!(parse("upload.options.decay", "0.5").to_f64(), Some(0.5));
         assert_eq!(parse("upload.options.values", "f16"), Value::from("f16"));
         assert_eq!(parse("run.seed", "1\nrounds = 2"), Value::from("1\nrounds = 2"));
+        assert_eq!(parse("model.dtype", " bf16"), Value::from("bf16"));
+        assert_eq!(parse("partition.partition_sizes", "3,4").as_array().unwrap()[1].to_i128(), Some(4));
+        assert_eq!(parse("partition.partition_sizes", "[3, 4]").as_array().unwrap().len(), 2);
+        assert_eq!(parse("data.classes", "1,2").as_array().unwrap()[1], Value::from("2"));
+    }
+
+    #[test]
+    fn a_text_is_taken_with_its_blanks_and_signs() {
+        for text in [" {a}", "{q} A: ", "'a' or 'b'", "\"a\" # b", "'a' # 'b'", "{a}\n", "[x]", "a,b", "", "# {a}"] {
+            assert_eq!(parse("data.answer", text), Value::from(text));
+            assert_eq!(parse("data.template", text), Value::from(text));
+        }
+        assert_eq!(parse("data.answer", "\" {a}\""), Value::from(" {a}"));
+        assert_eq!(parse("data.answer", "' {a}'"), Value::from(" {a}"));
+        assert_eq!(parse("data.answer", "\"\\n{a}\""), Value::from("\n{a}"));
     }
 }

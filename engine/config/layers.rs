@@ -18,7 +18,7 @@ const PREFIX: &str = "CELLM_";
 pub struct Override {
     /// Dotted key.
     pub key: String,
-    /// Value text, TOML where it is TOML.
+    /// Value text, with all its blanks; the key's type says how it is read.
     pub value: String,
     /// The option that gave it, such as `--set`.
     pub option: &'static str,
@@ -35,7 +35,7 @@ impl Override {
         if key.split('.').count() < 2 || key.split('.').any(str::is_empty) {
             return Err(wrong());
         }
-        Ok(Self { key: key.trim().into(), value: value.trim().into(), option: "--set" })
+        Ok(Self { key: key.trim().into(), value: value.into(), option: "--set" })
     }
 }
 
@@ -228,6 +228,9 @@ struct File {
 impl File {
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let Document { table, lines, .. } = Document::read(path)?;
+        if table.get("methods").is_some_and(toml::Value::is_table) {
+            return Err(ConfigError::Experiment { path: path.into() });
+        }
         let mut dict = dict(&table);
         let mut profiles = Vec::new();
         if let Some(found) = dict.remove("profile") {

@@ -1,11 +1,20 @@
 //! The config as text: the effective values with their origins, or every key with its default and meaning. Both are TOML
 //! that can be read back.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use figment::value::{Num, Value};
 
-use super::{Config, Loaded, key_docs};
+use super::{Config, KeyDoc, Loaded, key_docs, ranges};
+
+impl Config {
+    /// The config as an object of sections. Numbers of single precision keep their own digits: 0.002 is 0.002.
+    pub fn to_json(&self) -> serde_json::Value {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
 
 impl Loaded {
     /// The effective config; each line ends with the origin of its value. Keys that are not set are left out.
@@ -23,6 +32,17 @@ impl Loaded {
             }
         }
         text
+    }
+
+    /// The origin of each `section.key` that has a value.
+    pub fn origins(&self) -> BTreeMap<String, String> {
+        let named = |key: KeyDoc| {
+            let value = lookup(&self.config, key.section, &key.key)?;
+            let dotted = format!("{}.{}", key.section, key.key);
+            let origin = self.option_origins(&dotted, &value);
+            Some((dotted, origin))
+        };
+        key_docs().into_iter().filter_map(named).collect()
     }
 
     /// A table of options can come from several places.
@@ -49,7 +69,9 @@ pub fn keys_text() -> String {
     let defaults = Config::default();
     let mut text = String::new();
     for key in key_docs() {
-        let _ = writeln!(text, "# {}", key.doc);
+        let range = ranges::of(&format!("{}.{}", key.section, key.key));
+        let range = range.map_or_else(String::new, |range| format!(" In {range}."));
+        let _ = writeln!(text, "# {}{range}", key.doc);
         let _ = match lookup(&defaults, key.section, &key.key) {
             Some(value) => writeln!(text, "{}.{} = {}\n", key.section, key.key, literal(&value)),
             None => writeln!(text, "# {}.{} is not set\n", key.section, key.key),
@@ -59,6 +81,17 @@ pub fn keys_text() -> String {
     text
 }
 
+/// Every key as an object: `key`, `default` (null where it is not set), `range` (null where there is none) and `about`.
+pub fn keys_json() -> Vec<serde_json::Value> {
+    let defaults = Config::default().to_json();
+    let object = |key: KeyDoc| {
+        let dotted = format!("{}.{}", key.section, key.key);
+        let (default, range) = (&defaults[key.section][&key.key], ranges::of(&dotted));
+        serde_json::json!({ "key": dotted, "default": default, "range": range, "about": key.doc })
+    };
+    key_docs().into_iter().map(object).collect()
+}
+
 fn lookup(config: &Config, section: &str, key: &str) -> Option<Value> {
     let value = Value::serialize(config).ok()?.find(&format!("{section}.{key}"))?;
     (!matches!(value, Value::Empty(..))).then_some(value)
@@ -66,8 +99,8 @@ fn lookup(config: &Config, section: &str, key: &str) -> Option<Value> {
 
 fn literal(value: &Value) -> String {
     match value {
-        Value::String(_, text) => toml::Value::String(text.clone()).to_string(),
-        Value::Char(_, letter) => toml::Value::String(letter.to_string()).to_string(),
+        Value::String(_, text) => quoted(text),
+        Value::Char(_, letter) => quoted(&letter.to_string()),
         Value::Bool(_, flag) => flag.to_string(),
         // Printed from its own width: 0.002_f32 is 0.002, not 0.0020000000949949026.
         Value::Num(_, Num::F32(number)) => float(format!("{number:?}")),
@@ -86,6 +119,15 @@ fn literal(value: &Value) -> String {
         }
         // TOML has no null; the caller leaves unset keys out.
         Value::Empty(..) => "\"\"".into(),
+    }
+}
+
+/// A TOML text on one line: each value has the origin behind it.
+fn quoted(text: &str) -> String {
+    match text.contains(['\n', '\r']) {
+        // JSON's escapes are TOML's too; it leaves the delete sign alone.
+        true => serde_json::json!(text).to_string().replace('\u{7f}', "\\u007f"),
+        false => toml::Value::String(text.to_owned()).to_string(),
     }
 }
 
@@ -116,6 +158,7 @@ mod tests {
             "client.lr=1e-20",
             "lora.rank_pattern={ \"mlp.up_proj\" = 4 }",
             "lora.targets=all-linear",
+            "data.template=### Ask:\n{text}\r\n\u{7f}\"\\ ",
         ];
         let overrides = set.iter().map(|text| Override::parse(text).unwrap()).collect();
         let loaded = Layers { overrides, ..Layers::default() }.load().unwrap();
@@ -125,6 +168,7 @@ mod tests {
         assert!(text.contains("rank_pattern = { \"mlp.up_proj\" = 4 }  # --set"), "{text}");
         assert!(text.contains("targets = \"all-linear\"  # --set"), "{text}");
         assert!(text.contains("cohort = 8  # default"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.contains("Ask")).count(), 1, "a value is one line: {text}");
         assert!(text.contains("tau = 0.001  # default"), "{text}");
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), loaded.config);
     }
@@ -132,7 +176,12 @@ mod tests {
     #[test]
     fn the_list_of_keys_is_toml_that_changes_nothing() {
         let text = keys_text();
-        assert!(text.contains("# Seed of every random choice.\nrun.seed = 1\n"), "{text}");
+        assert!(
+            text.contains(
+                "# Clients a round, sampled uniformly without replacement. In [1, 10000000].\nserver.cohort = 8\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("# run.out is not set"), "{text}");
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
     }

@@ -40,6 +40,22 @@ pub enum ExperimentError {
         /// What is wrong.
         reason: String,
     },
+    /// A config where an experiment was expected.
+    #[error("{path} describes no experiment, as it has no [methods]: run it with `cellm run --config {path}`")]
+    NoMethods {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More cells than an experiment may have.
+    #[error("{path} has {found} cells, an experiment may have {limit}")]
+    Cells {
+        /// The file.
+        path: PathBuf,
+        /// How many its combinations are.
+        found: u64,
+        /// How many may be.
+        limit: u64,
+    },
     /// Two cells would lie in one directory.
     #[error("two cells are called {name}: name the methods, partitions and values so that they differ")]
     SameName {

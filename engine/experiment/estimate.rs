@@ -57,8 +57,11 @@ pub async fn estimate(grid: &Grid, out: &Path) -> Result<(Vec<Estimate>, Pace), 
     let second = grid.second_pass(&vec![Some(0); grid.studies.len()])?;
     let mut finished = Vec::new();
     for cell in first.iter().chain(&second) {
-        if let State::Finished(summary) = cell.state(out)? {
-            finished.push((cell, summary));
+        match cell.state(out) {
+            Ok(State::Finished(summary)) => finished.push((cell, summary)),
+            // Only a cell that cannot be read; running it says so.
+            Ok(_) | Err(ExperimentError::Cell { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     let inputs = Arc::new(Inputs::default());

@@ -139,6 +139,9 @@ impl Experiment {
     /// [`ExperimentError`] naming the file and the key.
     pub fn read(path: &Path) -> Result<Self, ExperimentError> {
         let document = Document::read(path)?;
+        if !document.table.contains_key("methods") {
+            return Err(ExperimentError::NoMethods { path: path.into() });
+        }
         let mut sections = document.table.clone();
         let taken = |key: &&str| Some(((*key).to_owned(), sections.remove(*key)?));
         let own: toml::Table = OWN.iter().filter_map(taken).collect();
@@ -358,5 +361,7 @@ mod tests {
         );
         assert!(error("[methods.dense]\nsweep = { \"run.seed\" = [1] }\n").contains("left to the experiment"));
         assert!(error("methods = 3\n").contains("grid.toml"));
+        let config = error("[run]\nrounds = 3\n");
+        assert!(config.contains("describes no experiment") && config.contains("cellm run --config "), "{config}");
     }
 }

@@ -12,6 +12,9 @@ use crate::config::{Layers, Override};
 /// Keys of each cell that the experiment sets itself.
 const OWN_KEYS: [&str; 3] = ["run.seed", "run.name", "run.out"];
 
+/// The most cells of an experiment: more would take years, and the grid itself all memory.
+const CELLS: u64 = 10_000;
+
 /// An experiment whose every config is valid.
 #[derive(Debug, Clone)]
 pub struct Grid {
@@ -94,6 +97,7 @@ impl Grid {
                 return Err(ExperimentError::Key { path, key, found, allowed });
             }
         }
+        limited(&experiment)?;
         let settings = settings(&experiment);
         let mut studies = Vec::new();
         for setting in 0..settings.len() {
@@ -212,6 +216,22 @@ impl Grid {
     }
 }
 
+/// Checks the number of combinations before any of them is made.
+fn limited(experiment: &Experiment) -> Result<(), ExperimentError> {
+    let count = |of: usize| of.max(1) as u64;
+    let settings = count(experiment.partitions.len()).saturating_mul(count(experiment.cohorts.len()));
+    let seeds = count(experiment.seeds.len() + experiment.sweep_seeds.len());
+    let points = |sweep: &[(String, Vec<Value>)]| {
+        sweep.iter().fold(1, |all: u64, (_, values)| all.saturating_mul(values.len() as u64))
+    };
+    let of_methods = experiment.methods.iter().fold(0, |all: u64, of| all.saturating_add(points(&of.sweep)));
+    let found = settings.saturating_mul(of_methods).saturating_mul(seeds);
+    match found <= CELLS {
+        true => Ok(()),
+        false => Err(ExperimentError::Cells { path: experiment.path.clone(), found, limit: CELLS }),
+    }
+}
+
 fn settings(experiment: &Experiment) -> Vec<Setting> {
     let partitions: Vec<Option<&Variant>> = match experiment.partitions.as_slice() {
         [] => vec![None],
@@ -303,6 +323,15 @@ mod tests {
         assert_eq!((config.download.policy.as_str(), config.upload.policy.as_str()), ("dense", "flasc"));
         assert_eq!(config.partition.kind, crate::data::partition::Kind::Iid);
         assert!(cell.effective_toml.contains("lr = 0.002  # sweep"), "{}", cell.effective_toml);
+    }
+
+    #[test]
+    fn a_grid_of_too_many_cells_is_refused_before_it_is_made() {
+        let values: Vec<String> = (1..=1000).map(|number| format!("{number}")).collect();
+        let keys = ["client.lr", "server.lr", "server.tau", "client.weight_decay", "lora.alpha", "client.batch"];
+        let sweep: Vec<String> = keys.iter().map(|key| format!("\"{key}\" = [{}]", values.join(", "))).collect();
+        let error = grid(&format!("[methods.dense]\nsweep = {{ {} }}\n", sweep.join(", "))).unwrap_err().to_string();
+        assert!(error.contains("2000000000000000000 cells, an experiment may have 10000"), "{error}");
     }
 
     #[test]

@@ -44,8 +44,8 @@ fn method(grid: &Grid, out: &Path, study: usize, chosen: Option<usize>) -> Resul
     for (point, seed) in grid.possible(study) {
         let cell = grid.cell(study, point, seed)?;
         // A cell of another time that the grid does not ask for any more may have any config.
-        let finished = matches!(cell.state(out), Ok(State::Finished(_)));
-        if finished {
+        // One whose last rounds changed nothing has failed.
+        if matches!(cell.state(out), Ok(State::Finished(summary)) if summary.in_vain().is_none()) {
             let run = Run::read(&cell.dir(out))?;
             runs.push(methods::Seeded { point: points[point].title(), chosen: chosen == Some(point), seed, run });
         }

@@ -96,7 +96,8 @@ pub struct Outcome {
 /// Runs every cell of the grid that is not finished yet and writes the report.
 ///
 /// # Errors
-/// [`ExperimentError::Differs`] before anything runs; the report's errors. Cells that fail are in the outcome.
+/// [`ExperimentError::Differs`] before anything runs; the report's errors. Cells that fail, cannot be read, or ended with
+/// rounds that missed their quorum, are in the outcome.
 pub async fn run(
     grid: &Grid,
     options: &Options,
@@ -164,7 +165,16 @@ impl Runner<'_> {
     async fn pass(&mut self, cells: Vec<Cell>) -> Result<(), ExperimentError> {
         let mut waiting = VecDeque::new();
         for cell in cells {
-            match cell.state(&self.options.out)? {
+            let state = match cell.state(&self.options.out) {
+                // A config that cannot be read costs its own cell: one of another version, or edited by hand.
+                Err(error @ ExperimentError::Cell { .. }) => {
+                    let dir = cell.dir(&self.options.out);
+                    self.fail(cell.name, format!("{error}; remove {} to run it anew", dir.display()));
+                    continue;
+                }
+                state => state?,
+            };
+            match state {
                 State::Finished(summary) => self.keep(cell, summary),
                 State::Fresh => {
                     cell.clear(&self.options.out)?;
@@ -199,6 +209,9 @@ impl Runner<'_> {
     }
 
     fn keep(&mut self, cell: Cell, summary: Box<Summary>) {
+        if let Some(reason) = summary.in_vain() {
+            return self.fail(cell.name, reason);
+        }
         self.tell(Event::Ended { cell: cell.name.clone(), summary, kept: true });
         self.ended.push(Ended { cell, kept: true, cpu_s: 0.0 });
     }
@@ -207,6 +220,9 @@ impl Runner<'_> {
         // A stopped run has ended, but not come to its end.
         if summary.interrupted {
             return;
+        }
+        if let Some(reason) = summary.in_vain() {
+            return self.fail(cell.name, reason);
         }
         let cpu_s = summary.timing.training_cpu_s + summary.timing.evaluation_cpu_s;
         self.tell(Event::Ended { cell: cell.name.clone(), summary: Box::new(summary), kept: false });

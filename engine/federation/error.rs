@@ -91,7 +91,7 @@ pub enum FederationError {
     #[error("{0} holds a run already: give --resume to go on with it, or another --out")]
     Exists(PathBuf),
     /// The metrics endpoint.
-    #[error("metrics endpoint: {0}")]
+    #[error("{0}")]
     Metrics(String),
     /// An actor could not be started.
     #[error("actor {actor} could not be started: {source}")]

@@ -22,6 +22,26 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The base model. Blocking.
+    ///
+    /// # Errors
+    /// What the model has wrong.
+    pub fn model(&self, config: &Config) -> Result<Arc<Model>, FederationError> {
+        let model = &config.model;
+        self.models.get(json!(model), || Ok(Model::load(model)?))
+    }
+
+    /// The records, with what the partition asks of them and the model's tokenizer can read. Blocking.
+    ///
+    /// # Errors
+    /// What the model or the data has wrong.
+    pub fn dataset(&self, config: &Config) -> Result<Arc<Dataset>, FederationError> {
+        let (data, field) = (&config.data, config.partition.field());
+        let model = self.model(config)?;
+        let key = json!([data, field, config.model]);
+        self.datasets.get(key, || Ok(Arc::new(Dataset::load(data, field, Some(model.tokenizer()))?)))
+    }
+
     /// Every client's text with the trainer that works on it. Blocking.
     ///
     /// # Errors
@@ -30,14 +50,14 @@ impl Inputs {
         let Config { model, lora, data, partition, run, .. } = config;
         let key = json!([model, lora, data, partition, run.seed]);
         self.shards.get(key, || {
-            let base = self.models.get(json!(model), || Ok(Model::load(model)?))?;
-            let field = partition.field();
-            let text = base.tokenizer();
-            let key = json!([data, field, model]);
-            let dataset = self.datasets.get(key, || Ok(Arc::new(Dataset::load(data, field, Some(text))?)))?;
-            let trainer = Arc::new(Trainer::new(base.clone(), lora, dataset.classes().len(), run.seed)?);
+            let model = self.model(config)?;
+            let dataset = self.dataset(config)?;
+            let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone())))
+            // No sequence is longer than the model has positions; the plan says so before the first round.
+            let max_tokens = data.max_tokens.min(trainer.model().max_positions());
+            let data = data::Config { max_tokens, ..data.clone() };
+            Ok(Arc::new(Shards::new(trainer, dataset, split, data)))
         })
     }
 }

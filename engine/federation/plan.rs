@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
 use crate::privacy::{Place, Spending};
 use crate::server::sampler;
-use crate::trainer::{Model, Shards};
+use crate::trainer::{Model, Shards, TrainerKind};
 use crate::wire::{self, FrameKind, Header, Said};
 
 /// A run that can start.
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub dense_frame: u64,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
+    /// What an operator should know before the first round.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -51,28 +53,13 @@ impl Plan {
     /// Loads and checks everything. Blocking. `start` is validated.
     pub fn load(start: Start, inputs: &Inputs) -> Result<(Self, RunDir), FederationError> {
         let Start { config, effective_toml, run_dir, resume } = start;
-        let seed = config.run.seed;
         let metrics = Arc::new(Metrics::new());
-        let shards = inputs.shards(&config)?;
+        let parts = Parts::load(&config, inputs)?;
+        let warnings = parts.warnings(&config);
+        let Parts { shards, tiers, serving, spending } = parts;
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
-        if config.server.cohort > shards.clients() {
-            let (cohort, clients) = (config.server.cohort, shards.clients());
-            return Err(FederationError::Config(format!(
-                "server.cohort is {cohort}, the roster has {clients} clients"
-            )));
-        }
         let initial = Arc::new(trainer.start().0.clone());
-        let tiers = Arc::new(Tiers::new(seed, &config.client.tiers));
-        let serving = Arc::new(Serving::load(Bench {
-            host: PolicyHost::new(&config.limits, &config.policy)?,
-            config: config.clone(),
-            layout: layout.clone(),
-            start: initial.clone(),
-            tiers: tiers.clone(),
-            clients: shards.clients(),
-        })?);
-        let spending = spending(&config, shards.clients())?;
         let record = record(&config, &layout, &initial, &serving.policies(), &shards.dataset().fingerprint());
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -103,6 +90,7 @@ impl Plan {
             dense_frame,
             journal: Arc::new(journal),
             metrics,
+            warnings,
         };
         Ok((plan, files))
     }
@@ -114,19 +102,66 @@ impl Plan {
         self.spending.as_ref().map_or(self.config.run.rounds, |spending| spending.rounds_within())
     }
 
+    /// The norm to which the aggregator scales updates down; 0 for none.
+    pub fn server_clip(&self) -> f32 {
+        let privacy = &self.config.privacy;
+        if privacy.place == Place::Server { privacy.clip } else { 0.0 }
+    }
+}
+
+/// What a config needs, loaded and tried together.
+pub(super) struct Parts {
+    pub shards: Arc<Shards>,
+    pub tiers: Arc<Tiers>,
+    pub serving: Arc<Serving>,
+    pub spending: Option<Arc<Spending>>,
+}
+
+impl Parts {
+    /// Loads and checks all that needs no run directory. Blocking.
+    pub fn load(config: &Config, inputs: &Inputs) -> Result<Self, FederationError> {
+        let shards = inputs.shards(config)?;
+        let trainer = shards.trainer();
+        let (cohort, clients) = (config.server.cohort, shards.clients());
+        if cohort > clients {
+            return Err(FederationError::Config(format!(
+                "server.cohort is {cohort}, the roster has {clients} clients"
+            )));
+        }
+        let tiers = Arc::new(Tiers::new(config.run.seed, &config.client.tiers));
+        let serving = Arc::new(Serving::load(Bench {
+            host: PolicyHost::new(&config.limits, &config.policy)?,
+            config: config.clone(),
+            layout: trainer.layout().clone(),
+            start: Arc::new(trainer.start().0.clone()),
+            tiers: tiers.clone(),
+            clients,
+        })?);
+        let spending = spending(config, clients)?;
+        Ok(Self { shards, tiers, serving, spending })
+    }
+
     /// What an operator should know before the first round.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.serving.warnings();
+    pub fn warnings(&self, config: &Config) -> Vec<String> {
+        let mut warnings = config.idle();
         let dataset = self.shards.dataset();
         warnings.extend(dataset.left_out().warning(dataset.len()));
-        let validation = self.config.data.validation;
+        let validation = config.data.validation;
         if validation > 0.0 && self.shards.validation_chunks() == 0 {
             warnings.push(format!(
                 "data.validation {validation} of no client's records is a whole one, so nothing is held out and nothing evaluated"
             ));
         }
+        let model = self.shards.trainer().model();
+        let (tokens, positions) = (config.data.max_tokens, model.max_positions());
+        if tokens > positions && !model.reads_pictures() && config.client.trainer == TrainerKind::Burn {
+            warnings.push(format!(
+                "data.max_tokens is {tokens}, the model has {positions} positions: sequences have at most {positions} tokens"
+            ));
+        }
+        warnings.extend(self.serving.warnings());
         if let Some(spending) = &self.spending {
-            let (rounds, within, privacy) = (self.config.run.rounds, self.rounds(), &self.config.privacy);
+            let (rounds, within, privacy) = (config.run.rounds, spending.rounds_within(), &config.privacy);
             if within < rounds {
                 let budget = privacy.budget;
                 warnings.push(format!("privacy.budget {budget} ends the run after {within} of {rounds} rounds"));
@@ -139,12 +174,6 @@ impl Plan {
             ));
         }
         warnings
-    }
-
-    /// The norm to which the aggregator scales updates down; 0 for none.
-    pub fn server_clip(&self) -> f32 {
-        let privacy = &self.config.privacy;
-        if privacy.place == Place::Server { privacy.clip } else { 0.0 }
     }
 }
 

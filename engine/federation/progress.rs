@@ -18,6 +18,8 @@ pub enum Progress {
         clients: usize,
         /// Adapter values, `P`.
         values: usize,
+        /// The name of the accuracy: `accuracy` of classes, `token accuracy` of the next token.
+        metric: &'static str,
         /// Where the run lies.
         run_dir: PathBuf,
         /// Rounds in all.
@@ -53,14 +55,35 @@ pub struct Summary {
     pub run_dir: PathBuf,
     /// Rounds closed.
     pub rounds: u32,
+    /// Updates that were aggregated, in all rounds.
+    #[serde(default)]
+    pub completed: u64,
+    /// Clients that failed, were late or were rejected, in all rounds.
+    #[serde(default)]
+    pub dropped: u64,
+    /// Rounds that missed their quorum: they changed nothing.
+    #[serde(default)]
+    pub rounds_without_quorum: u32,
+    /// How many of them are the last ones: the adapter is that of the round before them.
+    #[serde(default)]
+    pub last_rounds_without_quorum: u32,
     /// Clients in the roster.
     pub clients: usize,
     /// Adapter values, `P`.
     pub values: usize,
     /// Loss of the base model on the validation data, nats a token.
     pub eval_loss_before: Option<f64>,
-    /// Loss after the last round, on what a client would see or its running mean.
+    /// Loss at the last evaluation after a round, on what a client would see or its running mean; none where there was none.
     pub eval_loss_after: Option<f64>,
+    /// The name of the accuracy: `accuracy` of classes, `token accuracy` of the next token.
+    #[serde(default)]
+    pub metric: String,
+    /// Accuracy of the base model on the validation data.
+    #[serde(default)]
+    pub eval_metric_before: Option<f64>,
+    /// Accuracy at the last evaluation after a round.
+    #[serde(default)]
+    pub eval_metric_after: Option<f64>,
     /// Bytes down.
     pub bytes_down: u64,
     /// Bytes up.
@@ -89,4 +112,15 @@ pub struct Summary {
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.
     pub peak_rss_bytes: u64,
+}
+
+impl Summary {
+    /// Why the run is no success though it came to its last round: its last rounds changed nothing. None where they did.
+    pub fn in_vain(&self) -> Option<String> {
+        let (missed, rounds) = (self.last_rounds_without_quorum, self.rounds);
+        let last = rounds.saturating_sub(missed);
+        (missed > 0).then(|| {
+            format!("the last {missed} of {rounds} rounds missed their quorum and changed nothing: the adapter is that of round {last}")
+        })
+    }
 }

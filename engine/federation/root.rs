@@ -16,7 +16,7 @@ use super::core::{Core, Standing};
 use super::plan::Plan;
 use super::run_dir::RunDir;
 use super::{FederationError, Progress};
-use crate::metrics::{self, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
+use crate::metrics::{self, Exporter, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
 use crate::pool::{blocking, watched};
 use crate::server::{Finished, Resume, RoundRow, ServerEvent, ServerMsg};
 
@@ -44,6 +44,8 @@ pub(super) enum FederationMsg {
 pub(super) struct FederationArgs {
     pub plan: Arc<Plan>,
     pub files: RunDir,
+    /// Where the metrics are served, bound before anything was made.
+    pub endpoint: Option<Exporter>,
     pub progress: mpsc::UnboundedSender<Progress>,
     pub result: oneshot::Sender<Result<(Finished, RunDir), FederationError>>,
 }
@@ -59,6 +61,7 @@ pub(super) struct FederationState {
     progress: mpsc::UnboundedSender<Progress>,
     result: Option<oneshot::Sender<Result<(Finished, RunDir), FederationError>>>,
     core: Option<Core>,
+    endpoint: Option<Exporter>,
     exporter: Option<MetricsExporterRef>,
     restarts: VecDeque<Instant>,
     generation: u32,
@@ -79,7 +82,7 @@ impl Actor for Federation {
         myself: FederationRef,
         args: FederationArgs,
     ) -> Result<FederationState, ActorProcessingErr> {
-        let FederationArgs { plan, files, progress, result } = args;
+        let FederationArgs { plan, files, endpoint, progress, result } = args;
         let written = files.last_round();
         let mut state = FederationState {
             plan,
@@ -87,6 +90,7 @@ impl Actor for Federation {
             progress,
             result: Some(result),
             core: None,
+            endpoint,
             exporter: None,
             restarts: VecDeque::new(),
             generation: 0,
@@ -144,7 +148,11 @@ impl FederationState {
 
     async fn start_exporter(&mut self, myself: &FederationRef) -> Result<(), FederationError> {
         let Some(listen) = self.plan.config.metrics.listen.clone() else { return Ok(()) };
-        let args = MetricsExporterArgs { listen, metrics: self.plan.metrics.clone() };
+        let exporter = match self.endpoint.take() {
+            Some(bound) => bound,
+            None => Exporter::bind(&listen).await.map_err(|error| FederationError::Metrics(error.to_string()))?,
+        };
+        let args = MetricsExporterArgs { exporter, metrics: self.plan.metrics.clone() };
         let spawned = MetricsExporter::spawn(args, myself.get_cell()).await;
         let (exporter, address) = spawned.map_err(|error| FederationError::Metrics(error.to_string()))?;
         tracing::info!(%address, "metrics are served");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::Metrics;
+use super::limited::{CONNECTIONS, Limited, SILENCE};
 
 /// An error of the metrics room.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Listens on `host:port`; port 0 takes a free one.
+    /// Listens on `host:port`, a name or an address; port 0 takes a free one.
     ///
     /// # Errors
     /// [`MetricsError::Bind`] with the address.
@@ -64,7 +66,8 @@ impl Exporter {
     }
 
     /// Answers until `stop` is ready, then until the requests in progress are answered. A peer that holds its connection
-    /// open can delay the end: give it a deadline.
+    /// open can delay the end: give it a deadline. No more than [`CONNECTIONS`] are open at a time, none for longer than
+    /// [`SILENCE`] without an answer.
     ///
     /// # Errors
     /// What the listener fails with.
@@ -73,7 +76,18 @@ impl Exporter {
         metrics: Arc<Metrics>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        axum::serve(self.listener, app(metrics)).with_graceful_shutdown(stop).await
+        self.serve_within((CONNECTIONS, SILENCE), metrics, stop).await
+    }
+
+    /// As [`Self::serve`], with so many connections and so long a silence.
+    pub(super) async fn serve_within(
+        self,
+        (connections, silence): (usize, Duration),
+        metrics: Arc<Metrics>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let listener = Limited::new(self.listener, connections, silence);
+        axum::serve(listener, app(metrics)).with_graceful_shutdown(stop).await
     }
 }
 
@@ -134,5 +148,7 @@ pub(super) mod tests {
         assert!(error.starts_with(&format!("cannot serve metrics on `{listen}` (metrics.listen): ")), "{error}");
         let error = Exporter::bind("nonsense").await.unwrap_err().to_string();
         assert!(error.contains("`nonsense`"), "{error}");
+        let named = Exporter::bind("localhost:0").await.unwrap();
+        assert!(named.address().ip().is_loopback());
     }
 }

@@ -30,10 +30,10 @@ pub enum MetricsExporterMsg {
 }
 
 /// What it is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct MetricsExporterArgs {
-    /// `host:port`; port 0 takes a free one.
-    pub listen: String,
+    /// Where it serves.
+    pub exporter: Exporter,
     /// What it serves.
     pub metrics: Arc<Metrics>,
 }
@@ -50,7 +50,7 @@ impl MetricsExporter {
     /// Starts it under a supervisor; it serves when this returns, and the address is where.
     ///
     /// # Errors
-    /// [`SpawnErr::StartupFailed`] with [`MetricsError::Bind`].
+    /// [`SpawnErr`], where the actor cannot be started.
     pub async fn spawn(
         args: MetricsExporterArgs,
         supervisor: ActorCell,
@@ -72,14 +72,14 @@ impl Actor for MetricsExporter {
         myself: MetricsExporterRef,
         args: MetricsExporterArgs,
     ) -> Result<MetricsExporterState, ActorProcessingErr> {
-        let exporter = Exporter::bind(&args.listen).await?;
+        let MetricsExporterArgs { exporter, metrics } = args;
         let address = exporter.address();
         let (stop, stopped) = oneshot::channel();
         let told = async {
             // A dropped sender says stop too.
             let _ = stopped.await;
         };
-        let serving = Task::start("the metrics endpoint", exporter.serve(args.metrics, told));
+        let serving = Task::start("the metrics endpoint", exporter.serve(metrics, told));
         let served = Task::start("the wait for the metrics endpoint", async move {
             let reason = match serving.ended().await {
                 Ok(Ok(())) => "it was stopped".into(),
@@ -127,14 +127,17 @@ mod tests {
     use super::super::registry::tests::sample;
     use super::*;
 
-    async fn start(listen: &str) -> Result<(MetricsExporterRef, JoinHandle<()>), SpawnErr> {
-        let args = MetricsExporterArgs { listen: listen.into(), metrics: Arc::new(sample()) };
-        Actor::spawn(None, MetricsExporter, args).await
+    async fn args() -> MetricsExporterArgs {
+        MetricsExporterArgs { exporter: Exporter::bind("127.0.0.1:0").await.unwrap(), metrics: Arc::new(sample()) }
+    }
+
+    async fn start() -> (MetricsExporterRef, JoinHandle<()>) {
+        Actor::spawn(None, MetricsExporter, args().await).await.unwrap()
     }
 
     #[tokio::test]
     async fn it_serves_while_it_lives_and_frees_its_address_when_stopped() {
-        let (actor, ended) = start("127.0.0.1:0").await.unwrap();
+        let (actor, ended) = start().await;
         let address = ractor::call!(actor, MetricsExporterMsg::Address).unwrap();
         assert!(get_path(address, "/metrics").await.contains("cellm_round 3"));
         // A peer that connects and says nothing must not hold up the stop for ever.
@@ -146,19 +149,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_start_on_a_taken_address_fails_and_names_it() {
-        let taken = Exporter::bind("127.0.0.1:0").await.unwrap();
-        let listen = taken.address().to_string();
-        let error = start(&listen).await.unwrap_err().to_string();
-        assert!(error.contains(&listen), "{error}");
-    }
-
-    #[tokio::test]
     async fn two_can_live_in_one_process_and_each_tells_its_address() {
-        let (root, _) = start("127.0.0.1:0").await.unwrap();
-        let args = || MetricsExporterArgs { listen: "127.0.0.1:0".into(), metrics: Arc::new(sample()) };
-        let (one, first) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
-        let (two, second) = MetricsExporter::spawn(args(), root.get_cell()).await.unwrap();
+        let (root, _) = start().await;
+        let (one, first) = MetricsExporter::spawn(args().await, root.get_cell()).await.unwrap();
+        let (two, second) = MetricsExporter::spawn(args().await, root.get_cell()).await.unwrap();
         assert_ne!(first, second);
         assert!(get_path(second, "/healthz").await.ends_with("ok\n"));
         one.stop(None);
@@ -177,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_that_ends_by_itself_fails_the_actor() {
-        let (actor, ended) = start("127.0.0.1:0").await.unwrap();
+        let (actor, ended) = start().await;
         let address = ractor::call!(actor, MetricsExporterMsg::Address).unwrap();
         actor.cast(MetricsExporterMsg::Ended(MetricsError::Ended { address, reason: "test".into() })).unwrap();
         ended.await.unwrap();

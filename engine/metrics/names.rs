@@ -4,7 +4,7 @@
 pub const PREFIX: &str = "cellm";
 
 /// The product's own metrics, without the prefix.
-pub const OWN: [&str; 28] = [
+pub const OWN: [&str; 29] = [
     ACTOR_RESTARTS,
     BUILD_INFO,
     CLIENTS,
@@ -17,6 +17,7 @@ pub const OWN: [&str; 28] = [
     JOURNAL_BYTES,
     JOURNAL_COMMIT_DURATION,
     LAST_ROUND_CLOSED,
+    LOSS_NOT_FINITE,
     MAILBOX_DEPTH,
     POLICY_CALL_DURATION,
     POLICY_TRAPS,
@@ -58,6 +59,7 @@ pub(super) const EVAL_LOSS_DENSE_COPY: &str = "eval_loss_dense_copy";
 pub(super) const JOURNAL_BYTES: &str = "journal_bytes";
 pub(super) const JOURNAL_COMMIT_DURATION: &str = "journal_commit_duration_seconds";
 pub(super) const LAST_ROUND_CLOSED: &str = "last_round_closed_timestamp_seconds";
+pub(super) const LOSS_NOT_FINITE: &str = "loss_not_finite_total";
 pub(super) const MAILBOX_DEPTH: &str = "mailbox_depth";
 pub(super) const POLICY_CALL_DURATION: &str = "policy_call_duration_seconds";
 pub(super) const POLICY_TRAPS: &str = "policy_traps_total";

@@ -64,6 +64,8 @@ pub struct Metrics {
     pub eval_loss: Gauge,
     /// The same on the server's dense copy.
     pub eval_loss_dense_copy: Gauge,
+    /// Losses of closed rounds, of training or evaluation, that are no finite number.
+    pub loss_not_finite: IntCounter,
     /// L2 norm of the last aggregated update.
     pub update_norm: Gauge,
     /// Bytes of the journal on disk.
@@ -130,6 +132,11 @@ impl Metrics {
                 r,
                 names::EVAL_LOSS_DENSE_COPY,
                 "Mean nats a predicted token of the validation data, on the server's dense copy.",
+            ),
+            loss_not_finite: counter(
+                r,
+                names::LOSS_NOT_FINITE,
+                "Losses of closed rounds, of training or evaluation, that are NaN or infinite.",
             ),
             update_norm: measured(r, names::UPDATE_NORM, "L2 norm of the last aggregated update."),
             journal_bytes: gauge(r, names::JOURNAL_BYTES, "Bytes of the journal on disk."),

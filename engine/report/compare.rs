@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::html::escape;
 use super::run::Run;
-use super::{bytes, loss, ratio};
+use super::{bytes, loss, percent, ratio};
 
 /// The run that the others are measured against: the one that was named, else the first that is called `dense` (with a time
 /// before it, or without), else the one with most bytes a closed round.
@@ -44,6 +44,8 @@ pub struct Compared<'a> {
     pub rounds: u32,
     /// First and last validation loss, nats a prediction.
     pub losses: Option<(f64, f64)>,
+    /// Last accuracy on validation data.
+    pub accuracy: Option<f64>,
     /// What the loss fell by, as a share of what the baseline's fell by in its whole run.
     pub gain_share: Option<f64>,
     /// Bytes down, up and both.
@@ -72,6 +74,7 @@ pub fn compare(runs: &[Run]) -> Vec<Compared<'_>> {
             is_baseline: base.is_some_and(|base| std::ptr::eq(base, run)),
             rounds: run.last().map_or(0, |row| row.round),
             losses,
+            accuracy: run.ends(|row| row.eval_metric).map(|ends| ends.1),
             gain_share: losses.zip(base_gain).map(|((before, after), gain)| (before - after) / gain),
             bytes: run.last().map_or([0; 3], |row| [row.bytes_down, row.bytes_up, row.bytes_total]),
             reduction: base.and_then(|base| equal_rounds(base, run)),
@@ -86,10 +89,11 @@ pub fn compare(runs: &[Run]) -> Vec<Compared<'_>> {
 /// The comparison table with its explanation, and the table of config differences.
 pub fn section(runs: &[Run]) -> String {
     let mut html = String::from(
-        "<h3>Comparison</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th>Run</th><th class=\"n\">Rounds</th><th class=\"n\">Loss before</th><th class=\"n\">Final loss</th>\
+        "<h3>Comparison</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th>Run</th><th class=\"n\">Rounds</th><th class=\"n\">Loss before</th><th class=\"n\">Final loss</th><th class=\"n\">Final accuracy</th>\
          <th class=\"n\">Share of the baseline's gain</th>\
          <th class=\"n\">Bytes down</th><th class=\"n\">Bytes up</th><th class=\"n\">Bytes total</th><th class=\"n\">Reduction at equal rounds</th>\
-         <th class=\"n\">Bytes to target</th><th class=\"n\">Reduction to target</th></tr></thead><tbody>",
+         <th class=\"n\">Bytes to target</th><th class=\"n\">Reduction to target</th>\
+         <th class=\"n\">Clients dropped</th><th class=\"n\">Rounds without a quorum</th></tr></thead><tbody>",
     );
     let goal = target(runs).map(|(_, loss)| loss);
     for compared in compare(runs) {
@@ -102,6 +106,7 @@ pub fn section(runs: &[Run]) -> String {
             compared.rounds.to_string(),
             loss(compared.losses.map(|losses| losses.0)),
             loss(compared.losses.map(|losses| losses.1)),
+            percent(compared.accuracy),
             or_dash(compared.gain_share.map(|share| format!("{:.1}%", share * 100.0))),
             down,
             up,
@@ -109,6 +114,8 @@ pub fn section(runs: &[Run]) -> String {
             or_dash(compared.reduction.map(ratio)),
             compared.to_target.map_or(missed, bytes),
             or_dash(compared.reduction_to_target.map(ratio)),
+            compared.run.dropped().to_string(),
+            compared.run.missed().0.to_string(),
         ];
         cells.iter().for_each(|cell| {
             let _ = write!(html, "<td class=\"n\">{cell}</td>");

@@ -43,6 +43,11 @@ pub fn loss(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
 }
 
+/// A share with one decimal: `31.2%`; a dash where none was measured.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".into(), |share| format!("{:.1}%", share * 100.0))
+}
+
 /// How many times less: `12.3x`; a dash where it means nothing.
 pub fn ratio(value: f64) -> String {
     if !value.is_finite() || value <= 0.0 {

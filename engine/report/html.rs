@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::compare;
 use super::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use super::run::{Row, Run};
-use super::{bytes, tables};
+use super::{bytes, percent, tables};
 
 /// Byte axes turn logarithmic when the runs' totals differ by more than this factor.
 const LOG_FROM: f64 = 6.0;
@@ -43,53 +43,77 @@ pub fn framed(title: &str, content: &str) -> String {
 }
 
 fn plots(page: &mut String, runs: &[Run]) {
-    let series = match runs {
+    let losses = match runs {
         [run] => single(run),
         _ => several(runs),
     };
-    let series: Vec<_> = series.into_iter().filter(|line| !line.rows.is_empty()).collect();
-    if series.is_empty() {
-        page.push_str("<p class=\"note\">No plots: no loss was measured.</p>\n");
-        return;
+    let losses = measured(losses);
+    let accuracies = measured(runs.iter().map(|run| pick(run, &run.name, |row| row.eval_metric)).collect());
+    if losses.is_empty() {
+        page.push_str("<p class=\"note\">No plots of a loss: no loss was measured.</p>\n");
     }
-    let over = |title: &str, x: Axis, place: &dyn Fn(&Row) -> f64, guide: Option<(f64, String)>| Plot {
+    let guide = compare::target(runs).map(|(run, loss)| (loss, format!("final loss of {}: {loss:.3}", run.name)));
+    let rounds = || Axis { name: "round".into(), unit: Unit::Count, scale: Scale::Linear };
+    let scale = byte_scale(runs);
+    let sent = Axis { name: "bytes on the wire, both ways, so far".into(), unit: Unit::Bytes, scale };
+    let of_loss = |title: &str, x: Axis, place: &dyn Fn(&Row) -> f64| Plot {
         title: title.into(),
         x,
         y: Axis { name: "loss (nats a prediction)".into(), unit: Unit::Number, scale: Scale::Linear },
-        series: series
-            .iter()
-            .map(|line| Series {
-                name: line.name.clone(),
-                points: line
-                    .rows
-                    .iter()
-                    .map(|(row, loss)| Point {
-                        x: place(row),
-                        y: *loss,
-                        spread: None,
-                        note: note(&line.name, row, *loss),
-                    })
-                    .collect(),
-            })
-            .collect(),
-        guide,
+        series: losses.iter().map(|line| line.series(place, &loss_note)).collect(),
+        guide: guide.clone(),
     };
-    let guide = compare::target(runs).map(|(run, loss)| (loss, format!("final loss of {}: {loss:.3}", run.name)));
-    let rounds = Axis { name: "round".into(), unit: Unit::Count, scale: Scale::Linear };
-    let scale = byte_scale(runs);
-    let sent = Axis { name: "bytes on the wire, both ways, so far".into(), unit: Unit::Bytes, scale };
+    let of_accuracy = Plot {
+        title: "Accuracy against round".into(),
+        x: rounds(),
+        y: Axis { name: "accuracy (share right)".into(), unit: Unit::Number, scale: Scale::Linear },
+        series: accuracies.iter().map(|line| line.series(&|row| f64::from(row.round), &accuracy_note)).collect(),
+        guide: None,
+    };
     let figures = [
-        over("Loss against round", rounds, &|row| f64::from(row.round), guide.clone()).render(),
-        over("Loss against bytes", sent, &|row| row.bytes_total as f64, guide).render(),
+        of_loss("Loss against round", rounds(), &|row| f64::from(row.round)).render(),
+        of_loss("Loss against bytes", sent, &|row| row.bytes_total as f64).render(),
+        of_accuracy.render(),
+        of_clients(runs, rounds()).and_then(|plot| plot.render()),
     ];
     page.push_str("<div class=\"plots\">");
     figures.into_iter().flatten().for_each(|figure| page.push_str(&figure));
     page.push_str("</div>\n");
-    if scale == Scale::Log {
+    if scale == Scale::Log && !losses.is_empty() {
         page.push_str(
             "<p class=\"note\">A log scale has no zero: the loss before the first byte is in the left plot only.</p>\n",
         );
     }
+}
+
+/// Who completed and who was dropped, a round at a time; none where everybody completed.
+fn of_clients(runs: &[Run], x: Axis) -> Option<Plot> {
+    if runs.iter().all(|run| run.dropped() == 0 && run.missed().0 == 0) {
+        return None;
+    }
+    let lines = match runs {
+        [run] => vec![
+            pick(run, "completed", |row| counted(row, row.completed)),
+            pick(run, "dropped", |row| counted(row, row.dropped)),
+            pick(run, "needed for the quorum", |row| counted(row, row.quorum).filter(|quorum| *quorum > 0.0)),
+        ],
+        _ => runs
+            .iter()
+            .map(|run| pick(run, &format!("{}, dropped", run.name), |row| counted(row, row.dropped)))
+            .collect(),
+    };
+    let series = measured(lines).iter().map(|line| line.series(&|row| f64::from(row.round), &client_note)).collect();
+    let y = Axis { name: "clients".into(), unit: Unit::Count, scale: Scale::Linear };
+    Some(Plot { title: "Clients against round".into(), x, y, series, guide: None })
+}
+
+/// A count of a round; none of round 0, which asks nobody.
+fn counted(row: &Row, count: u32) -> Option<f64> {
+    (row.round > 0).then(|| f64::from(count))
+}
+
+fn measured(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    lines.into_iter().filter(|line| !line.rows.is_empty()).collect()
 }
 
 struct Line<'a> {
@@ -97,8 +121,17 @@ struct Line<'a> {
     rows: Vec<(&'a Row, f64)>,
 }
 
-fn pick<'a>(run: &'a Run, name: &str, loss: impl Fn(&Row) -> Option<f64>) -> Line<'a> {
-    Line { name: name.into(), rows: run.rows.iter().filter_map(|row| loss(row).map(|loss| (row, loss))).collect() }
+impl Line<'_> {
+    /// The line in a plot; `place` is where a row stands on the x axis, `note` what its marker says.
+    fn series(&self, place: &dyn Fn(&Row) -> f64, note: &dyn Fn(&str, &Row, f64) -> String) -> Series {
+        let point =
+            |(row, y): &(&Row, f64)| Point { x: place(row), y: *y, spread: None, note: note(&self.name, row, *y) };
+        Series { name: self.name.clone(), points: self.rows.iter().map(point).collect() }
+    }
+}
+
+fn pick<'a>(run: &'a Run, name: &str, value: impl Fn(&Row) -> Option<f64>) -> Line<'a> {
+    Line { name: name.into(), rows: run.rows.iter().filter_map(|row| value(row).map(|value| (row, value))).collect() }
 }
 
 fn single(run: &Run) -> Vec<Line<'_>> {
@@ -124,7 +157,16 @@ fn byte_scale(runs: &[Run]) -> Scale {
     if high > low * LOG_FROM { Scale::Log } else { Scale::Linear }
 }
 
-fn note(name: &str, row: &Row, loss: f64) -> String {
+fn accuracy_note(name: &str, row: &Row, accuracy: f64) -> String {
+    format!("{name}, round {}: {} right, {} sent", row.round, percent(Some(accuracy)), bytes(row.bytes_total))
+}
+
+fn client_note(_: &str, row: &Row, _: f64) -> String {
+    let missed = if row.missed() { format!(", missed its quorum of {}", row.quorum) } else { String::new() };
+    format!("round {}: {} completed, {} dropped{missed}", row.round, row.completed, row.dropped)
+}
+
+fn loss_note(name: &str, row: &Row, loss: f64) -> String {
     format!("{name}, round {}: {loss:.4} nats a prediction, {} sent", row.round, bytes(row.bytes_total))
 }
 

@@ -58,6 +58,9 @@ pub struct Row {
     /// Clients dropped.
     #[serde(default)]
     pub dropped: u32,
+    /// Clients that had to complete for the round to count; 0 where that is not known.
+    #[serde(default)]
+    pub quorum: u32,
     /// Nats a token in local training.
     pub train_loss: Option<f64>,
     /// Nats a predicted token on validation data, as a client would see it.
@@ -84,6 +87,13 @@ pub struct Row {
     /// Seconds of the round.
     #[serde(default)]
     pub seconds: f64,
+}
+
+impl Row {
+    /// Whether too few clients completed, so that the round changed nothing.
+    pub fn missed(&self) -> bool {
+        self.completed < self.quorum
+    }
 }
 
 /// What one client did in one round; a line of `clients.jsonl`.
@@ -128,6 +138,9 @@ pub struct Summary {
     pub clients: usize,
     /// Adapter values.
     pub values: usize,
+    /// The name of the accuracy.
+    #[serde(default)]
+    pub metric: String,
     /// BLAKE3 of the adapter.
     #[serde(default)]
     pub adapter_hash: String,
@@ -222,11 +235,35 @@ impl Run {
         self.rows.last()
     }
 
-    /// First and last measured validation loss, in nats a prediction.
+    /// First and last measured validation loss, in nats a prediction; none where nothing was evaluated after a round.
     pub fn losses(&self) -> Option<(f64, f64)> {
-        let mut measured = self.rows.iter().filter_map(|row| row.eval_loss);
-        let first = measured.next()?;
-        Some((first, measured.next_back().unwrap_or(first)))
+        self.ends(|row| row.eval_loss)
+    }
+
+    /// The first measured value and the last after a round; none without one after a round.
+    pub fn ends(&self, value: impl Fn(&Row) -> Option<f64>) -> Option<(f64, f64)> {
+        let first = self.rows.iter().find_map(&value)?;
+        let last = self.rows.iter().rev().filter(|row| row.round > 0).find_map(value)?;
+        Some((first, last))
+    }
+
+    /// Clients dropped in all rounds.
+    pub fn dropped(&self) -> u64 {
+        self.rows.iter().map(|row| u64::from(row.dropped)).sum()
+    }
+
+    /// Rounds that missed their quorum, and how many of them are the last ones.
+    pub fn missed(&self) -> (usize, usize) {
+        let last = self.rows.iter().rev().take_while(|row| row.missed()).count();
+        (self.rows.iter().filter(|row| row.missed()).count(), last)
+    }
+
+    /// The name of the accuracy, as a heading has it.
+    pub fn metric(&self) -> &str {
+        match self.summary.as_ref().map(|summary| summary.metric.as_str()) {
+            Some("token accuracy") => "Token accuracy",
+            _ => "Accuracy",
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::html::escape;
 use super::run::{Client, Kinds, Run};
-use super::{bytes, duration, loss, ratio};
+use super::{bytes, duration, loss, percent, ratio};
 
 /// Clients listed by name; beyond that the counts above the table tell the rest.
 const LISTED: usize = 200;
@@ -23,8 +23,14 @@ pub fn summary(run: &Run) -> String {
     if let Some((before, after)) = run.losses() {
         let change = (after / before - 1.0) * 100.0;
         fact("Validation loss", format!("{before:.3} → {after:.3}"), format!("nats a prediction, {change:+.1}%"));
+    } else if let Some(before) = run.rows.iter().find_map(|row| row.eval_loss) {
+        fact("Validation loss", format!("{before:.3} → –"), "nothing was evaluated after a round".into());
     } else {
         fact("Validation loss", loss(None), "no loss was measured".into());
+    }
+    if let Some((before, after)) = run.ends(|row| row.eval_metric) {
+        let shown = format!("{} → {}", percent(Some(before)), percent(Some(after)));
+        fact(run.metric(), shown, "share of the predictions that are right".into());
     }
     fact("Bytes down", bytes(last.bytes_down), "server to clients".into());
     fact("Bytes up", bytes(last.bytes_up), "clients to server".into());
@@ -38,11 +44,13 @@ pub fn summary(run: &Run) -> String {
         last.round.to_string(),
         format!("{} ({} each)", duration(seconds), duration(seconds / trained.max(1) as f64)),
     );
-    let (completed, dropped) = run
-        .rows
-        .iter()
-        .fold((0u64, 0u64), |sum, row| (sum.0 + u64::from(row.completed), sum.1 + u64::from(row.dropped)));
-    fact("Client updates", completed.to_string(), format!("{dropped} dropped"));
+    let completed: u64 = run.rows.iter().map(|row| u64::from(row.completed)).sum();
+    fact("Client updates", completed.to_string(), format!("{} dropped", run.dropped()));
+    let (missed, last_missed) = run.missed();
+    if missed > 0 {
+        let last = if last_missed > 0 { format!(", the last {last_missed} among them") } else { String::new() };
+        fact("Rounds without a quorum", missed.to_string(), format!("they changed nothing{last}"));
+    }
     let mut unfinished = "";
     match &run.summary {
         Some(summary) => {

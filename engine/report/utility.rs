@@ -32,11 +32,9 @@ impl Utility {
         }
     }
 
-    /// The first and the last value of a run.
+    /// The first value of a run and the last after a round; none where nothing was evaluated after a round.
     pub fn ends(self, run: &Run) -> Option<(f64, f64)> {
-        let mut measured = run.rows.iter().filter_map(|row| self.of(row));
-        let first = measured.next()?;
-        Some((first, measured.next_back().unwrap_or(first)))
+        run.ends(|row| self.of(row))
     }
 
     /// Its name with its unit, as an axis has it.

@@ -7,7 +7,10 @@ use crate::metrics::{DirectionMetrics, IntCounter};
 impl ServerState {
     /// A round that has just been closed.
     pub(super) fn measure(&self, row: &RoundRow) {
-        self.args.metrics.round_closed(row.round, row.seconds);
+        let metrics = &self.args.metrics;
+        metrics.round_closed(row.round, row.seconds);
+        let losses = [row.train_loss, row.eval_loss, row.eval_loss_dense_copy, row.update_norm];
+        metrics.loss_not_finite.inc_by(losses.iter().flatten().filter(|value| !value.is_finite()).count() as u64);
         self.gauge(row);
     }
 

@@ -177,6 +177,11 @@ impl Model {
         self.preprocessor.as_ref()
     }
 
+    /// Whether its inputs are pictures.
+    pub fn reads_pictures(&self) -> bool {
+        self.preprocessor.is_some()
+    }
+
     /// The tokenizer that belongs to the model; one that refuses every text, where the model reads pictures.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer

@@ -161,6 +161,14 @@ fn a_cell_that_fails_is_reported_and_the_others_go_on() {
     assert_eq!((&outcome["ran"], &outcome["failed"][0]["cell"]), (&1.into(), &"broken_seed=1".into()));
     assert!(outcome["failed"][0]["reason"].as_str().unwrap().contains("no-such.wasm"), "{outcome}");
     assert!(std::fs::read_to_string(out.join("table.md")).unwrap().contains("broken_seed=1 failed"));
+    // One cell of another version: it alone is reported, and the other is kept.
+    let config = out.join("cells/dense_seed=1/config.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "\n[future]\nkey = 1\n").unwrap();
+    let output = experiment(&file, &out, &[]);
+    let outcome = last_json(&output);
+    assert_eq!((output.status.code(), &outcome["failed"].as_array().unwrap().len()), (Some(1), &2), "{outcome}");
+    let reason = outcome["failed"].as_array().unwrap().iter().find(|failed| failed["cell"] == "dense_seed=1").unwrap();
+    assert!(reason["reason"].as_str().unwrap().contains("future.key"), "{outcome}");
     let missing = experiment(&dir.path().join("none.toml"), &out, &[]);
     assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
 }

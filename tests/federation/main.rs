@@ -1,5 +1,5 @@
 //! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
-//! what is remembered from round to round, catching up, tiers, classes, pictures, experiments, differential privacy.
+//! what is remembered from round to round, catching up, tiers, classes, pictures, experiments, differential privacy, JSON for programs.
 
 mod again;
 mod bad_input;
@@ -10,6 +10,7 @@ mod durability;
 mod experiment;
 mod flows;
 mod hostile;
+mod json;
 mod masked;
 mod memory;
 mod pictures;

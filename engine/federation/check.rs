@@ -1,0 +1,39 @@
+//! Whether a config would run, found out without a run: everything that a run loads and checks before its first round.
+
+use serde::Serialize;
+
+use super::plan::{Parts, dense_frame_length};
+use super::{FederationError, Inputs};
+use crate::config::Config;
+
+/// What a run of a config would begin with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Checked {
+    /// Training records of all clients.
+    pub examples: u64,
+    /// Clients in the roster.
+    pub clients: usize,
+    /// Adapter values.
+    pub values: usize,
+    /// Bytes of a dense frame, which the reductions are measured against.
+    pub dense_frame_bytes: u64,
+    /// What an operator should know before the first round.
+    pub warnings: Vec<String>,
+}
+
+/// Loads model, data and policies, splits the data and tries the policies, as a run does. Blocking.
+///
+/// # Errors
+/// What the run would end with before its first round.
+pub fn check(config: &Config, inputs: &Inputs) -> Result<Checked, FederationError> {
+    let parts = Parts::load(config, inputs)?;
+    let clients = parts.shards.clients();
+    let values = parts.shards.trainer().layout().values();
+    Ok(Checked {
+        examples: (0..clients as u32).map(|client| parts.shards.examples(client)).sum(),
+        clients,
+        values,
+        dense_frame_bytes: dense_frame_length(values)?,
+        warnings: parts.warnings(config),
+    })
+}
