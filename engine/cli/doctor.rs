@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{Dataset, Task};
 use crate::policy::PolicyHost;
 use crate::trainer::{Model, Trainer};
 
@@ -76,7 +76,13 @@ fn model(config: &Config, voice: Voice) -> Result<String, Failure> {
     progress::fetch(&config.model, voice)?;
     let model = Model::load(&config.model)?;
     let about = model.describe();
-    let trainer = Trainer::new(model, &config.lora, Dataset::count_classes(&config.data)?, config.run.seed)?;
+    let classes = match config.data.task {
+        Task::Classification => {
+            model.classed(Dataset::load(&config.data, None)?, &config.data, &config.lora)?.0.classes().len()
+        }
+        _ => 0,
+    };
+    let trainer = Trainer::new(model, &config.lora, classes, config.run.seed)?;
     Ok(format!("{about}; {} adapter values", trainer.layout().values()))
 }
 

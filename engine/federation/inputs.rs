@@ -17,7 +17,8 @@ const KEPT: usize = 4;
 #[derive(Default)]
 pub struct Inputs {
     models: Shelf<Model>,
-    datasets: Shelf<Dataset>,
+    /// With what is to be said of their classes.
+    datasets: Shelf<(Arc<Dataset>, Option<String>)>,
     shards: Shelf<Shards>,
 }
 
@@ -32,10 +33,16 @@ impl Inputs {
         self.shards.get(key, || {
             let model = self.models.get(json!(model), || Ok(Model::load(model)?))?;
             let field = partition.field();
-            let dataset = self.datasets.get(json!([data, field]), || Ok(Arc::new(Dataset::load(data, field)?)))?;
+            // Whose class is which is the model's or the adapter's to say.
+            let key = json!([data, field, config.model, lora.init, lora.head]);
+            let classed = self.datasets.get(key, || {
+                let (dataset, note) = model.classed(Dataset::load(data, field)?, data, lora)?;
+                Ok(Arc::new((Arc::new(dataset), note)))
+            })?;
+            let (dataset, note) = (classed.0.clone(), classed.1.clone());
             let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone())))
+            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone()).with_note(note)))
         })
     }
 }

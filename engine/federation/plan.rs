@@ -73,7 +73,7 @@ impl Plan {
             clients: shards.clients(),
         })?);
         let spending = spending(&config, shards.clients())?;
-        let record = record(&config, &layout, &initial, &serving.policies());
+        let record = record(&config, &model, &layout, &initial, &serving.policies());
         let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
         let threads = match config.run.threads {
@@ -113,7 +113,8 @@ impl Plan {
 
     /// What an operator should know before the first round.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.serving.warnings();
+        let mut warnings = self.shards.notes().to_vec();
+        warnings.extend(self.serving.warnings());
         if let Some(spending) = &self.spending {
             let (rounds, within, privacy) = (self.config.run.rounds, self.rounds(), &self.config.privacy);
             if within < rounds {
@@ -168,7 +169,7 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &Policies) -> RunRecord {
+fn record(config: &Config, model: &Model, layout: &AdapterLayout, initial: &[f32], policies: &Policies) -> RunRecord {
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
         // None of these changes what the rounds before it did.
@@ -189,6 +190,12 @@ fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &P
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);
+        // The same paths may have other files by now.
+        let inputs = json!({
+            "model": model.fingerprint().to_hex().to_string(),
+            "tokenizer": model.tokenizer_fingerprint().to_hex().to_string(),
+        });
+        sections.insert("inputs".into(), inputs);
         // A start that was read from files is not in the settings, and policies go on measuring from it.
         if initial != layout.start().0 {
             let bytes: Vec<u8> = initial.iter().flat_map(|value| value.to_le_bytes()).collect();
