@@ -3,11 +3,13 @@
 
 mod batch;
 mod block;
+mod classes;
 mod config;
 mod dropout;
 mod embedding;
 mod error;
 mod family;
+mod fingerprint;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
@@ -27,7 +29,7 @@ mod trainable;
 mod transformer;
 mod weights;
 
-pub use config::{Dtype, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
+pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, positions, tokenizer};

@@ -6,16 +6,19 @@ mod config;
 mod error;
 mod renamed;
 mod rules;
+mod targets;
 mod tensors;
 
 use std::io::Write;
 use std::path::Path;
 
-use super::{AdapterLayout, AdapterWeights};
+use super::layout::PREFIX;
+use super::{AdapterLayout, AdapterWeights, Role};
 
 pub use config::{PeftConfig, read_config};
 pub use error::{Named, PeftError};
-pub use rules::{PairRule, PairRules, PatternError, Targets};
+pub use rules::{PairRule, PairRules, PatternError};
+pub use targets::{Patterns, Targets};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -51,25 +54,57 @@ pub fn write(
     replace(&path, json.as_bytes())
 }
 
-/// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name, and nothing else. What a folder
-/// never had keeps its value of `start`: the heads where `modules_to_save` names none, the residuals.
+/// What a folder holds for a layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read {
+    /// The values of the layout.
+    pub weights: AdapterWeights,
+    /// Tensors that PEFT puts in the place of the base model's own: name, shape and values. Where these are the base's, as
+    /// tools write them along, nothing changes.
+    pub whole: Vec<(Named, Vec<f32>)>,
+    /// What is read over, as PEFT does, for people.
+    pub left_out: Vec<String>,
+}
+
+/// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name. What a folder never had keeps its
+/// value of `start`: the heads where `modules_to_save` names none, and all of them without `heads`; the residuals.
 ///
 /// # Errors
 /// [`PeftError`] naming the file, the tensors or key, and both values where two disagree.
-pub fn read(dir: &Path, layout: &AdapterLayout, start: AdapterWeights) -> Result<AdapterWeights, PeftError> {
+pub fn read(dir: &Path, layout: &AdapterLayout, start: AdapterWeights, heads: bool) -> Result<Read, PeftError> {
     let config = read_config(dir)?;
-    config.check(&dir.join(CONFIG), layout)?;
-    let (residuals, pairs): (Vec<_>, Vec<_>) = layout.tensors().iter().partition(|tensor| tensor.spec.is_residual());
+    let rules = config.check(&dir.join(CONFIG), layout)?;
+    let (residuals, pairs): (Vec<_>, Vec<_>) = layout
+        .tensors()
+        .iter()
+        .filter(|tensor| heads || tensor.spec.role != Role::Head)
+        .partition(|tensor| tensor.spec.is_residual());
     if config.residual && residuals.is_empty() {
         let reason = "it has residuals, but the run has none: set lora.residual = true";
         return Err(PeftError::Residual { folder: dir.into(), reason });
     }
     let mut values = start.0;
-    tensors::read(&dir.join(WEIGHTS), &pairs, !config.heads.is_empty(), &mut values)?;
+    let path = dir.join(WEIGHTS);
+    let surplus = tensors::read(&path, &pairs, !config.heads.is_empty(), &mut values)?;
     if config.residual {
-        tensors::read(&dir.join(RESIDUAL), &residuals, true, &mut values)?;
+        let surplus = tensors::read(&dir.join(RESIDUAL), &residuals, true, &mut values)?;
+        surplus.refuse_any(&dir.join(RESIDUAL))?;
     }
-    Ok(AdapterWeights(values))
+    let (whole, mut left_out) = surplus.sort(&path, &rules)?;
+    let unknown = config::unknown_keys(dir);
+    if !unknown.is_empty() {
+        let keys = unknown.join(", ");
+        left_out.push(format!("{}: {keys} is not known and read over, as by PEFT", dir.join(CONFIG).display()));
+    }
+    Ok(Read { weights: AdapterWeights(values), whole, left_out })
+}
+
+/// The rows of a head that a folder has, `score` for example; `None` where it has none.
+///
+/// # Errors
+/// [`PeftError`] naming the file that cannot be read.
+pub fn head_rows(dir: &Path, head: &str) -> Result<Option<usize>, PeftError> {
+    tensors::rows(&dir.join(WEIGHTS), &format!("{PREFIX}{head}.weight"))
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, PeftError> {

@@ -1,7 +1,21 @@
 //! Values as safetensors files store them: bytes of f32, f16 or bf16 to f32 and back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use half::{bf16, f16};
 use safetensors::Dtype;
+
+/// What a parser of others makes of bytes that come from anywhere: a panic in it is an error, too.
+///
+/// # Errors
+/// What the parser says, or that it panicked.
+pub fn parsed<'a, T, E: std::fmt::Display>(
+    bytes: &'a [u8],
+    parser: impl FnOnce(&'a [u8]) -> Result<T, E>,
+) -> Result<T, String> {
+    let parsed = catch_unwind(AssertUnwindSafe(|| parser(bytes)));
+    parsed.map_err(|_| "its parser panicked".to_owned())?.map_err(|error| error.to_string())
+}
 
 /// Little-endian bytes as f32; `None` for a type that is not read.
 pub fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
@@ -27,6 +41,13 @@ pub fn bytes(dtype: Dtype, values: &[f32]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parser_that_panics_is_an_error() {
+        let parse = |bytes: &[u8]| -> Result<u8, std::fmt::Error> { Ok(bytes[3]) };
+        assert_eq!(parsed(&[0, 1, 2, 3], parse), Ok(3));
+        assert_eq!(parsed(&[0], parse), Err("its parser panicked".into()));
+    }
 
     #[test]
     fn values_that_a_type_has_come_back_as_they_went() {

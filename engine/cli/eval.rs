@@ -39,13 +39,15 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
             config.lora.init = Some(dir.join("adapter"));
         }
     }
-    if let (Some(dir), true, true) = (&arguments.run, given("data.path"), config.data.classes.is_empty()) {
+    let named = config.lora.init.as_ref().map(|folder| peft::read_config(folder)).transpose()?;
+    let named = named.is_some_and(|adapter| !adapter.classes.is_empty());
+    if let (Some(dir), true, true) = (&arguments.run, given("data.path"), config.data.classes.is_empty() && !named) {
         config.data.classes = run_classes(dir)?;
     }
-    follow_adapter(&mut config.lora, given)?;
 
     progress::fetch(&config.model, voice)?;
     let model = Model::load(&config.model)?;
+    follow_adapter(&mut config.lora, &model, given)?;
     let Examples { sequences, records, left_out, classes } = if arguments.run.is_some() && !given("data.path") {
         validation(&config, &model)?
     } else {
@@ -56,6 +58,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         tracing::warn!("{warning}");
     }
     let trainer = Trainer::new(model, &config.lora, classes, config.run.seed)?;
+    trainer.left_out().iter().for_each(|note| output::say(&format!("note: {note}")));
     let measured = trainer.evaluate(&trainer.start().0, &sequences, BATCH, &AtomicBool::new(false))?;
     output::print_json(&json!({
         "eval_loss": measured.loss(),
@@ -91,9 +94,9 @@ fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
 }
 
 /// An adapter folder tells its ranks, scales, targets and residuals itself; a key that was set all the same must agree with it.
-fn follow_adapter(lora: &mut LoraConfig, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
+fn follow_adapter(lora: &mut LoraConfig, model: &Model, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let Some(folder) = &lora.init else { return Ok(()) };
-    let adapter = peft::read_config(folder)?;
+    let adapter = model.resolved(peft::read_config(folder)?)?;
     if !given("lora.rank") {
         lora.rank = adapter.rank;
     }
@@ -129,12 +132,20 @@ struct Examples {
     classes: usize,
 }
 
+/// The data with its classes in the order of the head that is measured.
+fn classed(data: Dataset, config: &Config, model: &Model) -> Result<Dataset, Failure> {
+    let (data, note) = model.classed(data, &config.data, &config.lora)?;
+    note.iter().for_each(|note| output::say(&format!("note: {note}")));
+    Ok(data)
+}
+
 /// Every record of the data as one sequence, cut at `limit` tokens and at the model's positions.
 fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failure> {
     let data = match &config.data.path {
         Some(path) => Dataset::load_file(path, &config.data, None, Some(model.tokenizer()))?,
         None => Dataset::load(&config.data, None, Some(model.tokenizer()))?,
     };
+    let data = classed(data, config, model)?;
     let max_tokens = limit.min(model.max_positions());
     let cut = data::Config { max_tokens, long: LongRecords::Truncate, packing: false, ..config.data.clone() };
     let records: Vec<u32> = (0..).take(data.len()).collect();
@@ -146,6 +157,7 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
 /// The validation records of every client of the run.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
     let data = Dataset::load(&config.data, config.partition.field(), Some(model.tokenizer()))?;
+    let data = classed(data, config, model)?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
     let max_tokens = config.data.max_tokens.min(model.max_positions());

@@ -1,13 +1,12 @@
 //! `cellm export` and `cellm report`: what a run directory holds, in another form.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{Dataset, Task};
 use crate::journal::Journal;
 use crate::report;
 use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
@@ -26,14 +25,10 @@ pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
         Some(files) => copy(&from, &arguments.to, files)?,
         None => {
             let run = stored(&arguments.run, voice)?;
-            let trainer = run.trainer(None)?;
+            let (trainer, labels) = run.trainer(None)?;
             let weights = run.weights()?;
-            peft::write(
-                &arguments.to,
-                trainer.layout(),
-                &weights,
-                &trainer.model().peft(&run.config.lora, trainer.layout()),
-            )?;
+            let about = trainer.model().peft(&run.config.lora, trainer.layout(), &labels);
+            peft::write(&arguments.to, trainer.layout(), &weights, &about)?;
         }
     }
     if !arguments.merge && peft::read_config(&arguments.to)?.residual {
@@ -50,12 +45,8 @@ pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
 fn merge(arguments: &Export, from: Option<PathBuf>, voice: Voice) -> Result<(), Failure> {
     let run = stored(&arguments.run, voice)?;
     let finished = from.is_some();
-    let trainer = run.trainer(from)?;
+    let (trainer, labels) = run.trainer(from)?;
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
-    let labels = match trainer.classes() {
-        0 => Arc::default(),
-        _ => Dataset::load(&run.config.data, None, None)?.classes().clone(),
-    };
     Ok(trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?)
 }
 
@@ -93,11 +84,18 @@ fn stored(dir: &Path, voice: Voice) -> Result<Stored<'_>, Failure> {
 }
 
 impl Stored<'_> {
-    /// The run's trainer; its start is that of the folder `init` or, without one, of the run.
-    fn trainer(&self, init: Option<PathBuf>) -> Result<Trainer, Failure> {
+    /// The run's trainer and the names of its classes; its start is that of the folder `init` or, without one, of the run.
+    fn trainer(&self, init: Option<PathBuf>) -> Result<(Trainer, Vec<String>), Failure> {
         let lora = LoraConfig { init: init.or_else(|| self.config.lora.init.clone()), ..self.config.lora.clone() };
-        let classes = Dataset::count_classes(&self.config.data)?;
-        Ok(Trainer::new(Model::load(&self.config.model)?, &lora, classes, self.config.run.seed)?)
+        let model = Model::load(&self.config.model)?;
+        let labels = match self.config.data.task {
+            Task::Classification => {
+                let data = Dataset::load(&self.config.data, None, None)?;
+                model.classed(data, &self.config.data, &lora)?.0.classes().to_vec()
+            }
+            Task::Text | Task::Instruction => Vec::new(),
+        };
+        Ok((Trainer::new(model, &lora, labels.len(), self.config.run.seed)?, labels))
     }
 
     /// A run that was killed has no adapter folder yet; its journal holds the state after the newest closed round.

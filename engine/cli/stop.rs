@@ -18,11 +18,6 @@ pub async fn watch_signals(stop: watch::Sender<bool>, say: impl Fn(&str)) {
     std::process::exit(i32::from(INTERRUPTED));
 }
 
-/// A line on stderr, if anybody is there.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 #[cfg(unix)]
 async fn signal() {
     use tokio::signal::unix::SignalKind;

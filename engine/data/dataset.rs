@@ -45,18 +45,6 @@ enum Place {
 }
 
 impl Dataset {
-    /// How many classes the configured source has, which is read for it; 0, and nothing read, unless the task is
-    /// classification.
-    ///
-    /// # Errors
-    /// As [`Dataset::load`].
-    pub fn count_classes(config: &Config) -> Result<usize, DataError> {
-        match config.task {
-            Task::Classification => Ok(Self::load(config, None, None)?.classes().len()),
-            _ => Ok(0),
-        }
-    }
-
     /// Looks for the records of the configured source. `by` is `partition.by` where the partitioner needs it
     /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`. With a tokenizer,
     /// a record that it cannot make a sequence of is one that cannot be used.
@@ -174,6 +162,14 @@ impl Dataset {
     pub fn classes(&self) -> &Arc<[String]> {
         static EMPTY: std::sync::LazyLock<Arc<[String]>> = std::sync::LazyLock::new(Arc::default);
         if self.task == Task::Classification { &self.labels } else { &EMPTY }
+    }
+
+    /// The same with other classes: a record's label is the one at the place that `places` has for the one that it had.
+    pub fn with_classes(mut self, classes: Vec<String>, places: &[u32]) -> Self {
+        for entry in self.entries.iter_mut().filter(|entry| entry.label != NONE) {
+            entry.label = places[entry.label as usize];
+        }
+        Self { labels: classes.into(), ..self }
     }
 
     /// The distinct labels, sorted, where `data.label` names a field, whatever the task.

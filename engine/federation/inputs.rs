@@ -17,7 +17,8 @@ const KEPT: usize = 4;
 #[derive(Default)]
 pub struct Inputs {
     models: Shelf<Model>,
-    datasets: Shelf<Dataset>,
+    /// With what is to be said of their classes.
+    datasets: Shelf<(Arc<Dataset>, Option<String>)>,
     shards: Shelf<Shards>,
 }
 
@@ -36,10 +37,21 @@ impl Inputs {
     /// # Errors
     /// What the model or the data has wrong.
     pub fn dataset(&self, config: &Config) -> Result<Arc<Dataset>, FederationError> {
-        let (data, field) = (&config.data, config.partition.field());
+        Ok(self.classed(config)?.0)
+    }
+
+    /// The records with their classes in the order of the head, and what is to be said of that.
+    fn classed(&self, config: &Config) -> Result<(Arc<Dataset>, Option<String>), FederationError> {
+        let (data, field, lora) = (&config.data, config.partition.field(), &config.lora);
         let model = self.model(config)?;
-        let key = json!([data, field, config.model]);
-        self.datasets.get(key, || Ok(Arc::new(Dataset::load(data, field, Some(model.tokenizer()))?)))
+        // Whose class is which is the model's or the adapter's to say.
+        let key = json!([data, field, config.model, lora.init, lora.head]);
+        let classed = self.datasets.get(key, || {
+            let dataset = Dataset::load(data, field, Some(model.tokenizer()))?;
+            let (dataset, note) = model.classed(dataset, data, lora)?;
+            Ok(Arc::new((Arc::new(dataset), note)))
+        })?;
+        Ok(classed.as_ref().clone())
     }
 
     /// Every client's text with the trainer that works on it. Blocking.
@@ -51,13 +63,10 @@ impl Inputs {
         let key = json!([model, lora, data, partition, run.seed]);
         self.shards.get(key, || {
             let model = self.model(config)?;
-            let dataset = self.dataset(config)?;
+            let (dataset, note) = self.classed(config)?;
             let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            // No sequence is longer than the model has positions; the plan says so before the first round.
-            let max_tokens = data.max_tokens.min(trainer.model().max_positions());
-            let data = data::Config { max_tokens, ..data.clone() };
-            Ok(Arc::new(Shards::new(trainer, dataset, split, data)))
+            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone()).with_note(note)))
         })
     }
 }

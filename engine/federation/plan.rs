@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
 use crate::privacy::{Place, Spending};
 use crate::server::sampler;
-use crate::trainer::{Model, Shards, TrainerKind};
+use crate::trainer::{Model, Shards};
 use crate::wire::{self, FrameKind, Header, Said};
 
 /// A run that can start.
@@ -60,7 +60,7 @@ impl Plan {
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
         let initial = Arc::new(trainer.start().0.clone());
-        let record = record(&config, &layout, &initial, &serving.policies(), &shards.dataset().fingerprint());
+        let record = record(&config, &shards, &initial, &serving.policies());
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -144,19 +144,13 @@ impl Parts {
     /// What an operator should know before the first round.
     pub fn warnings(&self, config: &Config) -> Vec<String> {
         let mut warnings = config.idle();
+        warnings.extend_from_slice(self.shards.notes());
         let dataset = self.shards.dataset();
         warnings.extend(dataset.left_out().warning(dataset.len()));
         let validation = config.data.validation;
         if validation > 0.0 && self.shards.validation_chunks() == 0 {
             warnings.push(format!(
                 "data.validation {validation} of no client's records is a whole one, so nothing is held out and nothing evaluated"
-            ));
-        }
-        let model = self.shards.trainer().model();
-        let (tokens, positions) = (config.data.max_tokens, model.max_positions());
-        if tokens > positions && !model.reads_pictures() && config.client.trainer == TrainerKind::Burn {
-            warnings.push(format!(
-                "data.max_tokens is {tokens}, the model has {positions} positions: sequences have at most {positions} tokens"
             ));
         }
         warnings.extend(self.serving.warnings());
@@ -207,7 +201,8 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &Policies, data: &str) -> RunRecord {
+fn record(config: &Config, shards: &Shards, initial: &[f32], policies: &Policies) -> RunRecord {
+    let (model, layout) = (shards.trainer().model(), shards.trainer().layout());
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
         // A run may be made longer: that changes nothing of the rounds before.
@@ -222,7 +217,11 @@ fn record(config: &Config, layout: &AdapterLayout, initial: &[f32], policies: &P
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);
         // The same paths may have other files by now.
-        let inputs = json!({ "data": data });
+        let inputs = json!({
+            "data": shards.dataset().fingerprint(),
+            "model": model.fingerprint().to_hex().to_string(),
+            "tokenizer": model.tokenizer_fingerprint().to_hex().to_string(),
+        });
         sections.insert("inputs".into(), inputs);
         // A start that was read from files is not in the settings, and policies go on measuring from it.
         if initial != layout.start().0 {

@@ -25,8 +25,8 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The tokens of each sequence but the last predict the next one, where the goal asks for it; where the goal is a class,
-    /// the last one predicts that.
-    pub fn new(sequences: &[&Sequence], padded: bool) -> Self {
+    /// the last one predicts that, or as in `transformers` the last that is not `padding`.
+    pub fn new(sequences: &[&Sequence], padded: bool, padding: Option<u32>) -> Self {
         let inputs = |sequence: &Sequence| match sequence.goal {
             Goal::Class(_) => sequence.tokens.len(),
             _ => sequence.tokens.len().saturating_sub(1),
@@ -43,7 +43,8 @@ impl Batch {
                 batch.targets.push(sequence.tokens[at]);
             }
             if let Goal::Class(class) = sequence.goal {
-                batch.rows.push((first + count) as i64 - 1);
+                let last = sequence.tokens.iter().rposition(|token| Some(*token) != padding);
+                batch.rows.push((first + last.unwrap_or(0)) as i64);
                 batch.targets.push(class);
             }
         }
@@ -156,10 +157,10 @@ mod tests {
     #[test]
     fn short_sequences_are_padded_where_asked_and_only_what_counts_is_predicted() {
         let sequences = [&sequence(&[9, 4], 0), &sequence(&[5, 6, 7, 8], 2)];
-        let padded = Batch::new(&sequences, true);
+        let padded = Batch::new(&sequences, true, None);
         assert_eq!((padded.lengths, padded.tokens), (vec![3, 3], vec![9, 0, 0, 5, 6, 7]));
         assert_eq!((padded.rows, padded.targets), (vec![0, 4, 5], vec![4, 7, 8]));
-        let packed = Batch::new(&sequences, false);
+        let packed = Batch::new(&sequences, false, None);
         assert_eq!((packed.lengths, packed.tokens), (vec![1, 3], vec![9, 5, 6, 7]));
         assert_eq!((packed.rows, packed.targets), (vec![0, 2, 3], vec![4, 7, 8]));
     }
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn the_last_token_predicts_the_class_and_is_read_itself() {
         let class = |tokens: &[u32], class| Sequence { goal: Goal::Class(class), ..sequence(tokens, 0) };
-        let batch = Batch::new(&[&class(&[9, 4], 2), &class(&[5], 0)], true);
+        let batch = Batch::new(&[&class(&[9, 4], 2), &class(&[5], 0)], true, None);
         assert_eq!((batch.lengths, batch.tokens), (vec![2, 2], vec![9, 4, 5, 0]));
         assert_eq!((batch.rows, batch.targets), (vec![1, 2], vec![2, 0]));
     }

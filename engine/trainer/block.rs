@@ -14,6 +14,8 @@ pub(super) struct Block {
     norms: [Norm; 2],
     head_norms: Option<HeadNorms>,
     sight: Sight,
+    /// What the scores of its attention are multiplied by.
+    scale: f32,
     activation: Activation,
     /// In the order of [`Spec::linears`].
     projections: [Projection; 4],
@@ -66,6 +68,7 @@ impl Block {
             norms: [first?, second?],
             head_norms,
             sight: spec.sights[number],
+            scale: spec.scales[number],
             activation: spec.activation,
             projections: [projection(qkv)?, projection(out)?, projection(up)?, projection(down)?],
         })
@@ -108,7 +111,7 @@ impl Block {
             Some(norms) => (norms.forward(&qkv), Some(qkv)),
             None => (qkv, None),
         };
-        let qkv = pass.rotary.forward(qkv, pass.lengths);
+        let qkv = pass.rotary.forward(qkv, pass.lengths, self.scale);
         let seen = (self.sight, &pass.masks);
         let (attended, attention) = Attention::forward(qkv, pass.heads, seen, pass.lengths, pass.place);
         let (attended, kept_out) = project(1, attended);
@@ -145,7 +148,8 @@ impl Block {
         let gradient = self.norms[1].backward(&kept.middle, of_normed, gradient);
         let of_out = of_pairs(1, kept_out, &gradient);
         let of_attended = back(1, kept_out, &gradient);
-        let of_qkv = pass.rotary.backward(kept.attention.backward(of_attended, pass.lengths, pass.place), pass.lengths);
+        let of_qkv = kept.attention.backward(of_attended, pass.lengths, pass.place);
+        let of_qkv = pass.rotary.backward(of_qkv, pass.lengths, self.scale);
         let of_qkv = match (&self.head_norms, &kept.unnormed) {
             (Some(norms), Some(unnormed)) => norms.backward(unnormed, of_qkv),
             _ => of_qkv,

@@ -1,12 +1,11 @@
 //! Sections `model`, `lora` and `client`: which model, what of it is trained, and how a client trains.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::Tier;
-use crate::adapter::peft::Targets;
+use crate::adapter::peft::{Patterns, Targets};
 
 /// Section `model`: the frozen base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +15,7 @@ pub struct ModelConfig {
     /// folder, org/name or hf://org/name@revision of the hub (cache: HF_HOME). Unset takes the bundled stories260k.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N.
+    /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N; gpu and cuda are cuda:0.
     pub device: String,
     /// Type of weights and arithmetic in memory: f32, or on a GPU bf16, in which norms, softmaxes and losses are still
     /// computed in f32 and adapters and their optimizer are kept in f32. Files may hold f32, f16 or bf16.
@@ -44,8 +43,10 @@ pub enum Quantize {
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// IEEE single precision.
+    #[serde(alias = "float32", alias = "fp32")]
     F32,
     /// Its upper half: eight bits of exponent, seven of fraction.
+    #[serde(alias = "bfloat16")]
     Bf16,
 }
 
@@ -64,9 +65,9 @@ pub struct LoraConfig {
     /// Numerator of the scale of every pair that `alpha_pattern` does not name: the product B A is multiplied by alpha / rank.
     pub alpha: f32,
     /// Ranks of some targets: a table from the end of a layer's path, a name or a regular expression, to a rank.
-    pub rank_pattern: BTreeMap<String, usize>,
+    pub rank_pattern: Patterns<usize>,
     /// Numerators of the scales of some targets, as a table like rank_pattern.
-    pub alpha_pattern: BTreeMap<String, f32>,
+    pub alpha_pattern: Patterns<f32>,
     /// Multiply by alpha / sqrt(rank) in place of alpha / rank (rsLoRA).
     pub rslora: bool,
     /// Share of a pair's inputs set to zero in training, in [0, 1).
@@ -82,6 +83,19 @@ pub struct LoraConfig {
     /// leaves out falls back to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// Where a head for classes starts: own (that of init, else that of the model, where one of them has one; the data's labels
+    /// have to be among its classes), or zero.
+    pub head: HeadStart,
+}
+
+/// Where a head for classes starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadStart {
+    /// From the one that the adapter or the checkpoint has; from zero, where neither has one.
+    Own,
+    /// From zero.
+    Zero,
 }
 
 impl Default for LoraConfig {
@@ -89,13 +103,14 @@ impl Default for LoraConfig {
         Self {
             rank: 8,
             alpha: 16.0,
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
             rslora: false,
             dropout: 0.0,
             targets: Targets::All,
             residual: false,
             init: None,
+            head: HeadStart::Own,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::TrainerError;
 use super::batch::Batch;
 use super::family::{Input, Patches, Spec};
 use super::kernel::Place;
+use super::transformer::LANGUAGE_HEAD;
 use super::weights::Checkpoint;
 
 /// What makes hidden states.
@@ -37,7 +38,10 @@ impl Embedding {
         };
         match spec.input {
             Input::Tokens { tokens, positions } => Ok(Self::Tokens {
-                tokens: table(tokens, spec.vocabulary)?,
+                tokens: place.tensor(
+                    file.values(&token_table(file, spec, tokens), &[spec.vocabulary, spec.hidden])?,
+                    [spec.vocabulary, spec.hidden],
+                ),
                 positions: positions.map(|name| table(name, spec.positions)).transpose()?,
             }),
             Input::Patches(patches) => {
@@ -94,6 +98,16 @@ impl Embedding {
                 patches.matmul(projection.clone().transpose()) + positions.clone().select(0, indices(&at(), place))
             }
         }
+    }
+}
+
+/// What a checkpoint calls the embedding of tokens: `tokens`, or the language head where the two are tied and the file has that
+/// one alone.
+pub(super) fn token_table(file: &Checkpoint, spec: &Spec, tokens: &str) -> String {
+    let name = file.named(&spec.base(&format!("{tokens}.weight")));
+    match spec.tied && !file.has(&name) && file.has(LANGUAGE_HEAD) {
+        true => LANGUAGE_HEAD.into(),
+        false => name,
     }
 }
 

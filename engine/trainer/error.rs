@@ -30,6 +30,22 @@ pub enum TrainerError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A file of a model's folder that is not what it should be, or is missing where another lies.
+    #[error("model file {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what would do.
+        reason: String,
+    },
+    /// A path that is no folder and no name on the hub.
+    #[error("model.path {}: {reason}", path.display())]
+    Folder {
+        /// The configured path.
+        path: PathBuf,
+        /// What it is, and what would do.
+        reason: String,
+    },
     /// A model that is neither a folder nor to be had from the hub.
     #[error("model.path {}: there is no such folder, and it could not be had as a model of the hub: {reason}", path.display())]
     Hub {
@@ -62,7 +78,7 @@ pub enum TrainerError {
         /// The file.
         file: String,
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         found: String,
         /// What is supported.
@@ -125,7 +141,11 @@ pub enum TrainerError {
         found: Vec<usize>,
     },
     /// A tensor of a type that is not read.
-    #[error("model weights {file}: tensor {tensor} has type {found}, but only F32, F16 and BF16 are read")]
+    #[error(
+        "model weights {file}: tensor {tensor} has type {found}, but only F32, F16 and BF16 are read: save the model in one of these, as \
+             transformers does with from_pretrained(..., dtype=torch.bfloat16), .dequantize() where it is quantized, and \
+             save_pretrained"
+    )]
     TensorType {
         /// The file.
         file: String,
@@ -145,6 +165,57 @@ pub enum TrainerError {
         model: String,
         /// Rows of its embedding.
         embeddings: usize,
+    },
+    /// Labels that the head of a model or adapter does not have, or a head that tells no classes apart.
+    #[error("{of}: {reason}; lora.head = \"zero\" begins with another head")]
+    Classes {
+        /// The model or the adapter.
+        of: String,
+        /// What does not fit, with both lists.
+        reason: String,
+    },
+    /// An adapter that puts a weight in the place of the base model's.
+    #[error("adapter {}: {tensor} takes the place of the base model's own weight and differs from it: only a head for classes \
+             is trained whole", folder.display())]
+    Replaces {
+        /// The folder.
+        folder: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A rank that makes an adapter out of all proportion.
+    #[error(
+        "{key} makes the adapter {values} values long, but at most {limit} fit: four times the layers that it is for"
+    )]
+    AdapterSize {
+        /// The config key.
+        key: &'static str,
+        /// How many values.
+        values: u128,
+        /// How many there may be.
+        limit: u128,
+    },
+    /// A module that the targets name and that cannot have a pair.
+    #[error("{of} names {path}, which cannot have a pair here: {known} can")]
+    NoPair {
+        /// Who names it.
+        of: String,
+        /// The module.
+        path: String,
+        /// Those that can.
+        known: String,
+    },
+    /// A weight that is no number, or infinite.
+    #[error("model weights {file}: tensor {tensor} has {value} at value {at}")]
+    NotANumber {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// Where, counted from 0.
+        at: usize,
+        /// The value.
+        value: f32,
     },
     /// A device that cannot be used.
     #[error("model.device {device}: {reason}")]

@@ -1,35 +1,62 @@
 //! Model families: config.json in; a [`Spec`] out, which says what the engine computes and what checkpoints call its tensors.
-//! A family is one file that makes a spec, and one line in [`FAMILIES`].
+//! A family is one file that makes a spec and says what each key of its configuration class means, and one line in
+//! [`FAMILIES`].
 
 mod gpt2;
+mod keys;
+mod labels;
 mod llama;
 mod mistral;
 mod qwen;
 mod rope;
+mod settings;
 mod vit;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
 use super::TrainerError;
-use super::kernel::{Activation, Heads, NormKind, Sight};
+use super::kernel::{Activation, Heads, NormKind, Sight, Turns};
+pub(super) use keys::Means;
+pub(super) use labels::Labels;
+use settings::Settings;
 
 /// Makes a spec of a config.json.
 type Reader = fn(&Settings) -> Result<Spec, TrainerError>;
 
-/// What `model_type` says, how the names of its classes in `transformers` begin, and who reads it.
-const FAMILIES: [(&str, &str, Reader); 6] = [
-    ("gpt2", "GPT2", gpt2::read),
-    ("llama", "Llama", llama::read),
-    ("mistral", "Mistral", mistral::read),
-    ("qwen2", "Qwen2", qwen::read_second),
-    ("qwen3", "Qwen3", qwen::read_third),
-    ("vit", "ViT", vit::read),
+/// A family.
+struct Family {
+    /// What `model_type` says.
+    name: &'static str,
+    /// How the names of its classes in `transformers` begin.
+    class: &'static str,
+    read: Reader,
+    /// What the keys of its configuration class mean, beside those that every class has.
+    keys: &'static [&'static [(&'static str, Means)]],
+}
+
+const FAMILIES: [Family; 6] = [
+    Family { name: "gpt2", class: "GPT2", read: gpt2::read, keys: &[gpt2::KEYS] },
+    Family { name: "llama", class: "Llama", read: llama::read, keys: &[llama::SHARED_KEYS, llama::KEYS] },
+    Family { name: "mistral", class: "Mistral", read: mistral::read, keys: &[llama::SHARED_KEYS, mistral::KEYS] },
+    Family { name: "qwen2", class: "Qwen2", read: qwen::read_second, keys: &[llama::SHARED_KEYS, qwen::KEYS] },
+    Family {
+        name: "qwen3",
+        class: "Qwen3",
+        read: qwen::read_third,
+        keys: &[llama::SHARED_KEYS, qwen::KEYS, qwen::KEYS_OF_THIRD],
+    },
+    Family { name: "vit", class: "ViT", read: vit::read, keys: &[vit::KEYS] },
 ];
 
 /// How the names of a family's classes in `transformers` begin.
 pub(super) fn class_name(model_type: &str) -> Option<&'static str> {
-    FAMILIES.iter().find(|(name, ..)| *name == model_type).map(|(_, class, _)| *class)
+    FAMILIES.iter().find(|family| family.name == model_type).map(|family| family.class)
+}
+
+/// What a key of a family's configuration class means; `None` where it has no such key.
+#[cfg(test)]
+pub(super) fn means(model_type: &str, key: &str) -> Option<Means> {
+    let family = FAMILIES.iter().find(|family| family.name == model_type)?;
+    let all = keys::EVERY_CLASS.iter().chain(family.keys.iter().copied().flatten());
+    all.copied().find(|(known, _)| *known == key).map(|(_, means)| means)
 }
 
 /// A transformer of one family and size.
@@ -47,8 +74,10 @@ pub(super) struct Spec {
     pub heads: Heads,
     /// What a block's positions see, by block; as many as there are blocks.
     pub sights: Vec<Sight>,
-    /// Turns a position of each pair of a head's values, in radians; all zero where positions are not turned.
-    pub frequencies: Vec<f64>,
+    /// What the scores of a block's attention are multiplied by, by block; as many as there are blocks.
+    pub scales: Vec<f32>,
+    /// How positions turn the values of a head.
+    pub turns: Turns,
     /// The kind of every norm.
     pub norm: NormKind,
     /// What the norms add to the mean square before its root.
@@ -59,6 +88,12 @@ pub(super) struct Spec {
     pub tied: bool,
     /// The head for classes.
     pub classifier: Classifier,
+    /// What config.json says of the classes.
+    pub labels: Labels,
+    /// The token that fills up short sequences: a class is read at the last token that is another.
+    pub padding: Option<u32>,
+    /// What config.json asks for and is left out, for people.
+    pub left_out: Vec<String>,
     /// What it reads.
     pub input: Input,
     /// What checkpoints call its tensors.
@@ -127,6 +162,17 @@ pub(super) struct Classifier {
 /// The one of every language model.
 const SCORE: Classifier = Classifier { name: "score", bias: false };
 
+/// The kind of activation that a key names.
+fn gelu(settings: &Settings, key: &str, default: &str) -> Result<Activation, TrainerError> {
+    match settings.word(key, default)? {
+        "gelu" | "gelu_python" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh" => {
+            Ok(Activation::GeluTanh)
+        }
+        found => Err(settings.unsupported(key, found, "gelu, gelu_new, gelu_pytorch_tanh or another name of these")),
+    }
+}
+
 /// A linear layer of a block.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Linear {
@@ -152,16 +198,21 @@ impl Linear {
 impl Spec {
     /// Reads and checks config.json; `file` is what errors call it.
     pub fn read(json: &[u8], file: &str) -> Result<Self, TrainerError> {
-        let settings = Settings { json, file };
-        let Kind { model_type } = settings.parse()?;
-        match FAMILIES.iter().find(|(name, ..)| *name == model_type) {
-            Some((.., read)) => read(&settings),
-            None => Err(TrainerError::Family {
-                file: file.into(),
-                found: model_type,
-                supported: FAMILIES.map(|(name, ..)| name).join(", "),
-            }),
-        }
+        let settings = Settings::new(json, file)?;
+        let found = settings.word("model_type", "")?;
+        let Some(family) = FAMILIES.iter().find(|family| family.name == found) else {
+            let supported = FAMILIES.map(|family| family.name).join(", ");
+            return Err(match found {
+                "" => TrainerError::Config {
+                    file: file.into(),
+                    reason: format!("model_type is missing; {supported} are supported"),
+                },
+                _ => TrainerError::Family { file: file.into(), found: found.into(), supported },
+            });
+        };
+        settings.check_keys(family.keys)?;
+        let spec = (family.read)(&settings)?;
+        Ok(Self { left_out: settings.left_out(family.keys), ..spec })
     }
 
     /// Whether it reads pictures in place of tokens.
@@ -185,6 +236,16 @@ impl Spec {
         format!("{}.{part}", self.names.base)
     }
 
+    /// The paths of what makes hidden states of the input: no linear layers, so they cannot have pairs.
+    pub fn embeddings(&self) -> Vec<String> {
+        match self.input {
+            Input::Tokens { tokens, positions } => {
+                [Some(tokens), positions].into_iter().flatten().map(|part| self.base(part)).collect()
+            }
+            Input::Patches(_) => vec![self.base("embeddings.patch_embeddings.projection")],
+        }
+    }
+
     /// What `lora.targets` may name, in the order in which data flows.
     pub fn targets(&self) -> Vec<&'static str> {
         let mut targets: Vec<&str> = Vec::new();
@@ -194,39 +255,6 @@ impl Spec {
             }
         }
         targets
-    }
-}
-
-/// The key that tells the family.
-#[derive(Deserialize)]
-struct Kind {
-    model_type: String,
-}
-
-/// A config.json and what errors call it.
-struct Settings<'a> {
-    json: &'a [u8],
-    file: &'a str,
-}
-
-impl Settings<'_> {
-    /// The keys that a family reads.
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, TrainerError> {
-        serde_json::from_slice(self.json)
-            .map_err(|error| TrainerError::Config { file: self.file.into(), reason: error.to_string() })
-    }
-
-    /// An error that names the key and both values, unless all is `fine`.
-    fn check(&self, fine: bool, key: &'static str, found: impl ToString, supported: &str) -> Result<(), TrainerError> {
-        match fine {
-            true => Ok(()),
-            false => Err(TrainerError::Unsupported {
-                file: self.file.into(),
-                key,
-                found: found.to_string(),
-                supported: supported.into(),
-            }),
-        }
     }
 }
 
@@ -242,6 +270,8 @@ mod tests {
             "model config config.json: the architecture bert is not supported; gpt2, llama, mistral, qwen2, qwen3, vit are"
         );
         let error = Spec::read(b"{}", "config.json").unwrap_err().to_string();
-        assert!(error.contains("missing field `model_type`"), "{error}");
+        assert!(error.contains("model_type is missing; gpt2, llama"), "{error}");
+        let error = Spec::read(b"", "config.json").unwrap_err().to_string();
+        assert_eq!(error, "model config config.json: it is empty");
     }
 }

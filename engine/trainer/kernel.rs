@@ -20,7 +20,7 @@ pub(super) use activation::Activation;
 pub(super) use attention::{Attention, Heads, Masks, Sight};
 pub(super) use cross_entropy::{cross_entropy, worth};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
-pub(super) use rotary::Rotary;
+pub(super) use rotary::{Rotary, Turns};
 
 /// Where tensors lie.
 #[derive(Debug, Clone, PartialEq)]

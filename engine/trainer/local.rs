@@ -9,7 +9,7 @@ use super::head::HeadPlan;
 use super::optimizer::Optimizer;
 use super::trainable::Trainable;
 use super::transformer::{self, Adapted, Plan};
-use super::{LocalConfig, LoraConfig, Model, TrainerError, lora};
+use super::{HeadStart, LocalConfig, LoraConfig, Model, TrainerError, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
 use crate::random::{Purpose, stream};
@@ -78,13 +78,14 @@ pub struct Trainer {
     plan: Plan,
     start: AdapterWeights,
     dropout: f32,
+    left_out: Vec<String>,
 }
 
 impl Trainer {
     /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes` 0
     /// the model predicts the next token; with more, a trained head that lies in the adapter tells so many classes apart by
     /// the last token of a sequence. It starts from the folder's, else from the checkpoint's where that has one of so many,
-    /// else from zero.
+    /// else from zero; always from zero where `lora.head` says so. [`Model::classed`] puts the data's classes in its order.
     ///
     /// # Errors
     /// [`TrainerError`] where a setting or target is wrong, the checkpoint has no language head and one is needed, or the
@@ -94,16 +95,29 @@ impl Trainer {
         let mut start = layout.start();
         let head = match head {
             Some(plan) => {
-                model.transformer.start_head(&plan, &mut start.0);
+                if lora.head == HeadStart::Own {
+                    model.transformer.start_head(&plan, &mut start.0);
+                }
                 HeadPlan::Classes(plan)
             }
             None => model.transformer.language_head(model.name())?,
         };
+        let mut left_out = model.transformer.spec.left_out.clone();
         if let Some(folder) = &lora.init {
-            start = peft::read(folder, &layout, start)?;
+            let read = peft::read(folder, &layout, start, lora.head == HeadStart::Own)?;
+            for (named, values) in read.whole {
+                model.check_replaced(folder, named.tensor, &values)?;
+            }
+            left_out.extend(read.left_out);
+            start = read.weights;
         }
         let plan = Plan { blocks, head };
-        Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout })
+        Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout, left_out })
+    }
+
+    /// What the model and the adapter of `lora.init` ask for and does not count, for people.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The base model.
@@ -278,7 +292,10 @@ impl Trainer {
     fn batch(&self, sequences: &[&Sequence]) -> Batch {
         match self.model.preprocessor() {
             Some(preprocessor) => Batch::of_pictures(sequences, preprocessor),
-            None => Batch::new(sequences, !self.model.transformer.place.host),
+            None => {
+                let transformer = &self.model.transformer;
+                Batch::new(sequences, !transformer.place.host, transformer.spec.padding)
+            }
         }
     }
 

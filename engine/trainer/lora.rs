@@ -5,11 +5,11 @@
 use rand_core::Rng;
 
 use super::block::BlockPlan;
-use super::family::Spec;
+use super::family::{Linear, Spec};
 use super::head::ClassPlan;
 use super::projection::{PairPlace, PairPlan};
 use super::{LoraConfig, TrainerError};
-use crate::adapter::peft::{PairRule, PairRules, PeftConfig};
+use crate::adapter::peft::{PairRule, PairRules, Patterns, PeftConfig, Targets};
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::random::{Purpose, stream};
 
@@ -24,7 +24,8 @@ pub(super) fn plan(
 ) -> Result<(AdapterLayout, Vec<BlockPlan>, Option<ClassPlan>), TrainerError> {
     check(lora)?;
     let rules = PairRules::new(&settings(lora))?;
-    check_targets(spec, &rules)?;
+    check_targets(spec, &rules, classes > 0, "section lora")?;
+    check_size(spec, lora, &rules)?;
     let (mut specs, mut offset) = (Vec::new(), 0);
     let mut place = |path: &str, role: Role, shape: &[usize], rule: PairRule| {
         let (name, rank, scale) = match role {
@@ -101,18 +102,120 @@ pub(super) fn settings(lora: &LoraConfig) -> PeftConfig {
         fan_in_fan_out: false,
         heads: Vec::new(),
         residual: lora.residual,
+        classes: Vec::new(),
+        excluded: Targets::Names(Vec::new()),
+        layers: Vec::new(),
+        layers_pattern: Vec::new(),
     }
 }
 
-/// Every name and expression has to fit some layer, and at least one layer has to be trained.
-fn check_targets(spec: &Spec, rules: &PairRules) -> Result<(), TrainerError> {
-    let linears = || spec.linears.iter().flatten();
-    let of_block = |block| linears().map(move |linear| spec.path(block, linear.path));
-    let paths: Vec<String> = (0..spec.blocks()).flat_map(of_block).collect();
+/// The whole paths of the linear layers of all blocks.
+fn paths(spec: &Spec) -> impl Iterator<Item = (String, &Linear)> {
+    let of_block =
+        move |block| spec.linears.iter().flatten().map(move |linear| (spec.path(block, linear.path), linear));
+    (0..spec.blocks()).flat_map(of_block)
+}
+
+/// Every name and expression has to fit some layer, and at least one layer has to be trained, and nothing that cannot be.
+fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> Result<(), TrainerError> {
+    let known = || spec.targets().join(", ");
+    let mut others = spec.embeddings();
+    // In all-linear PEFT has no head either.
+    others.push(if classifies { spec.classifier.name.into() } else { LANGUAGE_HEAD_MODULE.into() });
+    for path in others {
+        if !rules.take_all() && rules.chooses(&path)? {
+            return Err(TrainerError::NoPair { of: of.into(), path, known: known() });
+        }
+    }
+    let paths: Vec<String> = paths(spec).map(|(path, _)| path).collect();
     match rules.idle(&paths)? {
-        Some(target) => Err(TrainerError::UnknownTarget { target, known: spec.targets().join(", ") }),
+        Some(target) => Err(TrainerError::UnknownTarget { target, known: known() }),
         None => Ok(()),
     }
+}
+
+/// What `transformers` calls the language head.
+const LANGUAGE_HEAD_MODULE: &str = "lm_head";
+
+/// Values that an adapter may have however small its model is: 64 MB.
+const FEW: u128 = 1 << 24;
+
+/// Bounds an adapter before any of it is made: by four times the weights of the layers that it is for.
+fn check_size(spec: &Spec, lora: &LoraConfig, rules: &PairRules) -> Result<(), TrainerError> {
+    let (mut values, mut weights) = (0u128, 0u128);
+    for (path, linear) in paths(spec) {
+        if let Some(rule) = rules.pair(&path)? {
+            values += rule.rank as u128 * (linear.inputs + linear.outputs) as u128;
+            weights += (linear.inputs * linear.outputs) as u128;
+        }
+    }
+    let limit = FEW.max(4 * weights);
+    let key =
+        if lora.rank_pattern.0.iter().any(|(_, rank)| *rank > lora.rank) { "lora.rank_pattern" } else { "lora.rank" };
+    if values > limit { Err(TrainerError::AdapterSize { key, values, limit }) } else { Ok(()) }
+}
+
+/// The settings of an adapter folder in the words of a model.
+pub(super) fn resolved(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
+    let rules = PairRules::new(&adapter)?;
+    check_targets_of_file(spec, &adapter, &rules)?;
+    let mut chosen = Vec::new();
+    for (path, _) in paths(spec) {
+        if rules.chooses(&path)? {
+            chosen.push(path);
+        }
+    }
+    if chosen.is_empty() {
+        let (target, known) = (format!("target_modules {}", adapter.targets), spec.targets().join(", "));
+        return Err(TrainerError::UnknownTarget { target, known });
+    }
+    let (mut ranks, mut alphas) = (adapter.rank_pattern.clone(), adapter.alpha_pattern.clone());
+    ranks.0 = used(&adapter, &chosen, ranks.0, |config, patterns| config.rank_pattern.0 = patterns)?;
+    alphas.0 = used(&adapter, &chosen, alphas.0, |config, patterns| config.alpha_pattern.0 = patterns)?;
+    Ok(PeftConfig {
+        targets: Targets::Names(chosen),
+        excluded: Targets::Names(Vec::new()),
+        layers: Vec::new(),
+        layers_pattern: Vec::new(),
+        rank_pattern: ranks,
+        alpha_pattern: alphas,
+        ..adapter
+    })
+}
+
+fn check_targets_of_file(spec: &Spec, adapter: &PeftConfig, rules: &PairRules) -> Result<(), TrainerError> {
+    let head = if adapter.task.as_deref() == Some("SEQ_CLS") { spec.classifier.name } else { LANGUAGE_HEAD_MODULE };
+    for path in spec.embeddings().into_iter().chain([head.to_owned(), spec.classifier.name.to_owned()]) {
+        if !rules.take_all() && rules.chooses(&path)? {
+            let of = format!("the adapter's target_modules ({})", adapter.targets);
+            return Err(TrainerError::NoPair { of, path, known: spec.targets().join(", ") });
+        }
+    }
+    Ok(())
+}
+
+/// The patterns that fit one of these layers.
+fn used<T: Clone>(
+    adapter: &PeftConfig,
+    paths: &[String],
+    patterns: Vec<(String, T)>,
+    put: impl Fn(&mut PeftConfig, Vec<(String, T)>),
+) -> Result<Vec<(String, T)>, TrainerError> {
+    let mut used = Vec::new();
+    for pattern in patterns {
+        let bare = PeftConfig {
+            targets: Targets::All,
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
+            ..adapter.clone()
+        };
+        let mut alone = bare;
+        put(&mut alone, vec![pattern.clone()]);
+        if PairRules::new(&alone)?.idle(paths)?.is_none() {
+            used.push(pattern);
+        }
+    }
+    Ok(used)
 }
 
 fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
@@ -123,9 +226,9 @@ fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
     setting(lora.rank > 0, "lora.rank", lora.rank.to_string(), "at least 1")?;
     setting(lora.alpha.is_finite(), "lora.alpha", lora.alpha.to_string(), "a finite number")?;
     setting((0.0..1.0).contains(&lora.dropout), "lora.dropout", lora.dropout.to_string(), "in [0, 1)")?;
-    let no_rank = lora.rank_pattern.iter().find(|(_, rank)| **rank == 0);
+    let no_rank = lora.rank_pattern.0.iter().find(|(_, rank)| *rank == 0);
     setting(no_rank.is_none(), "lora.rank_pattern", "0".into(), "at least 1 everywhere")?;
-    let odd = lora.alpha_pattern.values().find(|alpha| !alpha.is_finite());
+    let odd = lora.alpha_pattern.0.iter().map(|(_, alpha)| alpha).find(|alpha| !alpha.is_finite());
     setting(odd.is_none(), "lora.alpha_pattern", odd.map_or_else(String::new, f32::to_string), "finite numbers")?;
     setting(!lora.targets.is_empty(), "lora.targets", "empty".into(), "at least one linear layer")
 }
@@ -133,7 +236,6 @@ fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::peft::Targets;
 
     fn bundled() -> Spec {
         Spec::read(include_bytes!("bundled/stories260k/config.json"), "config.json").unwrap()
@@ -212,6 +314,56 @@ mod tests {
         );
         assert_eq!(layout(&[], 1).unwrap_err(), "lora.targets is empty, but must be at least one linear layer");
     }
+
+    #[test]
+    fn an_expression_that_means_an_embedding_or_a_head_is_refused() {
+        let of =
+            |pattern: &str| of(&LoraConfig { targets: Targets::Pattern(pattern.into()), ..LoraConfig::default() }, 1);
+        assert!(of(r".*_proj").is_ok());
+        let error = of(r".*(q_proj|lm_head)").unwrap_err();
+        assert!(
+            error.starts_with("section lora names lm_head, which cannot have a pair here: q_proj, k_proj"),
+            "{error}"
+        );
+        assert!(of(".*").unwrap_err().starts_with("section lora names model.embed_tokens, which"));
+    }
+
+    #[test]
+    fn a_rank_out_of_proportion_is_refused_before_anything_is_made() {
+        for rank in [100_000, 4_294_967_295, usize::MAX] {
+            let error = of(&LoraConfig { rank, ..LoraConfig::default() }, 1).unwrap_err();
+            assert!(error.starts_with("lora.rank makes the adapter "), "{error}");
+            assert!(error.ends_with("but at most 16777216 fit: four times the layers that it is for"), "{error}");
+        }
+        let rank_pattern = [("q_proj".to_string(), 1 << 40)].into();
+        let error = of(&LoraConfig { rank_pattern, ..LoraConfig::default() }, 1).unwrap_err();
+        assert!(error.starts_with("lora.rank_pattern makes the adapter "), "{error}");
+        assert!(of(&LoraConfig { rank: 256, ..LoraConfig::default() }, 1).is_ok());
+    }
+
+    #[test]
+    fn what_a_folder_names_becomes_the_paths_of_the_models_layers() {
+        let read = |json: serde_json::Value| {
+            let config: PeftConfig = serde_json::from_str(&json.to_string()).unwrap();
+            resolved(&bundled(), config).map_err(|error| error.to_string())
+        };
+        let found = read(serde_json::json!({
+            "target_modules": ["q_proj", "query"], "exclude_modules": ["layers.1.self_attn.q_proj"],
+            "layers_to_transform": [0, 1, 3], "rank_pattern": { "key": 3, "q_proj": 2 },
+        }));
+        let found = found.unwrap();
+        let paths = [0, 3].map(|block| format!("model.layers.{block}.self_attn.q_proj"));
+        assert_eq!(found.targets, Targets::Names(paths.to_vec()));
+        assert_eq!(found.rank_pattern.0, [("q_proj".to_string(), 2)]);
+        let error = read(serde_json::json!({ "target_modules": ["q_proj", "embed_tokens"] })).unwrap_err();
+        assert!(
+            error.contains("target_modules (q_proj, embed_tokens) names model.embed_tokens, which cannot"),
+            "{error}"
+        );
+        let error = read(serde_json::json!({ "target_modules": ["c_attn"] })).unwrap_err();
+        assert!(error.contains("names target_modules c_attn, but the model's linear layers are"), "{error}");
+    }
+
     #[test]
     fn targets_may_be_an_expression_and_patterns_set_ranks_and_scales() {
         let lora = LoraConfig {

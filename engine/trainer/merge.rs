@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::source::{Located, locate};
 use super::weights::{Checkpoint, INDEX, Stored};
-use super::{ModelConfig, Trainer, TrainerError, family, model};
+use super::{ModelConfig, Trainer, TrainerError, family, model, source};
 use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
 
 /// The file that is rewritten where there is a head.
@@ -68,9 +68,9 @@ impl Trainer {
                     return Err(TrainerError::OntoBase { folder });
                 }
                 merger(&Checkpoint::open(&folder)?).write(to)?;
-                write(&to.join(CONFIG), &self.settings(&model::read(&folder.join(CONFIG))?, labels)?)?;
+                write(&to.join(CONFIG), &self.settings(&source::read(&folder.join(CONFIG))?, labels)?)?;
                 for file in COPIED.iter().filter(|file| folder.join(file).exists()) {
-                    write(&to.join(file), &model::read(&folder.join(file))?)?;
+                    write(&to.join(file), &source::read(&folder.join(file))?)?;
                 }
                 Ok(())
             }

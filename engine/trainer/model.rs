@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
+use half::bf16;
 
 use super::family::{Input, Spec};
 use super::kernel::Place;
 use super::picture::Preprocessor;
-use super::source::{Download, Located, locate};
+use super::source::{Download, Located, locate, read, read_tokenizer};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
-use super::{Dtype, LoraConfig, ModelConfig, Quantize, TrainerError, lora};
+use super::{Dtype, LoraConfig, ModelConfig, Quantize, TrainerError, fingerprint, lora};
 use crate::adapter::peft::PeftConfig;
 use crate::adapter::{AdapterLayout, Role};
 use crate::data::Tokenizer;
@@ -46,7 +47,10 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
     let file = folder.join("config.json");
     match Spec::read(&read(&file)?, &file.display().to_string())?.reads_pictures() {
         true => no_tokenizer(&name),
-        false => Ok(Tokenizer::from_folder(&folder)?),
+        false => {
+            read_tokenizer(&folder.join("tokenizer.json"))?;
+            Ok(Tokenizer::from_folder(&folder)?)
+        }
     }
 }
 
@@ -74,6 +78,8 @@ pub struct Model {
     /// Where it reads pictures.
     preprocessor: Option<Preprocessor>,
     name: String,
+    fingerprint: blake3::Hash,
+    tokenizer_fingerprint: blake3::Hash,
 }
 
 /// What a model's folder has beside the weights, as bytes.
@@ -111,14 +117,14 @@ impl Model {
                 let given = |file: &Path| file.exists().then(|| read(file)).transpose();
                 let (settings, preprocessor) = (read(&files[0])?, given(&files[2])?);
                 let pictures = Spec::read(&settings, &files[0].display().to_string())?.reads_pictures();
-                let tokenizer = if pictures { None } else { Some(read(&files[1])?) };
+                let tokenizer = if pictures { None } else { Some(read_tokenizer(&files[1])?) };
                 let parts = Parts {
                     settings: &settings,
                     tokenizer: tokenizer.as_deref(),
                     preprocessor: preprocessor.as_deref(),
                 };
-                let [config, tokenizer, preprocessor] = files.map(|file| file.display().to_string());
-                let names = [config, if pictures { preprocessor } else { tokenizer }];
+                let [config, of_tokenizer, of_preprocessor] = files.map(|file| file.display().to_string());
+                let names = [config, if pictures { of_preprocessor } else { of_tokenizer }];
                 let mut model = Self::from_parts(parts, &Checkpoint::open(&folder)?, names, name, on)?;
                 model.tokenizer = model.tokenizer.with_folder(&folder)?;
                 // Files beside tokenizer.json may add tokens.
@@ -127,6 +133,8 @@ impl Model {
                     let tokenizer = model.tokenizer.name().to_owned();
                     return Err(TrainerError::Vocabulary { tokenizer, tokens, model: model.name, embeddings });
                 }
+                let bytes = tokenizer.as_deref().unwrap_or_default();
+                model.tokenizer_fingerprint = fingerprint::of_tokenizer(bytes, Some(&folder));
                 model
             }
         };
@@ -168,8 +176,43 @@ impl Model {
             let tokenizer = names[1].clone();
             return Err(TrainerError::Vocabulary { tokenizer, tokens, model: name, embeddings });
         }
-        let transformer = Transformer::read(weights, spec, quantize, place)?;
-        Ok(Self { transformer, tokenizer, preprocessor, name })
+        // Side by side: the pages that one of the two has read are there for the other.
+        let (transformer, fingerprint) = std::thread::scope(|scope| {
+            let settings = [parts.settings, parts.preprocessor.unwrap_or_default()];
+            let hashing = scope.spawn(move || fingerprint::of_model(&settings, weights));
+            let transformer = Transformer::read(weights, spec, quantize, place);
+            (transformer, hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let tokenizer_fingerprint = fingerprint::of_tokenizer(parts.tokenizer.unwrap_or_default(), None);
+        Ok(Self { transformer: transformer?, tokenizer, preprocessor, name, fingerprint, tokenizer_fingerprint })
+    }
+
+    /// BLAKE3 over its weights and settings.
+    pub fn fingerprint(&self) -> blake3::Hash {
+        self.fingerprint
+    }
+
+    /// BLAKE3 over its tokenizer's files.
+    pub fn tokenizer_fingerprint(&self) -> blake3::Hash {
+        self.tokenizer_fingerprint
+    }
+
+    /// Whether a tensor of an adapter folder that takes the place of one of the model's own changes nothing.
+    pub(super) fn check_replaced(&self, folder: &Path, tensor: String, values: &[f32]) -> Result<(), TrainerError> {
+        let spec = &self.transformer.spec;
+        let name = tensor.strip_prefix("base_model.model.").unwrap_or(&tensor);
+        let same = match self.transformer.stored_values(name) {
+            Some(own) => {
+                let held = |value: &f32| match self.transformer.place.dtype {
+                    DType::BF16 => bf16::from_f32(*value).to_f32(),
+                    _ => *value,
+                };
+                own.iter().copied().eq(values.iter().map(held))
+            }
+            // What the model has no module for is read over, as by PEFT.
+            None => !name.starts_with(&format!("{}.", spec.names.base)),
+        };
+        if same { Ok(()) } else { Err(TrainerError::Replaces { folder: folder.into(), tensor }) }
     }
 
     /// What reads pictures, where the model does.
@@ -177,14 +220,14 @@ impl Model {
         self.preprocessor.as_ref()
     }
 
-    /// Whether its inputs are pictures.
-    pub fn reads_pictures(&self) -> bool {
-        self.preprocessor.is_some()
-    }
-
     /// The tokenizer that belongs to the model; one that refuses every text, where the model reads pictures.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Whether it reads pictures in place of tokens.
+    pub fn reads_pictures(&self) -> bool {
+        self.transformer.spec.reads_pictures()
     }
 
     /// The longest sequence, in tokens.
@@ -197,8 +240,9 @@ impl Model {
         &self.name
     }
 
-    /// What a PEFT folder says of an adapter of this model with these settings and this layout.
-    pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout) -> PeftConfig {
+    /// What a PEFT folder says of an adapter of this model with these settings and this layout, and with these classes where it
+    /// has a head.
+    pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout, classes: &[String]) -> PeftConfig {
         let has_head = layout.tensors().iter().any(|tensor| tensor.spec.role == Role::Head);
         // PEFT has no word for classes of pictures.
         let of_text = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
@@ -207,8 +251,18 @@ impl Model {
             base_model: Some(self.name.clone()),
             task,
             fan_in_fan_out: self.transposed(),
+            classes: classes.to_vec(),
             ..lora::settings(config)
         }
+    }
+
+    /// The settings of an adapter folder with its targets as the paths of this model's layers, and without patterns that fit none
+    /// of them: what PEFT makes of it.
+    ///
+    /// # Errors
+    /// [`TrainerError`] where it names a module that cannot have a pair, or no layer at all.
+    pub fn resolved(&self, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
+        lora::resolved(&self.transformer.spec, adapter)
     }
 
     /// Whether checkpoints hold the weights that pairs go beside as `[inputs, outputs]`.
@@ -239,18 +293,13 @@ impl Model {
     }
 }
 
-/// Reads a file of a model's folder.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TrainerError> {
-    std::fs::read(path).map_err(|source| TrainerError::Read { path: path.into(), source })
-}
-
 /// The device that `model.device` names, computing in `model.dtype`. Where `auto` finds no GPU it takes the CPU, unless
 /// the type asks for a GPU: a run never gets other numbers than it was asked for.
 fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
     let device = config.device.as_str();
     let failed = |reason: String| TrainerError::Device { device: device.into(), reason };
-    let place = match device {
-        "cpu" => Place::cpu(),
+    let place = match device.to_ascii_lowercase().as_str() {
+        "cpu" | "cpu:0" => Place::cpu(),
         "auto" => match (cuda(0), config.dtype) {
             (Ok(device), _) => of_gpu(device, config.dtype),
             (Err(_), Dtype::F32) => Place::cpu(),
@@ -259,8 +308,12 @@ fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
             }
         },
         other => {
-            let number = other.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-            let number = number.ok_or_else(|| failed("unknown; auto, cpu and cuda:N are known".into()))?;
+            let number = match other {
+                "gpu" | "cuda" => Some(0),
+                other => other.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
+            };
+            let number =
+                number.ok_or_else(|| failed("unknown; auto, cpu, and gpu, cuda or cuda:N are known".into()))?;
             of_gpu(cuda(number).map_err(failed)?, config.dtype)
         }
     };
@@ -331,8 +384,12 @@ mod tests {
         assert_eq!(placed("cpu", Dtype::F32), Ok(true));
         let error = placed("cpu", Dtype::Bf16).unwrap_err();
         assert_eq!(error, "model.device cpu: model.dtype is bf16, but the CPU computes in f32 alone");
-        let error = placed("gpu", Dtype::F32).unwrap_err();
-        assert_eq!(error, "model.device gpu: unknown; auto, cpu and cuda:N are known");
+        assert_eq!([placed("CPU", Dtype::F32), placed("cpu:0", Dtype::F32)], [Ok(true), Ok(true)]);
+        let error = placed("mps", Dtype::F32).unwrap_err();
+        assert_eq!(error, "model.device mps: unknown; auto, cpu, and gpu, cuda or cuda:N are known");
+        if let Err(reason) = cuda(0) {
+            assert_eq!(placed("gpu", Dtype::F32), Err(format!("model.device gpu: {reason}")));
+        }
         if let Err(reason) = cuda(0) {
             assert_eq!(placed("auto", Dtype::F32), Ok(true));
             let error = placed("auto", Dtype::Bf16).unwrap_err();
@@ -377,7 +434,7 @@ mod tests {
         assert!(error.starts_with("model config config.json: "), "{error}");
         let config = ModelConfig { path: Some("/nowhere".into()), ..ModelConfig::default() };
         let error = Model::load(&config).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read model file /nowhere/config.json: "), "{error}");
+        assert_eq!(error, "model.path /nowhere: there is no such folder");
     }
 
     #[test]
@@ -406,7 +463,10 @@ mod tests {
     #[test]
     fn a_model_that_is_neither_a_folder_nor_on_the_hub_is_an_error_that_names_both() {
         let config = ModelConfig { path: Some("hf://a/b@c/../d".into()), ..ModelConfig::default() };
-        assert!(Model::load(&config).unwrap_err().to_string().starts_with("cannot read model file hf://a/b@c/../d/"));
+        assert_eq!(
+            Model::load(&config).unwrap_err().to_string(),
+            "model.path hf://a/b@c/../d: there is no such folder"
+        );
         let error = TrainerError::Hub { path: "org/name".into(), reason: "it is silent".into() };
         assert_eq!(
             error.to_string(),

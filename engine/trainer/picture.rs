@@ -57,8 +57,8 @@ impl Preprocessor {
     pub fn read(json: Option<&[u8]>, file: &str, patches: Patches) -> Result<Self, TrainerError> {
         let settings: Settings = serde_json::from_slice(json.unwrap_or(b"{}"))
             .map_err(|error| TrainerError::Config { file: file.into(), reason: error.to_string() })?;
-        let unsupported = |key, found: String, supported: String| {
-            Err(TrainerError::Unsupported { file: file.into(), key, found, supported })
+        let unsupported = |key: &str, found: String, supported: String| {
+            Err(TrainerError::Unsupported { file: file.into(), key: key.into(), found, supported })
         };
         let filter = match settings.resample {
             2 => Filter::Linear,

@@ -18,6 +18,7 @@ pub struct Shards {
     config: data::Config,
     /// The validation records of all clients, in roster order.
     validation: Vec<u32>,
+    notes: Vec<String>,
     kept: Mutex<Kept>,
 }
 
@@ -29,11 +30,37 @@ enum Key {
 }
 
 impl Shards {
-    /// Shards over `partition`; nothing is read yet.
+    /// Shards over `partition`; nothing is read yet. Records are cut at the model's positions where `data.max_tokens` is above
+    /// them.
     pub fn new(trainer: Arc<Trainer>, dataset: Arc<Dataset>, partition: Arc<Partition>, config: data::Config) -> Self {
+        let mut notes = trainer.left_out().to_vec();
+        let positions = trainer.model().max_positions();
+        if config.max_tokens > positions && !trainer.model().reads_pictures() {
+            let asked = config.max_tokens;
+            notes.push(format!(
+                "data.max_tokens is {asked}, the model has {positions} positions: records are cut there"
+            ));
+        }
+        let config = data::Config { max_tokens: config.max_tokens.min(positions), ..config };
         let validation = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
         let kept = Mutex::new(Kept::new(config.cache_mb << 20));
-        Self { trainer, dataset, partition, config, validation, kept }
+        Self { trainer, dataset, partition, config, validation, notes, kept }
+    }
+
+    /// The same with one thing more that people should know.
+    pub fn with_note(mut self, note: Option<String>) -> Self {
+        self.notes.extend(note);
+        self
+    }
+
+    /// What people should know of the model, its adapter and the data before the first round.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The names of the classes that are told apart; none where the next token is predicted.
+    pub fn classes(&self) -> &[String] {
+        self.dataset.classes()
     }
 
     /// Who trains on them.

@@ -10,15 +10,15 @@ use burn::tensor::{DType, IndexingUpdateOp, Tensor, TensorData, Transaction};
 use super::batch::Batch;
 use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
 use super::dropout::Dropout;
-use super::embedding::{Embedding, indices};
-use super::family::Spec;
+use super::embedding::{Embedding, indices, token_table};
+use super::family::{Input, Spec};
 use super::head::{ClassPlan, Head, HeadPlan};
 use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, worth};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
 
 /// What a checkpoint calls the language head of every family.
-const LANGUAGE_HEAD: &str = "lm_head.weight";
+pub(super) const LANGUAGE_HEAD: &str = "lm_head.weight";
 
 /// Frozen weights on a device.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Transformer {
     norm: Norm,
     /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
     language_head: Option<Tensor<2>>,
+    /// Whether the two are.
+    tied: bool,
     /// Weight and bias of the checkpoint's own head for classes, one after the other; empty where it has none.
     class_head: Vec<f32>,
     rotary: Rotary,
@@ -52,12 +54,7 @@ impl Transformer {
     /// Reads all weights; those of the blocks' linear layers into 8 bits where `quantize` says so, block by block.
     pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
         let embedding = Embedding::read(file, &spec, &place)?;
-        let shape = [spec.vocabulary, spec.hidden];
-        let language_head = match spec.tied {
-            true => embedding.tokens().cloned(),
-            false if !file.has(LANGUAGE_HEAD) => None,
-            false => Some(place.tensor(file.values(LANGUAGE_HEAD, &shape)?, shape)),
-        };
+        let (language_head, tied) = language_head(file, &spec, &embedding, &place)?;
         let read = |number| -> Result<Block, TrainerError> {
             let block = Block::read(file, &spec, number, &place)?;
             Ok(match quantize {
@@ -69,10 +66,11 @@ impl Transformer {
         Ok(Self {
             embedding,
             language_head,
+            tied,
             class_head: class_head(file, &spec)?,
             blocks,
             norm: block::norm(file, &spec, spec.base(spec.names.last_norm), &place)?,
-            rotary: Rotary::new(spec.positions, &spec.frequencies, spec.heads, &place),
+            rotary: Rotary::new(spec.turns.clone(), spec.heads, &spec.scales, &place),
             spec,
             place,
         })
@@ -81,7 +79,7 @@ impl Transformer {
     /// How many weights there are.
     pub fn parameters(&self) -> usize {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
-        let head = self.language_head.as_ref().filter(|_| !self.spec.tied).map_or(0, of);
+        let head = self.language_head.as_ref().filter(|_| !self.tied).map_or(0, of);
         let blocks: usize = self.blocks.iter().map(Block::parameters).sum();
         self.embedding.parameters() + head + blocks + self.norm.parameters()
     }
@@ -90,6 +88,12 @@ impl Transformer {
     pub fn language_head(&self, model: &str) -> Result<HeadPlan, TrainerError> {
         let missing = || TrainerError::MissingTensor { file: model.into(), tensor: LANGUAGE_HEAD.into() };
         self.language_head.clone().map(HeadPlan::Language).ok_or_else(missing)
+    }
+
+    /// The rows of the checkpoint's own head for classes; `None` where it has none.
+    pub fn class_rows(&self) -> Option<usize> {
+        let row = self.spec.hidden + usize::from(self.spec.classifier.bias);
+        (!self.class_head.is_empty()).then(|| self.class_head.len() / row)
     }
 
     /// Puts the checkpoint's own head for classes in its place of a flat vector, where it has as many classes.
@@ -212,6 +216,17 @@ impl Transformer {
         Ok(losses.iter().map(|losses| worth(losses).0).sum())
     }
 
+    /// The values of the token embedding or of the language head, whichever checkpoints call `name`.
+    pub fn stored_values(&self, name: &str) -> Option<Vec<f32>> {
+        let Input::Tokens { tokens, .. } = self.spec.input else { return None };
+        let tensor = match name {
+            LANGUAGE_HEAD => self.language_head.as_ref()?,
+            name if name == self.spec.base(&format!("{tokens}.weight")) => self.embedding.tokens()?,
+            _ => return None,
+        };
+        values(tensor.clone()).ok()
+    }
+
     #[cfg(test)]
     pub fn embedding_values(&self) -> Vec<f32> {
         self.embedding.tokens().unwrap().to_data().try_into_vec().unwrap()
@@ -234,6 +249,27 @@ impl Transformer {
     fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
         head.forward(self.norm.forward(hidden), &self.place)
     }
+}
+
+/// The language head, and whether it is the embedding. A config that ties the two does not where the checkpoint has both with
+/// other values: `transformers` 5 keeps what is stored.
+fn language_head(
+    file: &Checkpoint,
+    spec: &Spec,
+    embedding: &Embedding,
+    place: &Place,
+) -> Result<(Option<Tensor<2>>, bool), TrainerError> {
+    let (Input::Tokens { tokens, .. }, shape) = (spec.input, [spec.vocabulary, spec.hidden]) else {
+        return Ok((None, false));
+    };
+    if !file.has(LANGUAGE_HEAD) {
+        return Ok((embedding.tokens().cloned().filter(|_| spec.tied), spec.tied));
+    }
+    let own = file.values(LANGUAGE_HEAD, &shape)?;
+    if spec.tied && file.values(&token_table(file, spec, tokens), &shape)? == own {
+        return Ok((embedding.tokens().cloned(), true));
+    }
+    Ok((Some(place.tensor(own, shape)), false))
 }
 
 fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {

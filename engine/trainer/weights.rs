@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::TrainerError;
+use super::{TrainerError, source};
 use crate::adapter::stored;
 
 /// The file of a checkpoint that is one file.
@@ -70,10 +70,13 @@ impl Checkpoint<'static> {
     pub fn open(folder: &Path) -> Result<Self, TrainerError> {
         let (whole, index) = (folder.join(WHOLE), folder.join(INDEX));
         if whole.exists() || !index.exists() {
-            return Self::of_shard(map(&whole, WHOLE)?);
+            return match whole.exists() {
+                true => Self::of_shard(map(&whole, WHOLE)?),
+                false => Err(missing(folder, whole)),
+            };
         }
         let file = index.display().to_string();
-        let text = std::fs::read(&index).map_err(|source| TrainerError::Read { path: index.clone(), source })?;
+        let text = source::read(&index)?;
         let failed = |reason: String| TrainerError::Index { file: file.clone(), reason };
         let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
         let mut names: Vec<&String> = weight_map.values().collect();
@@ -160,10 +163,16 @@ impl<'a> Checkpoint<'a> {
     /// [`TrainerError`] naming the file and the tensor that is missing, of another shape, or of a type that is not read.
     pub fn values(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, TrainerError> {
         let stored = self.check(tensor, shape)?;
-        stored::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| {
-            let (file, found) = (self.shards[stored.shard].file.clone(), format!("{:?}", stored.dtype));
-            TrainerError::TensorType { file, tensor: tensor.into(), found }
-        })
+        let file = || self.shards[stored.shard].file.clone();
+        let values = stored::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| TrainerError::TensorType {
+            file: file(),
+            tensor: tensor.into(),
+            found: format!("{:?}", stored.dtype),
+        })?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(TrainerError::NotANumber { file: file(), tensor: tensor.into(), at, value: values[at] }),
+            None => Ok(values),
+        }
     }
 
     /// Where a tensor lies, after a check of its shape.
@@ -175,6 +184,11 @@ impl<'a> Checkpoint<'a> {
             return Err(TrainerError::MissingTensor { file: self.file.clone(), tensor: tensor.into() });
         };
         if stored.shape != shape {
+            // Values of four bits lie two in a byte: it is their type that does not fit.
+            if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                let (file, found) = (self.shards[stored.shard].file.clone(), format!("{:?}", stored.dtype));
+                return Err(TrainerError::TensorType { file, tensor: tensor.into(), found });
+            }
             let (expected, found) = (shape.to_vec(), stored.shape.clone());
             let file = self.shards[stored.shard].file.clone();
             return Err(TrainerError::TensorShape { file, tensor: tensor.into(), expected, found });
@@ -193,8 +207,8 @@ impl Shard<'_> {
 
     /// Every tensor of the file, as of shard `shard`.
     fn tensors(&self, shard: usize) -> Result<impl Iterator<Item = (String, Stored)> + use<>, TrainerError> {
-        let (header, metadata) = SafeTensors::read_metadata(self.bytes())
-            .map_err(|error| TrainerError::Weights { file: self.file.clone(), reason: error.to_string() })?;
+        let (header, metadata) = stored::parsed(self.bytes(), SafeTensors::read_metadata)
+            .map_err(|reason| TrainerError::Weights { file: self.file.clone(), reason })?;
         let tensors = metadata.tensors().into_iter().map(|(name, info)| {
             // Offsets count from behind the header, which its own length precedes.
             let (from, to) = info.data_offsets;
@@ -206,11 +220,34 @@ impl Shard<'_> {
 }
 
 fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
+    source::check_file(path)?;
     // SAFETY: the pages are read as plain bytes, of which every pattern is valid; a file that another process cuts off
     // while it is mapped ends this one with a bus error, as documented on `open`.
     let mapped = File::open(path).and_then(|file| unsafe { Mmap::map(&file) });
     let mapped = mapped.map_err(|source| TrainerError::Read { path: path.into(), source })?;
     Ok(Shard { name: name.into(), file: path.display().to_string(), bytes: Bytes::Mapped(mapped) })
+}
+
+/// Weights of other kinds that lie where those should that are read.
+fn missing(folder: &Path, whole: PathBuf) -> TrainerError {
+    let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut others: Vec<String> = files
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| {
+            let end = Path::new(name).extension().and_then(|end| end.to_str()).unwrap_or_default();
+            ["bin", "pt", "pth", "gguf", "h5", "msgpack", "safetensors"].contains(&end)
+        })
+        .collect();
+    others.sort();
+    let Some(first) = others.first() else {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return TrainerError::Read { path: whole, source };
+    };
+    let reason = format!(
+        "it is missing, and {first} is not read: write {WHOLE} with transformers, from_pretrained({:?}) and save_pretrained",
+        folder.display().to_string()
+    );
+    TrainerError::File { path: whole, reason }
 }
 
 #[cfg(test)]
@@ -241,11 +278,44 @@ mod tests {
         assert_eq!(checkpoint.values("f16", &[3]).unwrap(), values);
         assert_eq!(checkpoint.values("bf16", &[3]).unwrap(), values);
         let error = |tensor: &str, shape: &[usize]| checkpoint.values(tensor, shape).unwrap_err().to_string();
-        assert_eq!(error("u8", &[3]), "model weights m: tensor u8 has type U8, but only F32, F16 and BF16 are read");
+        let says = "model weights m: tensor u8 has type U8, but only F32, F16 and BF16 are read: save the model in one of these";
+        assert!(error("u8", &[3]).starts_with(says) && error("u8", &[6]).starts_with(says));
         assert_eq!(error("f16", &[1, 3]), "model weights m: tensor f16 has shape [3], but config.json makes it [1, 3]");
         assert_eq!(error("lm_head.weight", &[3]), "model weights m: tensor lm_head.weight is missing");
         assert!(checkpoint.has("u8") && !checkpoint.has("lm_head.weight"));
         assert!(Checkpoint::read(&bytes[..bytes.len() - 1], "m").is_err());
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_named_with_its_place() {
+        for odd in [f32::NAN, f32::NEG_INFINITY] {
+            let bytes = file(&[("norm", Dtype::F32, &f32s(&[1.0, odd, 2.0]))]);
+            let error = Checkpoint::read(&bytes, "m").unwrap().values("norm", &[3]).unwrap_err().to_string();
+            assert_eq!(error, format!("model weights m: tensor norm has {odd} at value 1"));
+        }
+    }
+
+    #[test]
+    fn weights_that_are_none_are_told_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pytorch_model.bin"), b"pickled").unwrap();
+        let error = refused(&dir);
+        assert!(
+            error.starts_with("model file model.safetensors: it is missing, and pytorch_model.bin is not read: write"),
+            "{error}"
+        );
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1044992\n";
+        std::fs::write(dir.path().join(WHOLE), pointer).unwrap();
+        let error = refused(&dir);
+        assert!(
+            error.starts_with(
+                "model file model.safetensors: it is a pointer of git-lfs, not the file: run git lfs pull"
+            ),
+            "{error}"
+        );
+        std::fs::remove_file(dir.path().join(WHOLE)).unwrap();
+        std::fs::create_dir(dir.path().join(WHOLE)).unwrap();
+        assert_eq!(refused(&dir), "model file model.safetensors: it is a directory, not a file");
     }
 
     /// A folder of two shards: `a` in the first, `b` and `c` in the second, and an index that says `map`.

@@ -17,6 +17,7 @@ import sys
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
@@ -43,6 +44,19 @@ ADAPTERS = {
     ),
     # Resolved to names by PEFT; saved as bf16.
     "all-linear": dict(r=1, lora_alpha=2, target_modules="all-linear"),
+    # What takes targets back, and patterns of which two fit: the first one counts.
+    "excluded": dict(
+        r=2,
+        lora_alpha=4,
+        target_modules=["q_proj", "v_proj", "down_proj", "query"],
+        exclude_modules=["layers.3.self_attn.q_proj", "lm_head"],
+        layers_to_transform=[0, 2, 3],
+        layers_pattern="layers",
+        rank_pattern={".*attn.*": 3, "q_proj": 4, "key": 7},
+    ),
+    # As tools write them from memory: the adapter's name in the names of tensors, copies of the base's own weights, and pairs
+    # that no rule names.
+    "named": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"]),
     # A head beside the pairs.
     "score": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="SEQ_CLS"),
     # The names that `transformers` 5 has for the layers of a ViT, which are not those of its checkpoint.
@@ -90,6 +104,16 @@ def make(name, settings):
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "adapter_model.safetensors").chmod(0o644)
+    if name == "named":
+        weights = folder / "adapter_model.safetensors"
+        tensors = {key.replace(".weight", ".default.weight"): tensor for key, tensor in load_file(weights).items()}
+        embedding = base().get_input_embeddings().weight.detach().clone()
+        tensors["base_model.model.model.embed_tokens.weight"] = embedding
+        for part in "AB":
+            surplus = tensors[f"base_model.model.model.layers.0.self_attn.q_proj.lora_{part}.default.weight"]
+            tensors[f"base_model.model.model.layers.0.self_attn.o_proj.lora_{part}.default.weight"] = surplus.clone()
+        save_file(tensors, weights, metadata={"format": "pt"})
+        weights.chmod(0o644)
     # As everybody else gets it: a fresh base, the adapter read from its folder.
     model = PeftModel.from_pretrained(base(), folder).float().eval()
     with torch.no_grad():

@@ -101,6 +101,18 @@ pub enum PeftError {
         /// Its type.
         found: String,
     },
+    /// A tensor with a value that is no number, or infinite.
+    #[error("adapter weights {}: tensor {tensor} has {value} at value {at}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Where, counted from 0.
+        at: usize,
+        /// The value.
+        value: f32,
+    },
     /// The folder says that it has residuals, but the file is not there, or the other way round.
     #[error("adapter folder {}: {reason}", folder.display())]
     Residual {

@@ -1,30 +1,13 @@
-//! Which linear layers get a pair, of which rank and scale: target_modules, rank_pattern and alpha_pattern as PEFT reads
-//! them. The whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any, comes out. Where a
-//! layer has another name in memory, either may be meant.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! Which linear layers get a pair, of which rank and scale, as PEFT decides it and in its order: exclude_modules, then
+//! modules_to_save, then target_modules with layers_to_transform, then the first of rank_pattern and alpha_pattern that fits. The
+//! whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any, comes out. Where a layer has
+//! another name in memory, either may be meant.
 
 use fancy_regex::Regex;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::PeftConfig;
 use super::renamed::in_memory;
-
-/// What [`Targets::All`] is written as.
-const ALL: &str = "all-linear";
-
-/// The linear layers that get a pair; in TOML and JSON a list of names, a regular expression, or `all-linear`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Targets {
-    /// Those whose path is one of these names, or ends in one from a dot on.
-    Names(Vec<String>),
-    /// Those whose whole path the expression matches.
-    Pattern(String),
-    /// All of the blocks.
-    All,
-}
+use super::targets::{Patterns, Targets};
 
 /// Rank and scale of a pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,13 +21,25 @@ pub struct PairRule {
 /// The rules of an adapter, its expressions compiled.
 #[derive(Debug)]
 pub struct PairRules {
-    targets: Targets,
-    pattern: Option<Regex>,
+    targets: Choice,
+    excluded: Choice,
+    /// The modules that are trained whole, with all that is in them.
+    whole: Vec<Regex>,
+    /// The blocks that pairs are limited to, and how the number of a block is found.
+    layers: Option<(Vec<usize>, Vec<Regex>)>,
     rank: usize,
     alpha: f32,
     rslora: bool,
     ranks: Vec<(Regex, usize)>,
     alphas: Vec<(Regex, f32)>,
+}
+
+/// Modules by name.
+#[derive(Debug)]
+enum Choice {
+    Names(Vec<String>),
+    Pattern(Regex),
+    All,
 }
 
 /// A regular expression that cannot be used.
@@ -63,13 +58,22 @@ impl PairRules {
     /// # Errors
     /// [`PatternError`] naming the expression that is none.
     pub fn new(config: &PeftConfig) -> Result<Self, PatternError> {
-        let pattern = match &config.targets {
-            Targets::Pattern(pattern) => Some(regex(pattern, &format!(r"\A(?:{pattern})\z"))?),
-            Targets::Names(_) | Targets::All => None,
+        let whole = |name: &String| regex(name, &format!(r"\A(?:\A|.*\.){name}(?:\z|\..*)"));
+        let layers = match config.layers.is_empty() {
+            true => None,
+            false => {
+                let of = |name: &String| regex(name, &format!(r"\A(?:\A|.*?\.){name}\.(\d+)\."));
+                let any = || regex("", r"\A.*?\.[^.]*\.(\d+)\.").map(|any| vec![any]);
+                let patterns = &config.layers_pattern;
+                let patterns = if patterns.is_empty() { any() } else { patterns.iter().map(of).collect() };
+                Some((config.layers.clone(), patterns?))
+            }
         };
         Ok(Self {
-            targets: config.targets.clone(),
-            pattern,
+            targets: Choice::new(&config.targets)?,
+            excluded: Choice::new(&config.excluded)?,
+            whole: config.heads.iter().map(whole).collect::<Result<_, _>>()?,
+            layers,
             rank: config.rank,
             alpha: config.alpha,
             rslora: config.rslora,
@@ -83,17 +87,12 @@ impl PairRules {
     /// # Errors
     /// [`PatternError`] where an expression takes too long on this path.
     pub fn pair(&self, path: &str) -> Result<Option<PairRule>, PatternError> {
-        let other = in_memory(path);
-        let paths = || [Some(path), other.as_deref()].into_iter().flatten();
-        let mut chosen = false;
-        for path in paths() {
-            chosen = chosen || self.chooses(path)?;
-        }
-        if !chosen {
+        if !self.chooses(path)? {
             return Ok(None);
         }
+        let other = in_memory(path);
         let (mut rank, mut alpha) = (None, None);
-        for path in paths() {
+        for path in [Some(path), other.as_deref()].into_iter().flatten() {
             let own = self.own(path)?;
             (rank, alpha) = (rank.or(own.0), alpha.or(own.1));
         }
@@ -102,14 +101,49 @@ impl PairRules {
         Ok(Some(PairRule { rank, scale: alpha / divisor }))
     }
 
-    /// Whether `targets` mean this path, under no other name.
-    fn chooses(&self, path: &str) -> Result<bool, PatternError> {
-        match (&self.targets, &self.pattern) {
-            (Targets::Names(names), _) => Ok(names.iter().any(|name| ends_in(path, name))),
-            (Targets::Pattern(_), Some(pattern)) => matches(pattern, path),
-            (Targets::Pattern(_), None) => Ok(false),
-            (Targets::All, _) => Ok(true),
+    /// Whether the module at `path` gets a pair, were it a linear layer.
+    ///
+    /// # Errors
+    /// As [`Self::pair`].
+    pub fn chooses(&self, path: &str) -> Result<bool, PatternError> {
+        let other = in_memory(path);
+        let paths = || [Some(path), other.as_deref()].into_iter().flatten();
+        let mut targeted = false;
+        for path in paths() {
+            if self.excluded.has(path)?.is_some() || first_match(&self.whole, path)? {
+                return Ok(false);
+            }
+            targeted = targeted || self.targets(path)?;
         }
+        Ok(targeted)
+    }
+
+    /// Whether the targets are all linear layers, of which heads are none.
+    pub fn take_all(&self) -> bool {
+        matches!(self.targets, Choice::All)
+    }
+
+    /// Whether something takes back what the targets name.
+    pub(super) fn limits(&self) -> bool {
+        self.layers.is_some() || !matches!(&self.excluded, Choice::Names(names) if names.is_empty())
+    }
+
+    /// Whether `targets` mean this path, under no other name. A name that is the whole path means it in every block.
+    fn targets(&self, path: &str) -> Result<bool, PatternError> {
+        let (Some(whole), Choice::Names(_), Some((layers, patterns))) =
+            (self.targets.has(path)?, &self.targets, &self.layers)
+        else {
+            return Ok(self.targets.has(path)?.is_some());
+        };
+        if whole {
+            return Ok(true);
+        }
+        for pattern in patterns {
+            let found = pattern.captures(path).map_err(|error| slow(pattern, &error))?;
+            let Some(number) = found.as_ref().and_then(|found| found.get(1)) else { continue };
+            return Ok(number.as_str().parse().is_ok_and(|number| layers.contains(&number)));
+        }
+        Ok(false)
     }
 
     /// What the two patterns say of this path, under no other name.
@@ -123,14 +157,19 @@ impl PairRules {
     /// As [`Self::pair`].
     pub fn idle(&self, paths: &[String]) -> Result<Option<String>, PatternError> {
         let paths: Vec<String> = paths.iter().cloned().chain(paths.iter().filter_map(|path| in_memory(path))).collect();
-        if let Targets::Names(names) = &self.targets
-            && let Some(name) = names.iter().find(|name| !paths.iter().any(|path| ends_in(path, name)))
-        {
-            return Ok(Some(name.clone()));
+        let mut patterns: Vec<&Regex> = Vec::new();
+        match &self.targets {
+            Choice::Names(names) => {
+                let idle = names.iter().find(|name| !paths.iter().any(|path| ends_in(path, name)));
+                if let Some(name) = idle {
+                    return Ok(Some(name.clone()));
+                }
+            }
+            Choice::Pattern(pattern) => patterns.push(pattern),
+            Choice::All => {}
         }
-        for pattern in
-            self.pattern.iter().chain(self.ranks.iter().map(|of| &of.0)).chain(self.alphas.iter().map(|of| &of.0))
-        {
+        patterns.extend(self.ranks.iter().map(|of| &of.0).chain(self.alphas.iter().map(|of| &of.0)));
+        for pattern in patterns {
             let mut fits = false;
             for path in &paths {
                 fits = fits || matches(pattern, path)?;
@@ -143,9 +182,29 @@ impl PairRules {
     }
 }
 
+impl Choice {
+    fn new(targets: &Targets) -> Result<Self, PatternError> {
+        Ok(match targets {
+            Targets::Names(names) => Self::Names(names.clone()),
+            Targets::Pattern(pattern) => Self::Pattern(regex(pattern, &format!(r"\A(?:{pattern})\z"))?),
+            Targets::All => Self::All,
+        })
+    }
+
+    /// Whether it has this path: as a whole, or by its end or an expression.
+    fn has(&self, path: &str) -> Result<Option<bool>, PatternError> {
+        Ok(match self {
+            Self::Names(names) if names.iter().any(|name| name == path) => Some(true),
+            Self::Names(names) => names.iter().any(|name| ends_in(path, name)).then_some(false),
+            Self::Pattern(pattern) => matches(pattern, path)?.then_some(false),
+            Self::All => Some(true),
+        })
+    }
+}
+
 /// Compiles the keys of a table; each means the end of a path from a dot on, as PEFT reads them.
-fn endings<T: Copy>(table: &BTreeMap<String, T>) -> Result<Vec<(Regex, T)>, PatternError> {
-    table.iter().map(|(key, value)| Ok((regex(key, &format!(r"\A(?:.*\.)?(?:{key})\z"))?, *value))).collect()
+fn endings<T: Copy>(table: &Patterns<T>) -> Result<Vec<(Regex, T)>, PatternError> {
+    table.0.iter().map(|(key, value)| Ok((regex(key, &format!(r"\A(?:.*\.)?(?:{key})\z"))?, *value))).collect()
 }
 
 fn regex(pattern: &str, whole: &str) -> Result<Regex, PatternError> {
@@ -153,7 +212,20 @@ fn regex(pattern: &str, whole: &str) -> Result<Regex, PatternError> {
 }
 
 fn matches(regex: &Regex, path: &str) -> Result<bool, PatternError> {
-    regex.is_match(path).map_err(|error| PatternError { pattern: bare(regex), reason: error.to_string() })
+    regex.is_match(path).map_err(|error| slow(regex, &error))
+}
+
+fn first_match(all: &[Regex], path: &str) -> Result<bool, PatternError> {
+    for regex in all {
+        if matches(regex, path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn slow(regex: &Regex, error: &fancy_regex::Error) -> PatternError {
+    PatternError { pattern: bare(regex), reason: error.to_string() }
 }
 
 /// The expression without what was put around it.
@@ -176,72 +248,6 @@ fn ends_in(path: &str, name: &str) -> bool {
     path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-impl Targets {
-    /// Whether no layer can be meant.
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Names(names) => names.is_empty(),
-            Self::Pattern(pattern) => pattern.is_empty(),
-            Self::All => false,
-        }
-    }
-}
-
-impl<const N: usize> From<[&str; N]> for Targets {
-    fn from(names: [&str; N]) -> Self {
-        Self::Names(names.map(String::from).into())
-    }
-}
-
-impl fmt::Display for Targets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Names(names) => f.write_str(&names.join(", ")),
-            Self::Pattern(pattern) => f.write_str(pattern),
-            Self::All => f.write_str(ALL),
-        }
-    }
-}
-
-impl Serialize for Targets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Names(names) => names.serialize(serializer),
-            Self::Pattern(pattern) => serializer.serialize_str(pattern),
-            Self::All => serializer.serialize_str(ALL),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Targets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Targets;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of linear layers, a regular expression, or all-linear")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Targets, E> {
-        Ok(if text == ALL { Targets::All } else { Targets::Pattern(text.into()) })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Targets, A::Error> {
-        let mut all: Vec<String> = Vec::new();
-        while let Some(name) = names.next_element()? {
-            all.push(name);
-        }
-        // What a command line gives as a list, split at its commas.
-        Ok(if all == [ALL] { Targets::All } else { Targets::Names(all) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +258,7 @@ mod tests {
     fn rules(json: serde_json::Value) -> Result<PairRules, PatternError> {
         let mut whole = serde_json::json!({ "r": 8, "lora_alpha": 16.0, "target_modules": ["q_proj"] });
         whole.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
-        PairRules::new(&serde_json::from_value(whole).unwrap())
+        PairRules::new(&serde_json::from_str(&whole.to_string()).unwrap())
     }
 
     fn pair(json: serde_json::Value, path: &str) -> Option<(usize, f32)> {
@@ -309,12 +315,36 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_written_as_they_were_read() {
-        for json in ["[\"a\",\"b\"]", "\"all-linear\"", "\".*x\""] {
-            let targets: Targets = serde_json::from_str(json).unwrap();
-            assert_eq!(serde_json::to_string(&targets).unwrap(), json);
-        }
-        assert_eq!(serde_json::from_str::<Targets>("[\"all-linear\"]").unwrap(), Targets::All);
-        assert!(serde_json::from_str::<Targets>("7").unwrap_err().to_string().contains("all-linear"));
+    fn exclusions_and_layers_come_before_and_after_the_targets() {
+        let chosen = |json: serde_json::Value| [Q, DOWN].map(|path| pair(json.clone(), path).is_some());
+        let json = |more: serde_json::Value| {
+            let mut json = serde_json::json!({ "target_modules": ["q_proj", "down_proj"] });
+            json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json
+        };
+        assert_eq!(chosen(json(serde_json::json!({}))), [true, true]);
+        assert_eq!(chosen(json(serde_json::json!({ "exclude_modules": ["q_proj"] }))), [false, true]);
+        assert_eq!(chosen(json(serde_json::json!({ "exclude_modules": ".*mlp.*" }))), [true, false]);
+        assert_eq!(chosen(json(serde_json::json!({ "exclude_modules": "mlp" }))), [true, true], "the whole path");
+        assert_eq!(chosen(json(serde_json::json!({ "modules_to_save": ["mlp"] }))), [true, false]);
+        assert_eq!(chosen(json(serde_json::json!({ "layers_to_transform": [1, 4] }))), [false, true]);
+        assert_eq!(chosen(json(serde_json::json!({ "layers_to_transform": 0 }))), [true, false]);
+        let pattern = serde_json::json!({ "layers_to_transform": [0, 1], "layers_pattern": "h" });
+        assert_eq!(chosen(json(pattern)), [false, false]);
+        let pattern = serde_json::json!({ "layers_to_transform": [0], "layers_pattern": ["h", "layers"] });
+        assert_eq!(chosen(json(pattern)), [true, false]);
+        let whole = serde_json::json!({ "target_modules": [Q, "down_proj"], "layers_to_transform": [7] });
+        assert_eq!(chosen(whole), [true, false], "a whole path is meant in any block");
+    }
+
+    #[test]
+    fn the_first_pattern_that_fits_counts_in_the_order_of_the_file() {
+        let of = |patterns: &str| {
+            let text = format!(r#"{{"r": 8, "target_modules": ["q_proj"], "rank_pattern": {{{patterns}}}}}"#);
+            let rules = PairRules::new(&serde_json::from_str(&text).unwrap()).unwrap();
+            rules.pair(Q).unwrap().unwrap().rank
+        };
+        assert_eq!(of(r#""q_proj": 2, ".*attn.*": 3"#), 2);
+        assert_eq!(of(r#"".*attn.*": 3, "q_proj": 2"#), 3);
     }
 }

@@ -8,7 +8,8 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::error::Named;
 use super::renamed::{in_checkpoints, in_memory};
-use super::{PeftError, load, replace};
+use super::{PairRules, PeftError, load, replace};
+use crate::adapter::layout::PREFIX;
 use crate::adapter::{Role, TensorInfo, stored};
 
 /// Writes these tensors of the flat vector `values`.
@@ -35,17 +36,22 @@ pub(super) fn write(path: &Path, tensors: &[&TensorInfo], values: &[f32]) -> Res
     replace(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
-/// Reads exactly these tensors into their places of the flat vector `values`. Where `heads` is false, the file need not have
-/// the heads; what it lacks of them keeps its value.
+/// Tensors of a file that a layout does not have.
+pub(super) struct Surplus(Vec<(Named, Vec<f32>)>);
+
+/// Reads these tensors into their places of the flat vector `values`, and gives those that are there beside them. Where
+/// `heads` is false, the file need not have the heads; what it lacks of them keeps its value.
 ///
 /// # Errors
 /// [`PeftError`] naming the file and the tensors, with both values where two disagree.
-pub(super) fn read(path: &Path, tensors: &[&TensorInfo], heads: bool, values: &mut [f32]) -> Result<(), PeftError> {
+pub(super) fn read(
+    path: &Path,
+    tensors: &[&TensorInfo],
+    heads: bool,
+    values: &mut [f32],
+) -> Result<Surplus, PeftError> {
     let bytes = load(path)?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| PeftError::Weights { path: path.into(), reason: error.to_string() })?;
-    let mut views: HashMap<String, TensorView> =
-        file.tensors().into_iter().map(|(name, view)| (present(name), view)).collect();
+    let mut views = views(path, &bytes)?;
     let mut missing = Vec::new();
     for tensor in tensors {
         let (name, expected) = (&tensor.spec.name, &tensor.spec.shape);
@@ -64,22 +70,105 @@ pub(super) fn read(path: &Path, tensors: &[&TensorInfo], heads: bool, values: &m
             let found = format!("{:?}", view.dtype());
             return Err(PeftError::Type { path: path.into(), tensor: name.clone(), found });
         };
+        if let Some(at) = read.iter().position(|value| !value.is_finite()) {
+            return Err(PeftError::NotFinite { path: path.into(), tensor: name.clone(), at, value: read[at] });
+        }
         values[tensor.offset..tensor.offset + tensor.len].copy_from_slice(&read);
     }
-    let mut surplus: Vec<Named> =
-        views.into_iter().map(|(tensor, view)| Named { tensor, shape: view.shape().to_vec() }).collect();
-    surplus.sort_by(|left, right| left.tensor.cmp(&right.tensor));
-    match missing.is_empty() && surplus.is_empty() {
-        true => Ok(()),
-        false => Err(PeftError::Tensors { path: path.into(), missing, surplus }),
+    let surplus = views.into_iter().map(|(tensor, view)| {
+        let whole = (!tensor.contains(LORA)).then(|| stored::floats(view.dtype(), view.data())).flatten();
+        (Named { tensor, shape: view.shape().to_vec() }, whole.unwrap_or_default())
+    });
+    let mut surplus: Vec<_> = surplus.collect();
+    surplus.sort_by(|left, right| left.0.tensor.cmp(&right.0.tensor));
+    match missing.is_empty() {
+        true => Ok(Surplus(surplus)),
+        false => {
+            let surplus = surplus.into_iter().map(|(named, _)| named).collect();
+            Err(PeftError::Tensors { path: path.into(), missing, surplus })
+        }
     }
 }
 
-/// The name that a layout has for a tensor of a file: of a head that which PEFT gives it today, where older versions kept the
-/// wrapper's name in it; of a layer that of checkpoints.
-fn present(name: String) -> String {
-    match name.split_once(".modules_to_save.") {
-        Some((module, parameter)) => format!("{module}.{}", parameter.strip_prefix("default.").unwrap_or(parameter)),
-        None => in_checkpoints(&name).unwrap_or(name),
+/// What the names of all tensors of a pair have in them.
+const LORA: &str = ".lora_";
+
+impl Surplus {
+    /// Splits what is there beside a layout, as PEFT takes it: those that take the place of a weight of the base model,
+    /// and words on those that it reads over.
+    ///
+    /// # Errors
+    /// [`PeftError::Tensors`] with what the file's own rules make a part of its adapter.
+    pub fn sort(self, path: &Path, rules: &PairRules) -> Result<(Vec<(Named, Vec<f32>)>, Vec<String>), PeftError> {
+        let (mut refused, mut whole, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        for (named, values) in self.0 {
+            let bare = named.tensor.strip_prefix(PREFIX);
+            match bare.map(|bare| bare.split_once(LORA)) {
+                Some(Some((layer, _))) => {
+                    let failed = |reason: String| PeftError::Config { path: path.into(), reason };
+                    let chosen = rules.chooses(layer).map_err(|error| failed(error.to_string()))?;
+                    if chosen { refused.push(named) } else { idle.push(named.tensor) }
+                }
+                Some(None) => whole.push((named, values)),
+                None => idle.push(named.tensor),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(PeftError::Tensors { path: path.into(), missing: Vec::new(), surplus: refused });
+        }
+        let left_out = idle.first().map(|first| {
+            let count = idle.len();
+            format!(
+                "{}: {count} tensors are read over, as by PEFT, for no rule of the adapter names them ({first})",
+                path.display()
+            )
+        });
+        Ok((whole, left_out.into_iter().collect()))
     }
+
+    /// An error where there is anything.
+    pub fn refuse_any(self, path: &Path) -> Result<(), PeftError> {
+        let surplus: Vec<Named> = self.0.into_iter().map(|(named, _)| named).collect();
+        match surplus.is_empty() {
+            true => Ok(()),
+            false => Err(PeftError::Tensors { path: path.into(), missing: Vec::new(), surplus }),
+        }
+    }
+}
+
+/// The rows of a tensor; `None` where the file does not have it.
+pub(super) fn rows(path: &Path, name: &str) -> Result<Option<usize>, PeftError> {
+    let bytes = load(path)?;
+    Ok(views(path, &bytes)?.get(name).and_then(|view| view.shape().first().copied()))
+}
+
+/// The tensors of a file by the names that a layout has for them.
+fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<HashMap<String, TensorView<'a>>, PeftError> {
+    let failed = |reason: String| PeftError::Weights { path: path.into(), reason };
+    let file = stored::parsed(bytes, SafeTensors::deserialize).map_err(failed)?;
+    let mut views = HashMap::new();
+    for (name, view) in file.tensors() {
+        let present = present(&name);
+        if views.insert(present.clone(), view).is_some() {
+            return Err(failed(format!("{name} is there twice, under the name of an adapter too ({present})")));
+        }
+    }
+    Ok(views)
+}
+
+/// The name that a layout has for a tensor of a file: of a head that which PEFT gives it today, where older versions kept the
+/// wrapper's name in it; of a pair that without the name of an adapter, which a state in memory has; of a layer that of
+/// checkpoints.
+fn present(name: &str) -> String {
+    if let Some((module, parameter)) = name.split_once(".modules_to_save.") {
+        // A parameter's own name is the last part.
+        return format!("{module}.{}", parameter.rsplit('.').next().unwrap_or(parameter));
+    }
+    let bare = [".lora_A.", ".lora_B."].iter().find_map(|part| {
+        let (layer, parameter) = name.split_once(part)?;
+        let (_, parameter) = parameter.rsplit_once('.')?;
+        Some(format!("{layer}{part}{parameter}"))
+    });
+    let name = bare.as_deref().unwrap_or(name);
+    in_checkpoints(name).unwrap_or_else(|| name.to_owned())
 }

@@ -43,6 +43,10 @@ fn config(rank: usize) -> PeftConfig {
         fan_in_fan_out: false,
         heads: Vec::new(),
         residual: false,
+        classes: Vec::new(),
+        excluded: Targets::Names(Vec::new()),
+        layers: Vec::new(),
+        layers_pattern: Vec::new(),
     }
 }
 
@@ -56,13 +60,18 @@ fn said(dir: &Path, error: PeftError) -> String {
     error.to_string().replace(&format!("{}/", dir.display()), "")
 }
 
+/// The values that reading gives.
+fn weights(dir: &Path, layout: &AdapterLayout, start: AdapterWeights) -> Result<AdapterWeights, PeftError> {
+    read(dir, layout, start, true).map(|read| read.weights)
+}
+
 /// What reading gives that was written for rank 2 and layers `v`, `q`.
 fn read_as(layout_read: &AdapterLayout) -> Result<AdapterWeights, String> {
     let dir = tempfile::tempdir().unwrap();
     let written = layout(2, &["v", "q"]);
     write(dir.path(), &written, &values(&written), &config(2)).unwrap();
     assert_eq!(read_config(dir.path()).unwrap(), config(2));
-    read(dir.path(), layout_read, layout_read.start()).map_err(|error| said(dir.path(), error))
+    weights(dir.path(), layout_read, layout_read.start()).map_err(|error| said(dir.path(), error))
 }
 
 #[test]
@@ -114,10 +123,10 @@ fn heads_go_under_modules_to_save_and_older_names_are_read() {
     let mut specs = specs(2, &["v", "q"]);
     specs.push(head("base_model.model.score.weight", &[5, 3]));
     let layout = AdapterLayout::new(specs);
-    let weights = values(&layout);
-    write(dir.path(), &layout, &weights, &PeftConfig { task: Some("SEQ_CLS".into()), ..config(2) }).unwrap();
+    let expected = values(&layout);
+    write(dir.path(), &layout, &expected, &PeftConfig { task: Some("SEQ_CLS".into()), ..config(2) }).unwrap();
     assert_eq!(read_config(dir.path()).unwrap().heads, ["score"]);
-    assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), weights);
+    assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), expected);
 
     let file = dir.path().join(WEIGHTS);
     let bytes = std::fs::read(&file).unwrap();
@@ -125,11 +134,11 @@ fn heads_go_under_modules_to_save_and_older_names_are_read() {
     for older in ["modules_to_save", "modules_to_save.default"] {
         let renamed = tensors.iter().map(|(name, view)| (name.replace("score", &format!("score.{older}")), view));
         std::fs::write(&file, safetensors::serialize(renamed, None).unwrap()).unwrap();
-        assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), weights);
+        assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), expected);
     }
     let without = tensors.iter().filter(|(name, _)| !name.contains("score")).map(|(name, view)| (name, view));
     std::fs::write(&file, safetensors::serialize(without, None).unwrap()).unwrap();
-    let error = said(dir.path(), read(dir.path(), &layout, layout.start()).unwrap_err());
+    let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
     assert!(error.ends_with("missing: base_model.model.score.weight [5, 3]"), "{error}");
 }
 
@@ -142,7 +151,7 @@ fn an_adapter_without_a_head_is_a_start_for_a_run_with_one() {
     specs.push(head("base_model.model.classifier.bias", &[5]));
     let layout = AdapterLayout::new(specs);
     let start = AdapterWeights(vec![0.5; layout.values()]);
-    let read = read(dir.path(), &layout, start).unwrap();
+    let read = weights(dir.path(), &layout, start).unwrap();
     assert_eq!(read.0[..without.values()], values(&without).0);
     assert_eq!(read.0[without.values()..], [0.5; 5]);
 }
@@ -170,10 +179,10 @@ fn half_precision_adapters_are_read_and_other_types_refused() {
     };
     for dtype in [Dtype::F16, Dtype::BF16] {
         write_as(dtype);
-        assert_eq!(read(dir.path(), &layout, layout.start()).unwrap(), values(&layout), "{dtype:?}");
+        assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), values(&layout), "{dtype:?}");
     }
     write_as(Dtype::I64);
-    let error = said(dir.path(), read(dir.path(), &layout, layout.start()).unwrap_err());
+    let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
     assert!(error.ends_with("lora_A.weight has type I64, but only F32, F16 and BF16 are read"), "{error}");
 }
 
@@ -181,7 +190,7 @@ fn half_precision_adapters_are_read_and_other_types_refused() {
 fn broken_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(2, &["v", "q"]);
-    let error = || read(dir.path(), &layout, layout.start()).unwrap_err().to_string();
+    let error = || weights(dir.path(), &layout, layout.start()).unwrap_err().to_string();
     assert!(error().starts_with("cannot read adapter file ") && error().contains(CONFIG));
     write(dir.path(), &layout, &layout.start(), &config(2)).unwrap();
     let bytes = std::fs::read(dir.path().join(WEIGHTS)).unwrap();
@@ -209,9 +218,89 @@ fn variants_of_lora_are_refused_by_name() {
     );
     assert!(refused("bias", "all".into()).ends_with("bias is \"all\", but only \"none\" is supported"));
     assert!(refused("use_dora", true.into()).ends_with("use_dora is true, which is not supported"));
-    assert!(refused("layers_to_transform", serde_json::json!([1])).contains("layers_to_transform is [1]"));
+    assert_eq!(refused("layers_to_transform", serde_json::json!([1])), "");
+    assert_eq!(refused("exclude_modules", serde_json::json!(["k"])), "");
+    assert!(refused("layers_pattern", "h".into()).ends_with("which PEFT refuses without layers_to_transform"));
+    assert!(refused("r", 0.into()).ends_with("r is 0, but only a whole number above 0 is supported"));
+    assert!(refused("r", (-1).into()).contains("r is -1, but"));
+    assert!(refused("lora_alpha", "x".into()).ends_with("lora_alpha is \"x\", but only a number is supported"));
+    assert!(refused("rank_pattern", serde_json::json!({ "q": 0 })).contains("rank_pattern of q is 0, but"));
+    assert!(refused("target_modules", serde_json::Value::Null).contains("target_modules is missing"));
+    assert!(refused("trainable_token_indices", serde_json::json!([3])).contains("trainable_token_indices is [3]"));
+    assert!(refused("target_parameters", serde_json::json!(["q.weight"])).contains("target_parameters is"));
     assert!(refused("init_lora_weights", "pissa_niter_4".into()).ends_with("which changes the base model's weights"));
     assert!(refused("target_modules", 3.into()).contains("all-linear"));
+}
+
+/// Writes the tensors of a folder again under other names.
+fn rename(dir: &Path, to: impl Fn(&str) -> String, more: &[&str]) {
+    let file = dir.join(WEIGHTS);
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let first = tensors[0].1.clone();
+    let renamed = tensors.iter().map(|(name, view)| (to(name), view.clone()));
+    let more = more.iter().map(|name| (name.to_string(), first.clone()));
+    std::fs::write(&file, safetensors::serialize(renamed.chain(more), None).unwrap()).unwrap();
+}
+
+#[test]
+fn the_name_of_an_adapter_in_the_names_of_tensors_is_read_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = layout(2, &["v", "q"]);
+    write(dir.path(), &layout, &values(&layout), &config(2)).unwrap();
+    rename(dir.path(), |name| name.replace(".weight", ".default.weight"), &[]);
+    assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), values(&layout));
+    let twice = format!("{PREFIX}.v.lora_A.weight");
+    rename(dir.path(), str::to_owned, &[&twice]);
+    let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
+    assert!(error.contains("is there twice, under the name of an adapter too"), "{error}");
+}
+
+#[test]
+fn what_peft_reads_over_is_read_over_and_said_and_what_the_rules_name_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = layout(2, &["v", "q"]);
+    write(dir.path(), &layout, &values(&layout), &config(2)).unwrap();
+    let idle = format!("{PREFIX}.k.lora_A.weight");
+    rename(dir.path(), str::to_owned, &[&idle, "base_model.model.lm_head.weight", "elsewhere"]);
+    let found = read(dir.path(), &layout, layout.start(), true).unwrap();
+    assert_eq!(found.weights, values(&layout));
+    assert!(
+        found.left_out[0]
+            .ends_with(&format!("2 tensors are read over, as by PEFT, for no rule of the adapter names them ({idle})"))
+    );
+    let whole: Vec<&str> = found.whole.iter().map(|(named, _)| named.tensor.as_str()).collect();
+    assert_eq!(whole, ["base_model.model.lm_head.weight"]);
+    let named = "base_model.model.model.layers.7.self_attn.q.lora_A.weight";
+    rename(dir.path(), str::to_owned, &[named]);
+    let error = said(dir.path(), read(dir.path(), &layout, layout.start(), true).unwrap_err());
+    assert!(error.contains(&format!("not part of the run's adapter: {named}")), "{error}");
+}
+
+#[test]
+fn a_value_that_is_no_number_is_named_with_its_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = layout(2, &["v", "q"]);
+    let mut odd = values(&layout);
+    odd.0[3] = f32::NAN;
+    write(dir.path(), &layout, &odd, &config(2)).unwrap();
+    let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
+    assert!(error.ends_with("layers.0.self_attn.v.lora_A.weight has NaN at value 3"), "{error}");
+}
+
+#[test]
+fn a_pair_that_the_files_rules_leave_out_is_not_taken_from_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = layout(2, &["v", "q"]);
+    write(dir.path(), &layout, &values(&layout), &config(2)).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join(CONFIG)).unwrap()).unwrap();
+    json["exclude_modules"] = serde_json::json!(["q"]);
+    std::fs::write(dir.path().join(CONFIG), json.to_string()).unwrap();
+    let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
+    assert!(
+        error.ends_with("the pair of model.layers.0.self_attn.q is left out by its rules, but the run has one"),
+        "{error}"
+    );
 }
 
 #[test]

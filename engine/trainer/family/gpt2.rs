@@ -1,78 +1,84 @@
 //! GPT-2: learned positions, norms and linear layers with biases, weights stored `[inputs, outputs]`, one layer for queries,
 //! keys and values together.
 
-use serde::Deserialize;
-
-use super::{Input, Linear, Names, SCORE, Settings, Spec};
+use super::keys::Means;
+use super::settings::MOST_BLOCKS;
+use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec, gelu};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
+use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
 
-#[derive(Deserialize)]
-struct Config {
-    vocab_size: usize,
-    n_positions: usize,
-    n_embd: usize,
-    n_layer: usize,
-    n_head: usize,
-    n_inner: Option<usize>,
-    #[serde(default = "gelu_new")]
-    activation_function: String,
-    #[serde(default = "epsilon")]
-    layer_norm_epsilon: f32,
-    #[serde(default = "yes")]
-    scale_attn_weights: bool,
-    #[serde(default)]
-    scale_attn_by_inverse_layer_idx: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-}
+/// What its keys mean.
+pub(super) const KEYS: &[(&str, Means)] = &[
+    ("activation_function", Means::Read),
+    // Its layers compute only where there is an encoder.
+    ("add_cross_attention", Means::Idle),
+    ("attn_pdrop", Means::Dropout),
+    ("bos_token_id", Means::Idle),
+    ("embd_pdrop", Means::Dropout),
+    ("eos_token_id", Means::Idle),
+    ("initializer_range", Means::Idle),
+    ("layer_norm_epsilon", Means::Read),
+    ("n_embd", Means::Read),
+    ("n_head", Means::Read),
+    ("n_inner", Means::Read),
+    ("n_layer", Means::Read),
+    ("n_positions", Means::Read),
+    ("pad_token_id", Means::Read),
+    // The same numbers, formed in f32, as they are here.
+    ("reorder_and_upcast_attn", Means::Idle),
+    ("resid_pdrop", Means::Dropout),
+    ("scale_attn_by_inverse_layer_idx", Means::Read),
+    ("scale_attn_weights", Means::Read),
+    // The summaries are of a model with two heads.
+    ("summary_activation", Means::Idle),
+    ("summary_first_dropout", Means::Idle),
+    ("summary_proj_to_labels", Means::Idle),
+    ("summary_type", Means::Idle),
+    ("summary_use_proj", Means::Idle),
+    ("tie_word_embeddings", Means::Read),
+    ("use_cache", Means::Idle),
+    ("vocab_size", Means::Read),
+];
 
-fn gelu_new() -> String {
-    "gelu_new".into()
-}
-
-fn epsilon() -> f32 {
-    1e-5
-}
-
-fn yes() -> bool {
-    true
+/// A size under its own name, unless it also stands under the name that other classes have for it, which wins.
+fn size(settings: &Settings, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
+    let name = if settings.get(names[1]).is_some() { names[1] } else { names[0] };
+    match most {
+        Some(most) => settings.size_to(name, default, most),
+        None => settings.size(name, default),
+    }
 }
 
 /// Reads a GPT-2.
 pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
-    let config: Config = settings.parse()?;
-    let (hidden, inner) = (config.n_embd, config.n_inner.unwrap_or(4 * config.n_embd));
-    let sizes = [hidden, inner, config.n_layer, config.n_head, config.vocab_size, config.n_positions];
-    settings.check(sizes.iter().all(|size| *size > 0), "a size", 0, "a positive number")?;
-    let even = hidden.is_multiple_of(2 * config.n_head);
-    settings.check(even, "n_embd", hidden, &format!("an even number times the {} n_head", config.n_head))?;
-    settings.check(config.scale_attn_weights, "scale_attn_weights", false, "true")?;
-    let by_layer = config.scale_attn_by_inverse_layer_idx;
-    settings.check(!by_layer, "scale_attn_by_inverse_layer_idx", by_layer, "false")?;
-    let activation = match config.activation_function.as_str() {
-        "gelu" => Activation::Gelu,
-        name => {
-            let known = ["gelu_new", "gelu_pytorch_tanh"].contains(&name);
-            settings.check(known, "activation_function", name, "gelu_new, gelu_pytorch_tanh or gelu")?;
-            Activation::GeluTanh
-        }
-    };
-    let size = hidden / config.n_head;
+    let hidden = size(settings, ["n_embd", "hidden_size"], 768, None)?;
+    let layers = size(settings, ["n_layer", "num_hidden_layers"], 12, Some(MOST_BLOCKS))?;
+    let query = size(settings, ["n_head", "num_attention_heads"], 12, None)?;
+    let inner = settings.optional_size("n_inner")?.unwrap_or(4 * hidden);
+    let even = hidden.is_multiple_of(2 * query);
+    settings.check(even, "n_embd", hidden, &format!("an even number times the {query} n_head"))?;
+    let heads = Heads { query, key_value: query, size: hidden / query };
+    let scale = if settings.flag("scale_attn_weights", true)? { heads.score_scale() } else { 1.0 };
+    let by_layer = settings.flag("scale_attn_by_inverse_layer_idx", false)?;
+    let scale_of = |layer: usize| if by_layer { scale / (layer + 1) as f32 } else { scale };
     let linear = |path, outputs, inputs| Linear { path, outputs, inputs, bias: true, transposed: true };
     Ok(Spec {
         family: "GPT-2",
         hidden,
-        vocabulary: config.vocab_size,
-        positions: config.n_positions,
-        heads: Heads { query: config.n_head, key_value: config.n_head, size },
-        sights: vec![Sight::Before; config.n_layer],
-        frequencies: vec![0.0; size / 2],
+        vocabulary: settings.size("vocab_size", 50_257)?,
+        positions: size(settings, ["n_positions", "max_position_embeddings"], 1024, None)?,
+        heads,
+        sights: vec![Sight::Before; layers],
+        scales: (0..layers).map(scale_of).collect(),
+        turns: Turns::none(heads.size),
         norm: NormKind::Layer,
-        epsilon: config.layer_norm_epsilon,
-        activation,
-        tied: config.tie_word_embeddings,
+        epsilon: settings.number("layer_norm_epsilon", 1e-5)? as f32,
+        activation: gelu(settings, "activation_function", "gelu_new")?,
+        tied: settings.flag("tie_word_embeddings", true)?,
         classifier: SCORE,
+        labels: Labels::read(settings),
+        padding: settings.padding()?,
+        left_out: Vec::new(),
         input: Input::Tokens { tokens: "wte", positions: Some("wpe") },
         names: NAMES,
         linears: [
@@ -110,5 +116,19 @@ mod tests {
         assert!(read("\"n_head\": 3", "\"n_head\": 4").unwrap_err().contains("n_embd is 12, but only an even number"));
         let error = read("\"n_head\"", "\"activation_function\": \"relu\", \"n_head\"").unwrap_err();
         assert!(error.contains("activation_function is relu"), "{error}");
+    }
+
+    #[test]
+    fn scores_may_be_scaled_by_the_block_or_not_at_all() {
+        let scales = |more: &str| read("\"n_head\"", &format!("{more}, \"n_head\"")).unwrap().scales;
+        assert_eq!(scales("\"scale_attn_weights\": true"), [0.5, 0.5]);
+        assert_eq!(scales("\"scale_attn_by_inverse_layer_idx\": true"), [0.5, 0.25]);
+        assert_eq!(scales("\"scale_attn_weights\": false"), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_names_that_other_classes_have_for_a_size_win() {
+        let spec = read("\"n_embd\": 12", "\"n_embd\": 12, \"hidden_size\": 24, \"num_hidden_layers\": 3").unwrap();
+        assert_eq!((spec.hidden, spec.blocks(), spec.linears[2][0].outputs), (24, 3, 96));
     }
 }

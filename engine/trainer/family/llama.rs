@@ -1,43 +1,63 @@
 //! Llama 1 to 3, and what has its layout (SmolLM, TinyLlama). Mistral and Qwen are made from the same parts.
 
-use serde::Deserialize;
-
-use super::rope::Rope;
-use super::{Input, Linear, Names, SCORE, Settings, Spec};
+use super::keys::Means;
+use super::rope;
+use super::settings::{MOST_BLOCKS, MOST_POSITIONS};
+use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
 
-/// The keys of config.json that the relatives of Llama share.
-#[derive(Debug, Deserialize)]
-pub(super) struct Config {
-    hidden_size: usize,
-    intermediate_size: usize,
-    #[serde(rename = "num_hidden_layers")]
-    pub layers: usize,
-    #[serde(rename = "num_attention_heads")]
-    heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    vocab_size: usize,
-    #[serde(rename = "max_position_embeddings")]
-    positions: usize,
-    rms_norm_eps: f32,
-    rope_theta: Option<f64>,
-    rope_parameters: Option<Rope>,
-    rope_scaling: Option<Rope>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    #[serde(default)]
-    pub attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-    #[serde(default = "silu")]
-    hidden_act: String,
+/// What the keys mean that the relatives of Llama share.
+pub(super) const SHARED_KEYS: &[(&str, Means)] = &[
+    ("attention_dropout", Means::Dropout),
+    ("bos_token_id", Means::Idle),
+    ("eos_token_id", Means::Idle),
+    ("head_dim", Means::Read),
+    ("hidden_act", Means::Read),
+    ("hidden_size", Means::Read),
+    ("initializer_range", Means::Idle),
+    ("intermediate_size", Means::Read),
+    ("max_position_embeddings", Means::Read),
+    ("num_attention_heads", Means::Read),
+    ("num_hidden_layers", Means::Read),
+    ("num_key_value_heads", Means::Read),
+    ("original_max_position_embeddings", Means::Read),
+    ("pad_token_id", Means::Read),
+    ("partial_rotary_factor", Means::Read),
+    ("rms_norm_eps", Means::Read),
+    ("rope_parameters", Means::Read),
+    ("rope_scaling", Means::Read),
+    ("rope_theta", Means::Read),
+    ("tie_word_embeddings", Means::Read),
+    ("use_cache", Means::Idle),
+    ("vocab_size", Means::Read),
+];
+
+/// What those of Llama alone mean.
+pub(super) const KEYS: &[(&str, Means)] =
+    &[("attention_bias", Means::Read), ("mlp_bias", Means::Read), ("pretraining_tp", Means::Idle)];
+
+/// A relative of Llama: its name, and what its class takes where config.json has no such key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relative {
+    pub family: &'static str,
+    pub vocabulary: usize,
+    pub inner: usize,
+    pub positions: usize,
+    /// Unset where its class takes as many as there are heads of queries.
+    pub key_value_heads: Option<usize>,
+    /// Unset where its class divides the hidden size by the heads.
+    pub head_size: Option<usize>,
 }
 
-fn silu() -> String {
-    "silu".into()
-}
+const LLAMA: Relative = Relative {
+    family: "Llama",
+    vocabulary: 32_000,
+    inner: 11_008,
+    positions: 2048,
+    key_value_heads: None,
+    head_size: None,
+};
 
 /// Which linear layers have a bias.
 #[derive(Debug, Clone, Copy)]
@@ -52,42 +72,63 @@ pub(super) struct Biases {
 
 /// Reads a Llama.
 pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
-    let config: Config = settings.parse()?;
-    let biases = Biases { qkv: config.attention_bias, out: config.attention_bias, mlp: config.mlp_bias };
-    config.spec(settings, "Llama", biases)
+    let attention = settings.flag("attention_bias", false)?;
+    LLAMA.spec(settings, Biases { qkv: attention, out: attention, mlp: settings.flag("mlp_bias", false)? })
 }
 
-impl Config {
+impl Relative {
     /// A model of Llama's layout whose positions see all before them.
-    pub fn spec(self, settings: &Settings, family: &'static str, biases: Biases) -> Result<Spec, TrainerError> {
-        let kv_heads = self.num_key_value_heads.unwrap_or(self.heads);
-        let sizes = [self.hidden_size, self.intermediate_size, self.layers, self.heads, kv_heads];
-        settings.check(self.hidden_act == "silu", "hidden_act", &self.hidden_act, "silu")?;
-        settings.check(sizes.iter().all(|size| *size > 0), "a size", 0, "a positive number")?;
-        settings.check(self.vocab_size > 0 && self.positions > 0, "vocab_size or positions", 0, "more than 0")?;
-        let divisor = format!("a divisor of {} num_attention_heads", self.heads);
-        settings.check(self.heads.is_multiple_of(kv_heads), "num_key_value_heads", kv_heads, &divisor)?;
-        let size = self.head_dim.unwrap_or(self.hidden_size / self.heads);
-        settings.check(size > 0 && size.is_multiple_of(2), "head_dim", size, "an even number")?;
-        let rope = self.rope_parameters.or(self.rope_scaling).unwrap_or_default();
-        let heads = Heads { query: self.heads, key_value: kv_heads, size };
+    pub fn spec(self, settings: &Settings, biases: Biases) -> Result<Spec, TrainerError> {
+        let hidden = settings.size("hidden_size", 4096)?;
+        let inner = settings.size("intermediate_size", self.inner)?;
+        let layers = settings.size_to("num_hidden_layers", 32, MOST_BLOCKS)?;
+        let positions = settings.size_to("max_position_embeddings", self.positions, MOST_POSITIONS)?;
+        let heads = self.heads(settings, hidden)?;
+        let activation = settings.word("hidden_act", "silu")?;
+        settings.check(
+            ["silu", "swish"].contains(&activation),
+            "hidden_act",
+            activation,
+            "silu, which is swish too,",
+        )?;
         Ok(Spec {
-            family,
-            hidden: self.hidden_size,
-            vocabulary: self.vocab_size,
-            positions: self.positions,
+            family: self.family,
+            hidden,
+            vocabulary: settings.size("vocab_size", self.vocabulary)?,
+            positions,
             heads,
-            sights: vec![Sight::Before; self.layers],
-            frequencies: rope.frequencies(settings, self.rope_theta, size)?,
+            sights: vec![Sight::Before; layers],
+            scales: vec![heads.score_scale(); layers],
+            turns: rope::turns(settings, heads.size, positions)?,
             norm: NormKind::Rms,
-            epsilon: self.rms_norm_eps,
+            epsilon: settings.number("rms_norm_eps", 1e-6)? as f32,
             activation: Activation::SwiGlu,
-            tied: self.tie_word_embeddings,
+            tied: settings.flag("tie_word_embeddings", false)?,
             classifier: SCORE,
+            labels: Labels::read(settings),
+            padding: settings.padding()?,
+            left_out: Vec::new(),
             input: Input::Tokens { tokens: "embed_tokens", positions: None },
             names: NAMES,
-            linears: linears(self.hidden_size, self.intermediate_size, heads, biases),
+            linears: linears(hidden, inner, heads, biases),
         })
+    }
+
+    fn heads(self, settings: &Settings, hidden: usize) -> Result<Heads, TrainerError> {
+        let query = settings.size("num_attention_heads", 32)?;
+        // A key that is there and `null` means as many as there are heads of queries, where the class allows it.
+        let key_value = match settings.optional_size("num_key_value_heads")? {
+            Some(heads) => heads,
+            None => self.key_value_heads.filter(|_| !settings.is_null("num_key_value_heads")).unwrap_or(query),
+        };
+        let divisor = format!("a divisor of {query} num_attention_heads");
+        settings.check(query.is_multiple_of(key_value), "num_key_value_heads", key_value, &divisor)?;
+        let size = match self.head_size {
+            Some(size) => settings.size("head_dim", size)?,
+            None => settings.optional_size("head_dim")?.unwrap_or(hidden / query),
+        };
+        settings.check(size > 0 && size.is_multiple_of(2), "head_dim", size, "an even number above 0")?;
+        Ok(Heads { query, key_value, size })
     }
 }
 
@@ -129,7 +170,7 @@ mod tests {
     fn the_bundled_config_is_read() {
         let spec = read("silu", "silu").unwrap();
         assert_eq!(spec.heads, Heads { query: 8, key_value: 4, size: 8 });
-        assert_eq!((spec.frequencies[0], spec.frequencies[2]), (1.0, 0.01));
+        assert_eq!((spec.turns.frequencies[0], spec.turns.frequencies[2], spec.turns.factor), (1.0, 0.01, 1.0));
         assert_eq!(spec.targets().join(" "), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj");
         assert_eq!(spec.path(4, spec.linears[3][0].path), "model.layers.4.mlp.down_proj");
     }
@@ -141,16 +182,31 @@ mod tests {
             refused("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 3")
                 .contains("is 3, but only a divisor of 8")
         );
-        assert!(refused("\"silu\"", "\"gelu\"").contains("hidden_act is gelu, but only silu is supported"));
-        assert!(refused("\"hidden_size\": 64,", "").contains("missing field `hidden_size`"));
-        assert!(refused("\"rope_theta\": 10000.0", "\"rope_scaling\": {\"factor\": 2}").contains("rope_type"));
+        assert!(refused("\"silu\"", "\"gelu\"").contains("hidden_act is gelu, but only silu, which is swish too, is"));
+        let quantized = "\"quantization_config\": {\"quant_method\": \"gptq\"}, \"hidden_size\": 64,";
+        assert!(refused("\"hidden_size\": 64,", quantized).contains("the weights are quantized (gptq)"));
+        let error = refused("\"hidden_size\": 64,", "\"hidden_size\": 64, \"is_causal\": false,");
+        assert!(error.ends_with("is_causal is false, but only true is supported"), "{error}");
     }
 
     #[test]
-    fn newer_rotary_settings_are_read() {
-        let spec =
-            read("\"rope_theta\": 10000.0", "\"rope_parameters\": {\"rope_theta\": 16e4, \"rope_type\": \"default\"}");
-        assert_eq!(spec.unwrap().frequencies[1], 0.05);
+    fn absurd_sizes_are_refused_before_anything_is_made() {
+        for (from, to, says) in [
+            (
+                "\"hidden_size\": 64",
+                "\"hidden_size\": 9223372036854775808",
+                "hidden_size is 9223372036854775808, but only",
+            ),
+            ("\"num_hidden_layers\": 5", "\"num_hidden_layers\": 1000000000", "a whole number from 1 to 16384 is"),
+            ("\"num_attention_heads\": 8", "\"num_attention_heads\": 0", "num_attention_heads is 0, but only"),
+            ("\"vocab_size\": 512", "\"vocab_size\": -1", "vocab_size is -1, but only"),
+            ("\"intermediate_size\": 172", "\"intermediate_size\": null", "intermediate_size is null, but only"),
+        ] {
+            let error = read(from, to).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        let long = read("\"max_position_embeddings\": 512", "\"max_position_embeddings\": 1000000000").unwrap();
+        assert_eq!(long.positions, 1_000_000_000);
     }
 
     #[test]

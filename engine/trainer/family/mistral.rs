@@ -1,27 +1,66 @@
-//! Mistral 7B and its like: a Llama whose positions see a window of those before them.
+//! Mistral 7B and its like: a Llama whose positions see a window of those before them; with `layer_types`, which make it a
+//! Ministral to `transformers`, those of some blocks alone.
 
-use serde::Deserialize;
-
-use super::llama::{self, Biases};
+use super::keys::Means;
+use super::llama::{Biases, Relative};
 use super::{Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::Sight;
 
-#[derive(Deserialize)]
-struct Config {
-    sliding_window: Option<usize>,
-}
+/// What the keys of Mistral alone mean.
+pub(super) const KEYS: &[(&str, Means)] = &[("layer_types", Means::Read), ("sliding_window", Means::Read)];
+
+const MISTRAL: Relative = Relative {
+    family: "Mistral",
+    vocabulary: 32_000,
+    inner: 14_336,
+    positions: 4096 * 32,
+    key_value_heads: Some(8),
+    head_size: None,
+};
 
 /// Reads a Mistral.
 pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
-    let shared: llama::Config = settings.parse()?;
-    let Config { sliding_window } = settings.parse()?;
-    let mut spec = shared.spec(settings, "Mistral", Biases { qkv: false, out: false, mlp: false })?;
-    if let Some(window) = sliding_window {
-        settings.check(window > 0, "sliding_window", window, "a number above 0, or null,")?;
-        spec.sights.fill(Sight::Window(window.min(spec.positions)));
+    let mut spec = MISTRAL.spec(settings, Biases { qkv: false, out: false, mlp: false })?;
+    let window = window(settings)?.map(|window| window.within(spec.positions));
+    if let Some(window) = window {
+        spec.sights.fill(window);
     }
+    apply_layer_types(&mut spec, settings, window)?;
     Ok(spec)
+}
+
+/// Gives each block what `layer_types` say that it sees, where config.json has them.
+pub(super) fn apply_layer_types(
+    spec: &mut Spec,
+    settings: &Settings,
+    window: Option<Sight>,
+) -> Result<(), TrainerError> {
+    let Some(types) = settings.get("layer_types") else { return Ok(()) };
+    let of_each = format!("a type for each of {} num_hidden_layers", spec.sights.len());
+    let all = types.as_array().filter(|all| all.len() == spec.sights.len());
+    let all = all.ok_or_else(|| settings.unsupported("layer_types", types, &of_each))?;
+    for (sight, of) in spec.sights.iter_mut().zip(all) {
+        *sight = match (of.as_str(), window) {
+            // The second is what older versions called it.
+            (Some("full_attention" | "attention"), _) => Sight::Before,
+            (Some("sliding_attention"), Some(window)) => window,
+            (Some("sliding_attention"), None) => {
+                let supported = "full_attention, where no window is given,";
+                return Err(settings.unsupported("layer_types", of, supported));
+            }
+            _ => return Err(settings.unsupported("layer_types", of, "full_attention or sliding_attention")),
+        };
+    }
+    Ok(())
+}
+
+/// What a position sees; nothing where it sees everything.
+pub(super) fn window(settings: &Settings) -> Result<Option<Sight>, TrainerError> {
+    match settings.is_null("sliding_window") {
+        true => Ok(None),
+        false => Ok(Some(Sight::Window(settings.size("sliding_window", 4096)?))),
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +77,9 @@ mod tests {
         assert_eq!(mistral("null").unwrap().sights, [Sight::Before; 5]);
         assert_eq!(mistral("4").unwrap().sights, [Sight::Window(4); 5]);
         assert!(mistral("0").unwrap_err().to_string().contains("sliding_window is 0"));
+        let missing = llama.replace("\"model_type\": \"llama\"", "\"model_type\": \"mistral\"");
+        let missing = missing.replace("embeddings\": 512", "embeddings\": 8192");
+        let missing = Spec::read(missing.as_bytes(), "config.json").unwrap();
+        assert_eq!(missing.sights, [Sight::Window(4096); 5], "a key that is missing has the default of its class");
     }
 }

@@ -1,50 +1,64 @@
 //! Qwen 2 and 2.5: a Llama with biases of queries, keys and values. Qwen 3: one without them that norms each head's queries
-//! and keys. In both, the blocks from `max_window_layers` on may see a window alone.
+//! and keys. In both, the blocks from `max_window_layers` on, or those that `layer_types` names, may see a window alone.
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::llama::{self, Biases};
-use super::{Settings, Spec};
+use super::keys::Means;
+use super::llama::{Biases, Relative};
+use super::{Settings, Spec, mistral};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::Sight;
 
-#[derive(Deserialize)]
-struct Config {
-    #[serde(default)]
-    use_sliding_window: bool,
-    sliding_window: Option<usize>,
-    #[serde(default = "max_window_layers")]
-    max_window_layers: usize,
-}
+/// What the keys of both mean.
+pub(super) const KEYS: &[(&str, Means)] = &[
+    ("layer_types", Means::Read),
+    ("max_window_layers", Means::Read),
+    ("sliding_window", Means::Read),
+    ("use_sliding_window", Means::Read),
+];
 
-/// What `transformers` takes where config.json has none.
-fn max_window_layers() -> usize {
-    28
-}
+/// What those of Qwen 3 alone mean.
+pub(super) const KEYS_OF_THIRD: &[(&str, Means)] = &[("attention_bias", Means::Read)];
+
+const SECOND: Relative = Relative {
+    family: "Qwen 2",
+    vocabulary: 151_936,
+    inner: 22_016,
+    positions: 32_768,
+    key_value_heads: Some(32),
+    head_size: None,
+};
+
+const THIRD: Relative = Relative { family: "Qwen 3", head_size: Some(128), ..SECOND };
 
 /// Reads a Qwen 2 or 2.5.
 pub(super) fn read_second(settings: &Settings) -> Result<Spec, TrainerError> {
-    let shared: llama::Config = settings.parse()?;
-    let spec = shared.spec(settings, "Qwen 2", Biases { qkv: true, out: false, mlp: false })?;
+    let spec = SECOND.spec(settings, Biases { qkv: true, out: false, mlp: false })?;
     with_windows(spec, settings)
 }
 
 /// Reads a Qwen 3.
 pub(super) fn read_third(settings: &Settings) -> Result<Spec, TrainerError> {
-    let shared: llama::Config = settings.parse()?;
-    let bias = shared.attention_bias;
-    let mut spec = shared.spec(settings, "Qwen 3", Biases { qkv: bias, out: bias, mlp: false })?;
+    let bias = settings.flag("attention_bias", false)?;
+    let mut spec = THIRD.spec(settings, Biases { qkv: bias, out: bias, mlp: false })?;
     spec.names.head_norms = Some(["self_attn.q_norm", "self_attn.k_norm"]);
     with_windows(spec, settings)
 }
 
 fn with_windows(mut spec: Spec, settings: &Settings) -> Result<Spec, TrainerError> {
-    let Config { use_sliding_window, sliding_window, max_window_layers } = settings.parse()?;
-    if let (true, Some(window)) = (use_sliding_window, sliding_window) {
-        settings.check(window > 0, "sliding_window", window, "a number above 0, or null,")?;
-        let window = Sight::Window(window.min(spec.positions));
-        spec.sights.iter_mut().skip(max_window_layers).for_each(|sight| *sight = window);
+    let window = match settings.flag("use_sliding_window", false)? {
+        true => mistral::window(settings)?.map(|window| window.within(spec.positions)),
+        false => None,
+    };
+    let first = settings.get("max_window_layers").map_or(Some(28), Value::as_u64);
+    let first = first.ok_or_else(|| {
+        let found = settings.get("max_window_layers").unwrap_or(&Value::Null);
+        settings.unsupported("max_window_layers", found, "a whole number from 0 on")
+    })?;
+    if let Some(window) = window {
+        spec.sights.iter_mut().skip(usize::try_from(first).unwrap_or(usize::MAX)).for_each(|sight| *sight = window);
     }
+    mistral::apply_layer_types(&mut spec, settings, window)?;
     Ok(spec)
 }
 
@@ -53,23 +67,42 @@ mod tests {
     use super::*;
 
     fn read(kind: &str, more: &str) -> Spec {
+        tried(kind, more).unwrap()
+    }
+
+    fn tried(kind: &str, more: &str) -> Result<Spec, String> {
         let llama = include_str!("../bundled/stories260k/config.json");
         let kind = format!("\"model_type\": \"{kind}\", {more} \"sliding_window\": 9");
-        Spec::read(llama.replace("\"model_type\": \"llama\"", &kind).as_bytes(), "config.json").unwrap()
+        Spec::read(llama.replace("\"model_type\": \"llama\"", &kind).as_bytes(), "config.json")
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn windows_begin_where_the_config_says_and_only_if_it_wants_them() {
         assert_eq!(read("qwen2", "\"max_window_layers\": 3,").sights, [Sight::Before; 5]);
         let [before, window] = [Sight::Before, Sight::Window(9)];
-        let sights = read("qwen3", "\"use_sliding_window\": true, \"max_window_layers\": 3,").sights;
+        let head = "\"head_dim\": 8,";
+        let sights = read("qwen3", &format!("{head} \"use_sliding_window\": true, \"max_window_layers\": 3,")).sights;
         assert_eq!(sights, [before, before, before, window, window]);
+        let types = |last: &str| {
+            let four = "\"sliding_attention\", \"full_attention\", \"full_attention\", \"attention\"";
+            format!("\"use_sliding_window\": true, \"layer_types\": [{four}, \"{last}\"],")
+        };
+        let sights = read("qwen2", &types("sliding_attention")).sights;
+        assert_eq!(sights, [window, before, before, before, window], "layer_types wins");
+        let error = tried("qwen2", &types("chunked_attention")).unwrap_err();
+        assert!(error.contains("layer_types is \"chunked_attention\", but only full_attention or"), "{error}");
+        let error = tried("qwen2", "\"layer_types\": [\"full_attention\"],").unwrap_err();
+        assert!(error.contains("but only a type for each of 5 num_hidden_layers is supported"), "{error}");
+        let error = tried("qwen2", &types("full_attention").replace("true", "false")).unwrap_err();
+        assert!(error.contains("where no window is given"), "{error}");
     }
 
     #[test]
     fn the_second_has_biases_and_the_third_has_head_norms() {
         let biased = |spec: &Spec| spec.linears.iter().flatten().filter(|linear| linear.bias).count();
         let (second, third) = (read("qwen2", ""), read("qwen3", ""));
+        assert_eq!((second.heads.size, third.heads.size), (8, 128), "the class of the third has a size of its own");
         assert_eq!((biased(&second), second.names.head_norms), (3, None));
         assert_eq!((biased(&third), third.names.head_norms), (0, Some(["self_attn.q_norm", "self_attn.k_norm"])));
     }

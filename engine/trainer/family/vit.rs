@@ -2,84 +2,86 @@
 //! whose positions see everything. The names are those of checkpoints; newer versions of `transformers` have others in
 //! memory, and write these. PEFT goes by the others: `adapter::peft` renames.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Classifier, Input, Linear, Names, Patches, Settings, Spec};
+use super::keys::Means;
+use super::settings::MOST_BLOCKS;
+use super::{Classifier, Input, Labels, Linear, Names, Patches, Settings, Spec, gelu};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
+use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
 
-#[derive(Deserialize)]
-struct Config {
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    #[serde(default = "gelu")]
-    hidden_act: String,
-    #[serde(default = "epsilon")]
-    layer_norm_eps: f32,
-    image_size: Value,
-    patch_size: Value,
-    #[serde(default = "colours")]
-    num_channels: usize,
-    #[serde(default = "yes")]
-    qkv_bias: bool,
-}
+/// What its keys mean.
+pub(super) const KEYS: &[(&str, Means)] = &[
+    ("attention_probs_dropout_prob", Means::Dropout),
+    // Of a decoder that fills in masked pictures.
+    ("encoder_stride", Means::Idle),
+    ("head_dim", Means::Read),
+    ("hidden_act", Means::Read),
+    ("hidden_dropout_prob", Means::Dropout),
+    ("hidden_size", Means::Read),
+    ("image_size", Means::Read),
+    ("initializer_range", Means::Idle),
+    ("intermediate_size", Means::Read),
+    ("layer_norm_eps", Means::Read),
+    ("num_attention_heads", Means::Read),
+    ("num_channels", Means::Read),
+    ("num_hidden_layers", Means::Read),
+    ("patch_size", Means::Read),
+    // A classifier has no pooler.
+    ("pooler_act", Means::Idle),
+    ("pooler_output_size", Means::Idle),
+    ("qkv_bias", Means::Read),
+];
 
-fn gelu() -> String {
-    "gelu".into()
-}
-
-fn epsilon() -> f32 {
-    1e-12
-}
-
-fn colours() -> usize {
-    3
-}
-
-fn yes() -> bool {
-    true
-}
+/// The largest side of a picture.
+const LARGEST_SIDE: u64 = 1 << 16;
 
 /// Reads a ViT.
 pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
-    let config: Config = settings.parse()?;
-    let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
-    let sizes = [hidden, config.intermediate_size, config.num_hidden_layers, heads, config.num_channels];
-    settings.check(sizes.iter().all(|size| *size > 0), "a size", 0, "a positive number")?;
-    let even = hidden.is_multiple_of(2 * heads);
-    settings.check(even, "hidden_size", hidden, &format!("an even number times the {heads} num_attention_heads"))?;
-    settings.check(config.hidden_act == "gelu", "hidden_act", &config.hidden_act, "gelu")?;
-    let size = sides(settings, "image_size", &config.image_size)?;
-    let patch = sides(settings, "patch_size", &config.patch_size)?;
+    let (hidden, query) = (settings.size("hidden_size", 768)?, settings.size("num_attention_heads", 12)?);
+    let inner = settings.size("intermediate_size", 3072)?;
+    let layers = settings.size_to("num_hidden_layers", 12, MOST_BLOCKS)?;
+    let head_size = settings.optional_size("head_dim")?.unwrap_or(hidden / query);
+    let even = head_size > 0 && head_size.is_multiple_of(2);
+    settings.check(
+        even,
+        "head_dim",
+        head_size,
+        &format!("an even number (hidden_size by {query} num_attention_heads)"),
+    )?;
+    let heads = Heads { query, key_value: query, size: head_size };
+    let size = sides(settings, "image_size", 224)?;
+    let patch = sides(settings, "patch_size", 16)?;
     let whole = size[0].is_multiple_of(patch[0]) && size[1].is_multiple_of(patch[1]);
     settings.check(whole, "image_size", format!("{size:?}"), &format!("a multiple of the patch_size {patch:?}"))?;
     let linear = |path, outputs, inputs, bias| Linear { path, outputs, inputs, bias, transposed: false };
-    let (inner, bias) = (config.intermediate_size, config.qkv_bias);
+    let (wide, bias) = (query * head_size, settings.flag("qkv_bias", true)?);
     Ok(Spec {
         family: "ViT",
         hidden,
         vocabulary: 0,
         positions: 1 + (size[0] / patch[0]) * (size[1] / patch[1]),
-        heads: Heads { query: heads, key_value: heads, size: hidden / heads },
-        sights: vec![Sight::Whole; config.num_hidden_layers],
-        frequencies: vec![0.0; hidden / heads / 2],
+        heads,
+        sights: vec![Sight::Whole; layers],
+        scales: vec![heads.score_scale(); layers],
+        turns: Turns::none(head_size),
         norm: NormKind::Layer,
-        epsilon: config.layer_norm_eps,
-        activation: Activation::Gelu,
+        epsilon: settings.number("layer_norm_eps", 1e-12)? as f32,
+        activation: gelu(settings, "hidden_act", "gelu")?,
         tied: false,
         classifier: Classifier { name: "classifier", bias: true },
-        input: Input::Patches(Patches { channels: config.num_channels, size, patch }),
+        labels: Labels::read(settings),
+        padding: None,
+        left_out: Vec::new(),
+        input: Input::Patches(Patches { channels: settings.size("num_channels", 3)?, size, patch }),
         names: NAMES,
         linears: [
             vec![
-                linear("attention.attention.query", hidden, hidden, bias),
-                linear("attention.attention.key", hidden, hidden, bias),
-                linear("attention.attention.value", hidden, hidden, bias),
+                linear("attention.attention.query", wide, hidden, bias),
+                linear("attention.attention.key", wide, hidden, bias),
+                linear("attention.attention.value", wide, hidden, bias),
             ],
-            vec![linear("attention.output.dense", hidden, hidden, true)],
+            vec![linear("attention.output.dense", hidden, wide, true)],
             vec![linear("intermediate.dense", inner, hidden, true)],
             vec![linear("output.dense", hidden, inner, true)],
         ],
@@ -95,14 +97,17 @@ const NAMES: Names = Names {
 };
 
 /// Height and width, which config.json writes as one number or as two.
-fn sides(settings: &Settings, key: &'static str, value: &Value) -> Result<[usize; 2], TrainerError> {
-    let number = |value: &Value| value.as_u64().filter(|side| *side > 0).map(|side| side as usize);
+fn sides(settings: &Settings, key: &str, default: usize) -> Result<[usize; 2], TrainerError> {
+    let Some(value) = settings.get(key) else { return Ok([default; 2]) };
+    let number =
+        |value: &Value| value.as_u64().filter(|side| (1..=LARGEST_SIDE).contains(side)).map(|side| side as usize);
     let sides = match value.as_array().map(Vec::as_slice) {
         Some([height, width]) => number(height).zip(number(width)),
         _ => number(value).map(|side| (side, side)),
     };
-    settings.check(sides.is_some(), key, value, "a number above 0, or two of them,")?;
-    Ok(sides.map_or([1, 1], |(height, width)| [height, width]))
+    let supported = format!("a number from 1 to {LARGEST_SIDE}, or two of them,");
+    let (height, width) = sides.ok_or_else(|| settings.unsupported(key, value, &supported))?;
+    Ok([height, width])
 }
 
 #[cfg(test)]
@@ -128,6 +133,6 @@ mod tests {
         let error = read("\"patch_size\": 8", "\"patch_size\": 5").unwrap_err();
         assert!(error.contains("image_size is [32, 32], but only a multiple of the patch_size [5, 5]"), "{error}");
         let error = read("\"image_size\": 32", "\"image_size\": \"big\"").unwrap_err();
-        assert!(error.contains("image_size is \"big\", but only a number above 0"), "{error}");
+        assert!(error.contains("image_size is \"big\", but only a number from 1 to"), "{error}");
     }
 }

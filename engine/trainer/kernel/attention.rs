@@ -20,6 +20,16 @@ pub(crate) enum Sight {
     Whole,
 }
 
+impl Sight {
+    /// A window no wider than so many positions.
+    pub fn within(self, positions: usize) -> Self {
+        match self {
+            Self::Window(window) => Self::Window(window.min(positions)),
+            sight => sight,
+        }
+    }
+}
+
 /// How many heads of which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heads {
@@ -37,7 +47,7 @@ impl Heads {
         (self.query + 2 * self.key_value) * self.size
     }
 
-    /// What scores are multiplied by.
+    /// What scores are multiplied by, unless a model says otherwise.
     pub fn score_scale(self) -> f32 {
         (self.size as f32).sqrt().recip()
     }

@@ -1,53 +1,100 @@
 //! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: value `i` of a head turns with value
 //! `i + head_size / 2`. The queries are multiplied by the scale of the scores, `1 / sqrt(head_size)`, too.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use burn::tensor::Tensor;
 
 use super::{Heads, Place, edit};
 
-/// Precomputed turns for every position.
+/// The fewest positions for which tables are made.
+const FEWEST: usize = 512;
+
+/// How positions turn the values of a head.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Turns {
+    /// Radians by which a position turns each pair of values, half as many as a head has; all zero where it turns none.
+    pub frequencies: Vec<f64>,
+    /// What turned queries and keys are multiplied by.
+    pub factor: f64,
+}
+
+impl Turns {
+    /// Those of a model that tells positions otherwise.
+    pub fn none(head_size: usize) -> Self {
+        Self { frequencies: vec![0.0; head_size / 2], factor: 1.0 }
+    }
+}
+
+/// Turns of positions, computed when a sequence is the first to reach them: a model may have many more positions than any
+/// sequence has tokens.
 #[derive(Debug)]
 pub(crate) struct Rotary {
     heads: Heads,
+    turns: Turns,
+    place: Place,
+    tables: RwLock<Arc<Tables>>,
+    /// For devices: each scale of the scores with `[1, 1, turned heads, 1]`.
+    scales: Vec<(f32, Tensor<4>)>,
+}
+
+/// The turns of positions from 0 on.
+#[derive(Debug)]
+struct Tables {
+    positions: usize,
     /// `[positions, head_size / 2]`, row-major.
     cos: Vec<f32>,
     sin: Vec<f32>,
-    /// For devices: cosines and sines, `[1, positions, 1, head_size]`, the sine negative in each first half; scales,
-    /// `[1, 1, turned heads, 1]`.
-    tables: Option<[Tensor<4>; 3]>,
-    host: bool,
+    /// For devices: cosines and sines, `[1, positions, 1, head_size]`, the sine negative in each first half.
+    device: Option<[Tensor<4>; 2]>,
 }
 
 impl Rotary {
-    /// Tables for positions `0..positions`; `frequencies` are the radians by which a position turns each pair of values,
-    /// `head_size / 2` of them. Where all are zero, queries are scaled and nothing is turned.
-    pub fn new(positions: usize, frequencies: &[f64], heads: Heads, place: &Place) -> Self {
-        let half = frequencies.len();
-        let angle = |at: usize| (at / half) as f64 * frequencies[at % half];
-        let cos: Vec<f32> = (0..positions * half).map(|at| angle(at).cos() as f32).collect();
-        let sin: Vec<f32> = (0..positions * half).map(|at| angle(at).sin() as f32).collect();
-        let mut rotary = Self { heads, cos, sin, tables: None, host: place.host };
-        if !place.host {
-            rotary.tables = Some(rotary.device_tables(positions, place));
+    /// Turns for any number of positions; `scales` are those that the scores of some block are multiplied by, once each
+    /// or more often. Where all frequencies are zero, queries are scaled and nothing is turned.
+    pub fn new(turns: Turns, heads: Heads, scales: &[f32], place: &Place) -> Self {
+        let turned = heads.query + heads.key_value;
+        let mut of_device: Vec<(f32, Tensor<4>)> = Vec::new();
+        for scale in scales.iter().filter(|_| !place.host) {
+            if of_device.iter().all(|(known, _)| known != scale) {
+                let of = |head| if head < heads.query { *scale } else { 1.0 };
+                of_device.push((*scale, place.tensor((0..turned).map(of).collect(), [1, 1, turned, 1])));
+            }
         }
-        rotary
+        let tables = RwLock::new(Arc::new(Tables::new(FEWEST, &turns, place)));
+        Self { heads, turns, place: place.clone(), tables, scales: of_device }
+    }
+
+    /// Tables that reach so many positions.
+    fn tables(&self, positions: usize) -> Arc<Tables> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if tables.positions >= positions {
+            return tables;
+        }
+        let mut kept = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.positions < positions {
+            *kept = Arc::new(Tables::new(positions.next_power_of_two(), &self.turns, &self.place));
+        }
+        kept.clone()
     }
 
     /// Turns the queries and keys of `[sum of lengths, (q + k + v) * head_size]` by their positions and scales the
-    /// queries; values stay.
-    pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
-        self.turn(qkv, lengths, 1.0)
+    /// queries by `scale`, one of those that it was made with; values stay.
+    pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize], scale: f32) -> Tensor<2> {
+        self.turn(qkv, lengths, scale, 1.0)
     }
 
     /// The gradient of the input, given that of the output.
-    pub fn backward(&self, gradient: Tensor<2>, lengths: &[usize]) -> Tensor<2> {
-        self.turn(gradient, lengths, -1.0)
+    pub fn backward(&self, gradient: Tensor<2>, lengths: &[usize], scale: f32) -> Tensor<2> {
+        self.turn(gradient, lengths, scale, -1.0)
     }
 
-    fn turn(&self, qkv: Tensor<2>, lengths: &[usize], direction: f32) -> Tensor<2> {
-        let Some([cos, sin, scales]) = &self.tables else {
-            debug_assert!(self.host);
-            return edit(qkv, |rows| self.turn_rows(rows, lengths, direction));
+    fn turn(&self, qkv: Tensor<2>, lengths: &[usize], scale: f32, direction: f32) -> Tensor<2> {
+        let tables = self.tables(lengths.iter().copied().max().unwrap_or_default());
+        let scales = self.scales.iter().find(|(known, _)| *known == scale);
+        let (Some([cos, sin]), Some((_, scales))) = (&tables.device, scales) else {
+            debug_assert!(self.place.host);
+            return edit(qkv, |rows| self.turn_rows(rows, lengths, &tables, scale, direction));
         };
         let [rows, columns] = qkv.dims();
         let (heads, size) = (self.heads.query + self.heads.key_value, self.heads.size);
@@ -60,13 +107,12 @@ impl Rotary {
         Tensor::cat(vec![x, qkv.slice([0..rows, turned..columns])], 1)
     }
 
-    fn turn_rows(&self, rows: &mut [f32], lengths: &[usize], direction: f32) {
+    fn turn_rows(&self, rows: &mut [f32], lengths: &[usize], tables: &Tables, query_scale: f32, direction: f32) {
         let (size, half) = (self.heads.size, self.heads.size / 2);
-        let query_scale = self.heads.score_scale();
         let positions = lengths.iter().flat_map(|length| 0..*length);
         for (position, values) in positions.zip(rows.chunks_exact_mut(self.heads.columns())) {
             let at = position * half;
-            let (cos, sin) = (&self.cos[at..at + half], &self.sin[at..at + half]);
+            let (cos, sin) = (&tables.cos[at..at + half], &tables.sin[at..at + half]);
             let turned = self.heads.query + self.heads.key_value;
             for (head, values) in values.chunks_exact_mut(size).take(turned).enumerate() {
                 let scale = if head < self.heads.query { query_scale } else { 1.0 };
@@ -80,16 +126,20 @@ impl Rotary {
             }
         }
     }
+}
 
-    fn device_tables(&self, positions: usize, place: &Place) -> [Tensor<4>; 3] {
-        let (heads, size, half) = (self.heads.query + self.heads.key_value, self.heads.size, self.heads.size / 2);
+impl Tables {
+    fn new(positions: usize, turns: &Turns, place: &Place) -> Self {
+        let half = turns.frequencies.len();
+        let angle = |at: usize| (at / half) as f64 * turns.frequencies[at % half];
+        let cos: Vec<f32> = (0..positions * half).map(|at| (angle(at).cos() * turns.factor) as f32).collect();
+        let sin: Vec<f32> = (0..positions * half).map(|at| (angle(at).sin() * turns.factor) as f32).collect();
         let table = |values: &[f32], first_sign: f32| {
             let rows = values.chunks_exact(half);
             let both = rows.flat_map(|row| row.iter().map(|value| value * first_sign).chain(row.iter().copied()));
-            place.tensor(both.collect(), [1, positions, 1, size])
+            place.tensor(both.collect(), [1, positions, 1, 2 * half])
         };
-        let scale = |head| if head < self.heads.query { self.heads.score_scale() } else { 1.0 };
-        let scales = place.tensor((0..heads).map(scale).collect(), [1, 1, heads, 1]);
-        [table(&self.cos, 1.0), table(&self.sin, -1.0), scales]
+        let device = (!place.host).then(|| [table(&cos, 1.0), table(&sin, -1.0)]);
+        Self { positions, cos, sin, device }
     }
 }

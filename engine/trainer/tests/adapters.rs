@@ -39,6 +39,13 @@ fn following(name: &str) -> LoraConfig {
     }
 }
 
+/// The settings of a folder of the bundled model in the words of that model.
+fn resolved(name: &str) -> LoraConfig {
+    let adapter = MODEL.resolved(peft::read_config(&folder(name)).unwrap()).unwrap();
+    let (rank_pattern, targets) = (adapter.rank_pattern, adapter.targets);
+    LoraConfig { rank_pattern, targets, ..following(name) }
+}
+
 fn last_logits(trainer: &Trainer, weights: Option<&[f32]>, tokens: &[u32]) -> Vec<f32> {
     let logits = trainer.logits(weights, tokens).unwrap();
     logits[logits.len() - trainer.model().tokenizer().vocab_size()..].to_vec()
@@ -59,6 +66,57 @@ fn adapters_that_peft_made_give_its_logits() {
         let base = largest_difference(&last_logits(&trainer, None, &golden.tokens), &golden.logits);
         assert!(base > 0.1, "{name} does nothing");
     }
+}
+
+#[test]
+fn what_peft_leaves_out_of_an_adapter_is_left_out_and_what_it_reads_over_is_said() {
+    for (name, pairs, said) in [("excluded", 8, ""), ("named", 10, "2 tensors are read over, as by PEFT")] {
+        let (trainer, golden) = (trainer(&resolved(name)), golden(name));
+        assert_eq!(trainer.layout().tensors().len(), 2 * pairs, "{name}");
+        let differs =
+            largest_difference(&last_logits(&trainer, Some(&trainer.start().0), &golden.tokens), &golden.logits);
+        assert!(differs < 1e-4, "{name}: a logit differs by {differs}");
+        let base = largest_difference(&last_logits(&trainer, None, &golden.tokens), &golden.logits);
+        assert!(base > 0.1, "{name} does nothing");
+        assert!(
+            trainer.left_out().concat().contains(said) && trainer.left_out().is_empty() == said.is_empty(),
+            "{name}"
+        );
+    }
+    let seen: Vec<usize> =
+        trainer(&resolved("excluded")).layout().tensors().iter().map(|tensor| tensor.spec.rank).collect();
+    assert_eq!(seen[..6], [3, 3, 3, 3, 2, 2], "the first pattern that fits counts");
+}
+
+#[test]
+fn a_weight_that_an_adapter_folder_puts_in_the_place_of_the_bases_own_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(folder("named").join(file), dir.path().join(file)).unwrap();
+    }
+    let file = dir.path().join("adapter_model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let doubled: Vec<u8> = tensors
+        .iter()
+        .find(|(name, _)| name.contains("embed_tokens"))
+        .unwrap()
+        .1
+        .data()
+        .chunks_exact(4)
+        .flat_map(|value| (2.0 * f32::from_le_bytes(value.try_into().unwrap())).to_le_bytes())
+        .collect();
+    let changed = tensors.iter().map(|(name, view)| {
+        let data = if name.contains("embed_tokens") { &doubled } else { view.data() };
+        (name, safetensors::tensor::TensorView::new(view.dtype(), view.shape().to_vec(), data).unwrap())
+    });
+    std::fs::write(&file, safetensors::serialize(changed, None).unwrap()).unwrap();
+    let lora = LoraConfig { init: Some(dir.path().into()), ..resolved("named") };
+    let error = Trainer::new(MODEL.clone(), &lora, 0, 1).unwrap_err().to_string();
+    assert!(
+        error.contains("base_model.model.model.embed_tokens.weight takes the place of the base model's own"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -88,7 +146,7 @@ fn a_head_that_peft_trained_is_read_with_its_pairs_and_merged() {
 /// Writes the trainer's start and compares the folder with the one that PEFT made.
 fn assert_written_as_peft_wrote_it(name: &str, trainer: &Trainer) {
     let dir = tempfile::tempdir().unwrap();
-    let about = trainer.model().peft(&following(name), trainer.layout());
+    let about = trainer.model().peft(&following(name), trainer.layout(), &[]);
     peft::write(dir.path(), trainer.layout(), trainer.start(), &about).unwrap();
     let config = |folder: PathBuf| -> Value {
         let mut config: Value =
@@ -161,13 +219,13 @@ fn a_vits_adapter_has_the_names_that_layers_have_in_memory() {
     let again = Trainer::new(trainer.model().clone(), &lora, 3, 1).unwrap();
     assert_eq!((again.layout(), again.start()), (trainer.layout(), trainer.start()));
     let dir = tempfile::tempdir().unwrap();
-    let about = again.model().peft(&lora, again.layout());
+    let about = again.model().peft(&lora, again.layout(), &[]);
     peft::write(dir.path(), again.layout(), again.start(), &about).unwrap();
     let config = peft::read_config(dir.path()).unwrap();
     let expected = ["attention.q_proj", "attention.o_proj", "mlp.fc2"];
     let expected = (0..2).flat_map(|block| expected.map(|layer| format!("vit.layers.{block}.{layer}"))).collect();
     assert_eq!(config.targets, Targets::Names(expected), "a name that is of one block");
-    assert_eq!(config.rank_pattern["vit.layers.1.mlp.fc2"], 3);
+    assert!(config.rank_pattern.0.contains(&("vit.layers.1.mlp.fc2".to_string(), 3)));
 }
 
 /// A base, its tensors of type f32, in a folder of its own.
