@@ -166,10 +166,7 @@ impl Runner<'_> {
         for cell in cells {
             match cell.state(&self.options.out)? {
                 State::Finished(summary) => self.keep(cell, summary),
-                State::Fresh => {
-                    cell.clear(&self.options.out)?;
-                    waiting.push_back((cell, false));
-                }
+                State::Fresh => waiting.push_back((cell, false)),
                 State::Unfinished => waiting.push_back((cell, true)),
             }
         }

@@ -17,7 +17,7 @@ fn large() -> Config {
     config.client.momentum = 0.0;
     for section in [&mut config.download, &mut config.upload] {
         section.density = 1.0;
-        section.bits = 32.try_into().unwrap();
+        section.bits = 32_u32.try_into().unwrap();
     }
     config
 }
@@ -52,8 +52,8 @@ async fn of_finite_updates_that_are_too_large_together_the_later_ones_are_droppe
     let mut config = large();
     config.client.lr = 3e38;
     config.server.quorum = 0.01;
-    let mut row = None;
-    let ended = run_watched(config, &dir.path().join("run"), |event| {
+    let (mut row, run_dir) = (None, dir.path().join("run"));
+    let ended = run_watched(config, &run_dir, |event| {
         if let Progress::Round(last) = event {
             row = Some(last.clone());
         }
@@ -61,7 +61,7 @@ async fn of_finite_updates_that_are_too_large_together_the_later_ones_are_droppe
     ended.await.unwrap();
     let row = row.unwrap();
     assert!(row.completed >= 1 && row.dropped >= 1, "{row:?}");
-    let clients = lines(&dir.path().join("run/clients.jsonl"));
+    let clients = lines(&run_dir.join("clients.jsonl"));
     let reasons: Vec<&Value> =
         clients.iter().filter(|row| row["outcome"] == "dropped").map(|row| &row["reason"]).collect();
     assert!(reasons.iter().all(|reason| reason.as_str().unwrap().contains("not finite")), "{reasons:?}");
@@ -76,7 +76,7 @@ async fn a_broadcast_that_cannot_be_made_does_not_take_the_finished_round_along(
     config.run.rounds = 3;
     // Beyond what half precision holds, so that the next download cannot be written.
     config.client.lr = 1e7;
-    config.download.bits = 16.try_into().unwrap();
+    config.download.bits = 16_u32.try_into().unwrap();
     for ended in [run(config.clone(), &run_dir).await, run_again(config, &run_dir).await] {
         let error = ended.unwrap_err();
         assert_eq!(error.exit_code(), 4, "{error}");
