@@ -5,7 +5,7 @@ use cellm::config::Config;
 use cellm::federation::Progress;
 use serde_json::Value;
 
-use crate::support::{lines, run, run_again, run_watched, small};
+use crate::support::{fixture, lines, run, run_again, run_watched, small};
 
 /// Rounds whose update is as large as single precision takes; frames carry it whole.
 fn large() -> Config {
@@ -23,27 +23,32 @@ fn large() -> Config {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_update_over_which_the_aggregator_breaks_down_costs_its_client_and_not_the_run() {
+async fn an_update_over_which_the_aggregator_breaks_down_costs_its_client_and_not_the_round() {
     let dir = tempfile::tempdir().unwrap();
+    let mut hostile = std::fs::read(fixture("hostile.wasm")).unwrap();
+    let marker = b"cellm-hostile-act:";
+    let at = hostile.windows(marker.len()).position(|window| window == marker).unwrap() + marker.len();
+    let act = b"accept:trap.......";
+    hostile[at..at + act.len()].copy_from_slice(act);
+    let file = dir.path().join("hostile.wasm");
+    std::fs::write(&file, &hostile).unwrap();
     let mut config = small();
-    config.run.rounds = 2;
-    // It keeps every update until the end: not all of them find room.
-    config.aggregate.policy = "median".into();
-    config.limits.memory_mb = 3;
-    let (mut dropped, mut rows) = (Vec::new(), Vec::new());
+    config.aggregate.policy = file.display().to_string();
+    let (mut dropped, mut again, mut rows) = (Vec::new(), 0, Vec::new());
     let run_dir = dir.path().join("run");
-    let summary = run_watched(config, &run_dir, |event| match event {
+    let ended = run_watched(config, &run_dir, |event| match event {
         Progress::Client { dropped: Some(reason), .. } => dropped.push(reason.clone()),
-        Progress::Round(row) => rows.push((row.completed, row.dropped, row.quorum)),
+        Progress::Warning(warning) => again += usize::from(warning.contains("is begun again without")),
+        Progress::Round(row) => rows.push((row.round, row.completed, row.dropped, row.quorum)),
         _ => {}
     });
-    summary.await.unwrap();
-    assert!(dropped.iter().all(|reason| reason.contains("median") && reason.contains("accept")), "{dropped:?}");
-    let (completed, lost, quorum) = rows[1];
-    assert!(completed >= quorum && lost > 0 && completed + lost == 4, "{rows:?}");
-    assert_eq!(rows[1], rows[2], "each round anew");
-    let clients = lines(&run_dir.join("clients.jsonl"));
-    assert_eq!(clients.len(), 8, "one row a client, however often the round was begun");
+    // It breaks down over every update, so that no round has any.
+    let error = ended.await.unwrap_err().to_string();
+    assert!(error.contains("missed the quorum") && error.contains("trapped in accept"), "{error}");
+    assert_eq!(again, 12, "once for each client of three rounds");
+    assert!(dropped.iter().all(|reason| reason.contains("hostile") && reason.contains("accept")), "{dropped:?}");
+    assert_eq!(rows, [(0, 0, 0, 0), (1, 0, 4, 2), (2, 0, 4, 2)]);
+    assert_eq!(lines(&run_dir.join("clients.jsonl")).len(), 8, "one row a client, however often a round was begun");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
