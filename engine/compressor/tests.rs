@@ -146,7 +146,7 @@ fn a_message_knows_its_tier_its_budget_and_what_it_holds() {
     let occasion = |tier| Occasion::of_client(2, 7, tier, Some(1));
     let (down, up) = (plans.download.context(&occasion(0)), plans.upload.context(&occasion(1)));
     assert_eq!((down.density, down.rank, down.tier, down.content), (0.5, 2, 0, Content::Difference));
-    assert_eq!((up.density, up.rank, up.tier, up.content), (f64::from(0.1_f32), 0, 1, Content::Delta));
+    assert_eq!((up.density, up.rank, up.tier, up.content), (0.1, 0, 1, Content::Delta));
     assert_eq!((up.byte_budget, up.last_seen, up.client), (Some(5000), Some(1), Some(7)));
     assert_eq!(plans.download.widest(&[0, 1]), 0);
     let verdict = plans.upload.verdict(2, 7, true).unwrap();

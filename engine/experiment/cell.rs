@@ -51,7 +51,9 @@ impl Cell {
     pub(super) fn state(&self, out: &Path) -> Result<State, ExperimentError> {
         let dir = self.dir(out);
         let config = dir.join("config.toml");
-        if !is_run(&dir) {
+        let text = std::fs::read_to_string(dir.join("summary.json")).ok();
+        // Of a finished cell nothing but its results need be there any more.
+        if !is_run(&dir) && text.is_none() {
             return Ok(State::Fresh);
         }
         let stored = Layers { files: vec![config], ..Layers::default() }.load();
@@ -63,21 +65,12 @@ impl Cell {
             return Err(ExperimentError::Differs { cell, differences, dir });
         }
         // A summary that cannot be read is written again at the run's end.
-        let summary = std::fs::read_to_string(dir.join("summary.json")).ok();
-        let summary: Option<Summary> = summary.and_then(|text| serde_json::from_str(&text).ok());
+        let summary: Option<Summary> = text.and_then(|text| serde_json::from_str(&text).ok());
         // A privacy budget may end a run before its last round.
-        let ended = |summary: &Summary| !summary.interrupted;
-        Ok(summary.filter(ended).map_or(State::Unfinished, |summary| State::Finished(Box::new(summary))))
-    }
-
-    /// Clears what a run left that was killed before it wrote its config: it closed no round.
-    pub(super) fn clear(&self, out: &Path) -> Result<(), ExperimentError> {
-        let journal = self.dir(out).join("journal");
-        match std::fs::remove_dir_all(&journal) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(ExperimentError::File { path: journal, source })
-            }
-            _ => Ok(()),
+        match summary.filter(|summary| !summary.interrupted) {
+            Some(summary) => Ok(State::Finished(Box::new(summary))),
+            None if is_run(&dir) => Ok(State::Unfinished),
+            None => Ok(State::Fresh),
         }
     }
 }
@@ -116,13 +109,20 @@ mod tests {
         Cell { name: "a_seed=1".into(), study: 0, point: 0, seed: 1, config, effective_toml }
     }
 
+    /// What a run has that can be gone on with.
+    fn begin(cell: &Cell, out: &Path) {
+        let dir = cell.dir(out);
+        std::fs::create_dir_all(dir.join("journal")).unwrap();
+        std::fs::write(dir.join("config.toml"), &cell.effective_toml).unwrap();
+        std::fs::write(dir.join("journal/journal.redb"), "").unwrap();
+    }
+
     #[test]
     fn a_cell_with_another_config_names_itself_and_the_keys() {
         let out = tempfile::tempdir().unwrap();
         let mut cell = cell(Config::default());
         assert!(matches!(cell.state(out.path()).unwrap(), State::Fresh));
-        std::fs::create_dir_all(cell.dir(out.path())).unwrap();
-        std::fs::write(cell.dir(out.path()).join("config.toml"), &cell.effective_toml).unwrap();
+        begin(&cell, out.path());
         assert!(matches!(cell.state(out.path()).unwrap(), State::Unfinished));
         cell.config.run.threads = 7;
         cell.config.metrics.listen = Some("127.0.0.1:0".into());
@@ -139,8 +139,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let cell = cell(Config::default());
         let dir = cell.dir(out.path());
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("config.toml"), &cell.effective_toml).unwrap();
+        begin(&cell, out.path());
         let summary = |rounds: u32, interrupted: bool| {
             let text = serde_json::json!({
                 "run_dir": "x", "rounds": rounds, "clients": 24, "values": 1, "eval_loss_before": null,
@@ -155,5 +154,8 @@ mod tests {
         assert!(!summary(12, true));
         std::fs::write(dir.join("summary.json"), "{").unwrap();
         assert!(matches!(cell.state(out.path()).unwrap(), State::Unfinished));
+        std::fs::remove_dir_all(dir.join("journal")).unwrap();
+        assert!(matches!(cell.state(out.path()).unwrap(), State::Fresh), "nothing to go on with");
+        assert!(summary(30, false), "a finished cell needs no journal");
     }
 }

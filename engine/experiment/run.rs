@@ -176,10 +176,7 @@ impl Runner<'_> {
             };
             match state {
                 State::Finished(summary) => self.keep(cell, summary),
-                State::Fresh => {
-                    cell.clear(&self.options.out)?;
-                    waiting.push_back((cell, false));
-                }
+                State::Fresh => waiting.push_back((cell, false)),
                 State::Unfinished => waiting.push_back((cell, true)),
             }
         }

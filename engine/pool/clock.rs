@@ -80,7 +80,7 @@ mod tests {
         assert!(first >= Duration::from_millis(20));
         sleep(Duration::from_millis(30));
         assert_eq!(clock.spent(), first);
-        catch_unwind(AssertUnwindSafe(|| clock.measure(|| panic!("on purpose")))).unwrap_err();
+        catch_unwind(AssertUnwindSafe(|| clock.measure::<()>(|| panic!("on purpose")))).unwrap_err();
         let second = clock.spent();
         sleep(Duration::from_millis(5));
         assert_eq!(clock.spent(), second);

@@ -19,8 +19,8 @@ import tempfile
 import time
 
 SETTINGS = [
-    "run.rounds=4", "run.threads=2", "server.cohort=4", "server.over_selection=0.25", "server.eval_every=2",
-    "client.steps=3", "server.ema_decay=0.5", "upload.error_feedback=true",
+    "run.rounds=3", "run.threads=2", "server.cohort=4", "server.over_selection=0.25", "server.eval_every=0",
+    "client.steps=2", "server.ema_decay=0.5", "upload.error_feedback=true",
 ]
 EARLY_S = 0.3
 ATTEMPTS = 6

@@ -5,7 +5,7 @@ use cellm::config::Config;
 use cellm::federation::Progress;
 use serde_json::Value;
 
-use crate::support::{lines, run, run_again, run_watched, small};
+use crate::support::{fixture, lines, run, run_again, run_watched, small};
 
 /// Rounds whose update is as large as single precision takes; frames carry it whole.
 fn large() -> Config {
@@ -17,33 +17,38 @@ fn large() -> Config {
     config.client.momentum = 0.0;
     for section in [&mut config.download, &mut config.upload] {
         section.density = 1.0;
-        section.bits = 32.try_into().unwrap();
+        section.bits = 32_u32.try_into().unwrap();
     }
     config
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_update_over_which_the_aggregator_breaks_down_costs_its_client_and_not_the_run() {
+async fn an_update_over_which_the_aggregator_breaks_down_costs_its_client_and_not_the_round() {
     let dir = tempfile::tempdir().unwrap();
+    let mut hostile = std::fs::read(fixture("hostile.wasm")).unwrap();
+    let marker = b"cellm-hostile-act:";
+    let at = hostile.windows(marker.len()).position(|window| window == marker).unwrap() + marker.len();
+    let act = b"accept:trap.......";
+    hostile[at..at + act.len()].copy_from_slice(act);
+    let file = dir.path().join("hostile.wasm");
+    std::fs::write(&file, &hostile).unwrap();
     let mut config = small();
-    config.run.rounds = 2;
-    // It keeps every update until the end: not all of them find room.
-    config.aggregate.policy = "median".into();
-    config.limits.memory_mb = 3;
-    let (mut dropped, mut rows) = (Vec::new(), Vec::new());
+    config.aggregate.policy = file.display().to_string();
+    let (mut dropped, mut again, mut rows) = (Vec::new(), 0, Vec::new());
     let run_dir = dir.path().join("run");
-    let summary = run_watched(config, &run_dir, |event| match event {
+    let ended = run_watched(config, &run_dir, |event| match event {
         Progress::Client { dropped: Some(reason), .. } => dropped.push(reason.clone()),
-        Progress::Round(row) => rows.push((row.completed, row.dropped, row.quorum)),
+        Progress::Warning(warning) => again += usize::from(warning.contains("is begun again without")),
+        Progress::Round(row) => rows.push((row.round, row.completed, row.dropped, row.quorum)),
         _ => {}
     });
-    summary.await.unwrap();
-    assert!(dropped.iter().all(|reason| reason.contains("median") && reason.contains("accept")), "{dropped:?}");
-    let (completed, lost, quorum) = rows[1];
-    assert!(completed >= quorum && lost > 0 && completed + lost == 4, "{rows:?}");
-    assert_eq!(rows[1], rows[2], "each round anew");
-    let clients = lines(&run_dir.join("clients.jsonl"));
-    assert_eq!(clients.len(), 8, "one row a client, however often the round was begun");
+    // It breaks down over every update, so that no round has any.
+    let error = ended.await.unwrap_err().to_string();
+    assert!(error.contains("missed the quorum") && error.contains("trapped in accept"), "{error}");
+    assert_eq!(again, 12, "once for each client of three rounds");
+    assert!(dropped.iter().all(|reason| reason.contains("hostile") && reason.contains("accept")), "{dropped:?}");
+    assert_eq!(rows, [(0, 0, 0, 0), (1, 0, 4, 2), (2, 0, 4, 2)]);
+    assert_eq!(lines(&run_dir.join("clients.jsonl")).len(), 8, "one row a client, however often a round was begun");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,8 +57,8 @@ async fn of_finite_updates_that_are_too_large_together_the_later_ones_are_droppe
     let mut config = large();
     config.client.lr = 3e38;
     config.server.quorum = 0.01;
-    let mut row = None;
-    let ended = run_watched(config, &dir.path().join("run"), |event| {
+    let (mut row, run_dir) = (None, dir.path().join("run"));
+    let ended = run_watched(config, &run_dir, |event| {
         if let Progress::Round(last) = event {
             row = Some(last.clone());
         }
@@ -61,7 +66,7 @@ async fn of_finite_updates_that_are_too_large_together_the_later_ones_are_droppe
     ended.await.unwrap();
     let row = row.unwrap();
     assert!(row.completed >= 1 && row.dropped >= 1, "{row:?}");
-    let clients = lines(&dir.path().join("run/clients.jsonl"));
+    let clients = lines(&run_dir.join("clients.jsonl"));
     let reasons: Vec<&Value> =
         clients.iter().filter(|row| row["outcome"] == "dropped").map(|row| &row["reason"]).collect();
     assert!(reasons.iter().all(|reason| reason.as_str().unwrap().contains("not finite")), "{reasons:?}");
@@ -76,7 +81,7 @@ async fn a_broadcast_that_cannot_be_made_does_not_take_the_finished_round_along(
     config.run.rounds = 3;
     // Beyond what half precision holds, so that the next download cannot be written.
     config.client.lr = 1e7;
-    config.download.bits = 16.try_into().unwrap();
+    config.download.bits = 16_u32.try_into().unwrap();
     for ended in [run(config.clone(), &run_dir).await, run_again(config, &run_dir).await] {
         let error = ended.unwrap_err();
         assert_eq!(error.exit_code(), 4, "{error}");
