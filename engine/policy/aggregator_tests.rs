@@ -106,7 +106,7 @@ fn a_loss_that_is_not_known_reaches_the_component_as_such_and_counts_as_in_the_p
     let (base, updates) = (Arc::new(draws(1)), updates(4, 1));
     let aggregate = |losses: [Option<f64>; 4]| {
         let memory = &mut Memory::default();
-        let mut instance = HOST.load("fedlol").unwrap().aggregator(&layout(), "{}").unwrap();
+        let mut instance = HOST.load("fedlol").unwrap().aggregator(&Arc::new(layout()), "{}").unwrap();
         instance.begin(&RoundMeta { round: 1, rounds: 9, seed: 1, cohort: 4 }, base.clone(), memory).unwrap();
         for ((client, update), loss) in (0..).zip(&updates).zip(losses) {
             let meta = UpdateMeta { client, examples: 3, loss, norm: 1.0, tier: 0, rank: 0 };
