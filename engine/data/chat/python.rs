@@ -12,10 +12,11 @@ use super::writing::text;
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(method);
     environment.set_formatter(|out: &mut Output, _: &mut State, value: &Value| {
-        Ok(match value.as_str() {
+        match value.as_str() {
             Some(text) => out.write_str(text)?,
             None => out.write_str(&text(value)?)?,
-        })
+        }
+        Ok(())
     });
     environment.add_function("raise_exception", |reason: String| -> Result<Value, Error> { Err(wrong(reason)) });
     environment.add_function("strftime_now", strftime_now);
