@@ -104,7 +104,7 @@ impl<'a> Finder<'a> {
             return Err(DataError::UnknownClass {
                 name: found.name.into(),
                 place: found.place(),
-                label: label.clone(),
+                label: DataError::quoted(label),
                 classes: DataError::listed(self.classes.iter().map(String::as_str)),
             });
         }
@@ -133,7 +133,7 @@ impl<'a> Finder<'a> {
     pub(super) fn finish(mut self, name: &str) -> Result<Sought, DataError> {
         let read = self.entries.len() + self.short + self.left_out.count();
         match self.first {
-            Some(first) if self.entries.is_empty() => return Err(first),
+            Some(first) if self.entries.is_empty() && self.short == 0 => return Err(first),
             Some(first) if self.config.invalid == Invalid::Error => {
                 return Err(DataError::Invalid { first: first.to_string(), count: self.left_out.count(), read });
             }
