@@ -58,7 +58,7 @@ pub(super) struct Sought {
     pub(super) short: usize,
 }
 
-/// Records that cannot be used, with none before them that can, after which it is a setting that is wrong.
+/// Records that cannot be used, with none before them that can, after which the rest is not read to be counted.
 const HOPELESS: usize = 1000;
 
 impl<'a> Finder<'a> {
@@ -91,7 +91,8 @@ impl<'a> Finder<'a> {
         }
         self.left_out.add(|| error.to_string());
         self.first.get_or_insert(error);
-        match self.entries.is_empty() && self.left_out.count() == HOPELESS {
+        let hopeless = self.entries.is_empty() && self.left_out.count() == HOPELESS;
+        match hopeless && self.config.invalid == Invalid::Error {
             true => self.first.take().map_or(Ok(()), Err),
             false => Ok(()),
         }
