@@ -34,7 +34,7 @@ mod unusable;
 
 pub use self::image::Image;
 pub use bundled::bundled_speeches;
-pub use chat::Turn;
+pub use chat::Conversation;
 pub use config::{Config, Format, Invalid, LongRecords, Source, Task};
 pub use dataset::{Dataset, Record};
 pub use error::DataError;

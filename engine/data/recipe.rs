@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chat::{self, Turn};
+use super::chat::{Conversation, Style};
 use super::reader::Found;
 use super::template::Template;
 use super::{Config, DataError, Image, Task, pictures};
@@ -43,8 +43,8 @@ static NAMED: [Named; 2] = [
     },
 ];
 
-/// Conversations by name, with the field that holds the turns.
-static CHATS: [(&str, &str); 2] = [("sharegpt", "conversations"), ("messages", "messages")];
+/// Conversations by name.
+static CHATS: [(&str, Style); 2] = [("sharegpt", Style::ShareGpt), ("messages", Style::Messages)];
 
 /// How a record's content is made of its fields, and which of them tell its label and its owner.
 #[derive(Debug, Clone)]
@@ -63,8 +63,8 @@ pub(super) struct Recipe {
 enum Shape {
     /// `context` is the field without which, or with nothing in it, the second template counts.
     Text { prompt: Template, context: Option<(&'static str, Template)>, answer: Option<Template> },
-    /// The field with a list of turns.
-    Chat(&'static str),
+    /// A list of turns.
+    Chat(Style),
     /// The field with a picture.
     Picture(String),
 }
@@ -80,7 +80,7 @@ pub enum Content {
         answer: Option<Range<usize>>,
     },
     /// A conversation, which the tokenizer's chat template makes text of.
-    Chat(Vec<Turn>),
+    Chat(Conversation),
     /// A picture.
     Image(Arc<Image>),
 }
@@ -95,8 +95,10 @@ impl Content {
     pub(super) fn reaches(&self, characters: usize) -> bool {
         match self {
             Self::Text { text, .. } => text.chars().take(characters).count() == characters,
-            Self::Chat(turns) => {
-                turns.iter().flat_map(|turn| turn.content.chars()).take(characters).count() == characters
+            Self::Chat(conversation) => {
+                let mut count = 0;
+                conversation.texts(|text| count += text.chars().take(characters).count());
+                count >= characters
             }
             Self::Image(_) => true,
         }
@@ -106,7 +108,11 @@ impl Content {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text { text, .. } => text.len(),
-            Self::Chat(turns) => turns.iter().map(|turn| turn.content.len()).sum(),
+            Self::Chat(conversation) => {
+                let mut size = 0;
+                conversation.texts(|text| size += text.len());
+                size
+            }
             Self::Image(image) => image.values.len(),
         }
     }
@@ -139,7 +145,10 @@ impl Recipe {
     pub(super) fn fields(&self) -> Vec<(&str, Option<&'static str>)> {
         let mut asked: Vec<(&str, Option<&'static str>)> = Vec::new();
         match &self.shape {
-            Shape::Chat(field) => asked.push((*field, Some("data.template"))),
+            Shape::Chat(style) => {
+                asked.push((style.field(), Some("data.template")));
+                asked.extend(style.beside().iter().map(|field| (*field, None)));
+            }
             Shape::Picture(field) => asked.push((field.as_str(), Some(PICTURE))),
             Shape::Text { prompt, context, answer } => {
                 let optional = context.as_ref().map(|(field, _)| *field);
@@ -168,7 +177,7 @@ impl Recipe {
     /// A field that is missing or of the wrong kind.
     pub(super) fn content(&self, found: &Found<'_>) -> Result<Content, DataError> {
         let (prompt, context, answer) = match &self.shape {
-            Shape::Chat(field) => return chat::turns(found, field).map(Content::Chat),
+            Shape::Chat(style) => return Conversation::read(found, *style).map(Content::Chat),
             Shape::Picture(field) => return pictures::of_field(found, field, PICTURE).map(Content::Image),
             Shape::Text { prompt, context, answer } => (prompt, context, answer),
         };
@@ -252,8 +261,8 @@ impl Shape {
             }
             _ => {}
         }
-        if let Some((_, field)) = chat {
-            return Ok(Self::Chat(field));
+        if let Some((_, style)) = chat {
+            return Ok(Self::Chat(*style));
         }
         let Some(named) = named else {
             let prompt = Template::parse("data.template", &config.template)?;

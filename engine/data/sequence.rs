@@ -66,9 +66,9 @@ pub fn tokenize<'a>(
     let mut sequences = Vec::new();
     let mut packed = Vec::new();
     for record in records {
-        let mut sequence = sequence(tokenizer, record, config.task)?;
-        let split = config.long == LongRecords::Split && matches!(sequence.goal, Goal::From(_));
-        if sequence.tokens.len() > most && !split {
+        let windows_of_it = config.long == LongRecords::Split && !learns_a_part(record, config.task);
+        let mut sequence = sequence(tokenizer, record, config.task, if windows_of_it { usize::MAX } else { most })?;
+        if sequence.tokens.len() > most && !windows_of_it {
             if config.long == LongRecords::Drop {
                 continue;
             }
@@ -76,7 +76,7 @@ pub fn tokenize<'a>(
         }
         match config.packing {
             true => packed.append(&mut sequence.tokens),
-            false if split => windows(&mut sequences, &sequence.tokens, most),
+            false if windows_of_it => windows(&mut sequences, &sequence.tokens, most),
             false => sequences.extend(Some(sequence).filter(Sequence::teaches)),
         }
     }
@@ -84,19 +84,51 @@ pub fn tokenize<'a>(
     Ok(sequences)
 }
 
-/// The reason why no sequence can be made of a record, as far as that does not show without trying.
-///
-/// # Errors
-/// What is wrong with the tokenizer itself.
-pub(super) fn check(tokenizer: &Tokenizer, content: &Content, _: &Config) -> Result<Result<(), String>, DataError> {
-    match content {
-        Content::Chat(turns) => Ok(tokenizer.encode_chat(turns).map(drop).map_err(|error| error.to_string())),
-        Content::Text { .. } | Content::Image(_) => Ok(Ok(())),
+/// Whether a record is only cut and never split: one with an answer or a class.
+fn learns_a_part(record: &Record, task: Task) -> bool {
+    match &record.content {
+        Content::Image(_) => true,
+        Content::Text { answer: None, .. } => record.class.is_some(),
+        Content::Text { .. } | Content::Chat(_) => task == Task::Instruction,
     }
 }
 
-/// A whole record.
-fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task) -> Result<Sequence, DataError> {
+/// Why nothing can be learned of a record, where its text does not let it. The outer error is the tokenizer's. Costs a
+/// rendering of a conversation; of other text nothing, unless the tokenizer has texts that it cannot encode.
+///
+/// # Errors
+/// [`DataError::Tokenizer`] where it has no chat template, or one that does not parse.
+pub(super) fn check(
+    tokenizer: &Tokenizer,
+    content: &Content,
+    config: &Config,
+) -> Result<Result<(), String>, DataError> {
+    let rendered;
+    let text = match content {
+        Content::Image(_) => return Ok(Ok(())),
+        Content::Text { text, .. } => text,
+        Content::Chat(conversation) => match tokenizer.render(conversation)? {
+            Err(reason) => return Ok(Err(reason)),
+            Ok((_, answers)) if answers.is_empty() && config.task == Task::Instruction => {
+                return Ok(Err(conversation.without_answer()));
+            }
+            Ok((text, _)) => {
+                rendered = text;
+                &rendered
+            }
+        },
+    };
+    if !tokenizer.may_fail() {
+        return Ok(Ok(()));
+    }
+    Ok(match tokenizer.encode(text) {
+        Err(DataError::Tokenizer { name, reason }) => Err(format!("the tokenizer {name} cannot encode it: {reason}")),
+        result => result.map(|_| ()).map_err(|error| error.to_string()),
+    })
+}
+
+/// A whole record, or of one with more than `most` tokens at least the first `most`.
+fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> Result<Sequence, DataError> {
     let answered = match &record.content {
         Content::Image(image) => {
             let goal = record.class.map_or(Goal::From(0), Goal::Class);
@@ -104,10 +136,15 @@ fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task) -> Result<Sequen
         }
         Content::Text { text, answer: None } => {
             let goal = record.class.map_or(Goal::From(0), Goal::Class);
-            return Ok(Sequence { tokens: tokenizer.encode(text)?, goal, image: None });
+            let tokens = match most {
+                usize::MAX => tokenizer.encode_long(text)?,
+                // One more tells that there are more.
+                most => tokenizer.encode(tokenizer.beginning(text, most + 1)?)?,
+            };
+            return Ok(Sequence { tokens, goal, image: None });
         }
-        Content::Text { text, answer: Some(answer) } => tokenizer.encode_answer(text, answer.clone())?,
-        Content::Chat(turns) => tokenizer.encode_chat(turns)?,
+        Content::Text { text, answer: Some(answer) } => tokenizer.encode_answer(text, answer.clone(), most)?,
+        Content::Chat(conversation) => tokenizer.encode_chat(conversation, most)?,
     };
     let goal = if task == Task::Instruction { Goal::Spans(answered.spans) } else { Goal::From(0) };
     Ok(Sequence { tokens: answered.tokens, goal, image: None })

@@ -1,21 +1,38 @@
-//! Text in, token ids out, as `tokenizer.json` and its post-processor say. The only file that names `tokenizers`.
+//! Text in, token ids out, as `tokenizer.json` and its post-processor say. With `tokenizer/` all that names `tokenizers`.
+
+mod limits;
+mod long;
+mod special;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
+use self::special::Special;
 use super::DataError;
-use super::chat::{ChatTemplate, Turn};
+use super::chat::{ChatTemplate, Conversation};
+use super::guard::guarded;
 
 /// A Hugging Face tokenizer. Shared by reference from any thread.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     name: String,
-    /// The token that ends an answer.
-    end: Option<u32>,
-    chat: Option<ChatTemplate>,
+    end: End,
+    /// By name; what is wrong with one is said where it is used.
+    templates: BTreeMap<String, Result<ChatTemplate, String>>,
+    /// Whether there are texts that it cannot encode.
+    may_fail: bool,
+}
+
+/// The token that ends an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Unnamed,
+    Token(u32),
+    /// The one that is named is not in the vocabulary.
+    Lost(String),
 }
 
 /// Token ids of a text, and the positions of those that have something of an answer in them.
@@ -37,68 +54,81 @@ impl Tokenizer {
     /// ask for are switched off: a record is encoded whole.
     ///
     /// # Errors
-    /// [`DataError::Tokenizer`] where the bytes are not a tokenizer.
+    /// [`DataError::Tokenizer`] where the bytes are not a tokenizer, or one that makes much out of little.
     pub fn from_bytes(bytes: &[u8], name: impl Into<String>) -> Result<Self, DataError> {
         let name = name.into();
         let failed = |reason: String| DataError::Tokenizer { name: name.clone(), reason };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
-        inner.with_truncation(None).map_err(|error| failed(error.to_string()))?;
-        inner.with_padding(None);
-        Ok(Self { inner, name, end: None, chat: None })
-    }
-
-    /// Adds what a `tokenizer_config.json` says beside the tokenizer: the token that ends an answer and the chat template.
-    /// `template` is the content of a `chat_template.jinja`, which then counts in place of the one in the config.
-    ///
-    /// # Errors
-    /// [`DataError::Tokenizer`] where the config or a template does not parse, or the tokenizer lacks the end token.
-    pub fn with_config(mut self, config: &[u8], template: Option<&str>) -> Result<Self, DataError> {
-        let failed = |reason: String| DataError::Tokenizer { name: self.name.clone(), reason };
-        let config: Map<String, Value> = serde_json::from_slice(config)
-            .map_err(|error| failed(format!("tokenizer_config.json is not a JSON object: {error}")))?;
-        let text = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
-        let named = config.iter().filter(|(name, _)| name.ends_with("_token"));
-        let tokens: BTreeMap<_, _> = named.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect();
-        let end = tokens.get("eos_token").map(|token| {
-            let missing =
-                || failed(format!("it has no token `{token}`, which its tokenizer_config.json calls eos_token"));
-            self.token_id(token).ok_or_else(missing)
-        });
-        let end = end.transpose()?;
-        let template = template.or_else(|| chat_template(config.get("chat_template")?));
-        let parse = |template| {
-            ChatTemplate::parse(template, tokens).map_err(|reason| failed(format!("chat template: {reason}")))
+        limits::check(bytes).map_err(failed)?;
+        let read = || -> tokenizers::Result<(tokenizers::Tokenizer, bool)> {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            // A post-processor may name a token that it does not define, which shows only where it is used.
+            drop(inner.encode_fast("", true));
+            // Letters that hardly any vocabulary has: where they are encoded, every text is.
+            let may_fail = inner.encode_fast("\u{10fffd}\u{f8ff} 東 Ωжq", false).is_err();
+            Ok((inner, may_fail))
         };
-        let chat = template.map(parse).transpose()?;
-        (self.end, self.chat) = (end, chat);
-        Ok(self)
+        let (inner, may_fail) = guarded(read).map_err(failed)?.map_err(|error| failed(error.to_string()))?;
+        Ok(Self { inner, name, end: End::Unnamed, templates: BTreeMap::new(), may_fail })
     }
 
-    /// Reads a model folder: `tokenizer.json`, and where they are there `tokenizer_config.json` and `chat_template.jinja`.
+    /// Reads a model folder: `tokenizer.json` and what lies beside it.
     ///
     /// # Errors
-    /// As [`Self::from_file`] and [`Self::with_config`].
+    /// As [`Self::from_file`] and [`Self::with_folder`].
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
         Self::from_file(&folder.join("tokenizer.json"))?.with_folder(folder)
     }
 
-    /// Adds what lies beside a `tokenizer.json` in its folder, where it is there.
+    /// Adds what lies beside a `tokenizer.json` in its folder, as far as it is there: special tokens, chat templates, added
+    /// tokens that the vocabulary lacks.
     ///
     /// # Errors
-    /// As [`Self::with_config`].
+    /// [`DataError::Tokenizer`] where a file cannot be read or is no JSON.
     pub fn with_folder(self, folder: &Path) -> Result<Self, DataError> {
-        let read = |file: &str| match std::fs::read_to_string(folder.join(file)) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(DataError::Tokenizer { name: folder.join(file).display().to_string(), reason: error.to_string() })
-            }
+        self.with(Special::read(folder)?)
+    }
+
+    fn with(mut self, special: Special) -> Result<Self, DataError> {
+        self.add(&special)?;
+        self.end = match (special.named.get("eos_token"), special.end) {
+            (Some(token), _) if self.token_id(token).is_some() => self.token_id(token).map_or(End::Unnamed, End::Token),
+            (_, Some(id)) if self.inner.id_to_token(id).is_some() => End::Token(id),
+            (Some(token), _) => End::Lost(token.clone()),
+            (None, _) => End::Unnamed,
         };
-        let (config, template) = (read("tokenizer_config.json")?, read("chat_template.jinja")?);
-        match (&config, &template) {
-            (None, None) => Ok(self),
-            _ => self.with_config(config.as_deref().unwrap_or("{}").as_bytes(), template.as_deref()),
+        let parsed = |(name, source): (String, String)| (name, ChatTemplate::parse(&source, special.named.clone()));
+        self.templates = special.templates.into_iter().map(parsed).collect();
+        Ok(self)
+    }
+
+    /// Adds tokens that are to be found in text whole. One that is special by its name alone must be in the vocabulary: the
+    /// model would have no row for another.
+    fn add(&mut self, special: &Special) -> Result<(), DataError> {
+        let known = self.inner.get_added_tokens_decoder();
+        let known = |content: &str| known.values().any(|token| token.content == content);
+        let added = special.added.iter().filter(|token| !known(&token.content)).map(|token| AddedToken {
+            content: token.content.clone(),
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        });
+        let names = special.named.values().chain(&special.others);
+        let named = names
+            .filter(|token| !known(token) && !special.added.iter().any(|added| added.content == **token))
+            .filter(|token| !token.is_empty() && self.token_id(token).is_some())
+            .map(|token| AddedToken::from(token.as_str(), true));
+        for token in added.chain(named).collect::<Vec<_>>() {
+            let special = token.special;
+            let tokens = [token];
+            let inner = &mut self.inner;
+            guarded(|| if special { inner.add_special_tokens(&tokens) } else { inner.add_tokens(&tokens) })
+                .map_err(|reason| self.failed(reason))?;
         }
+        Ok(())
     }
 
     /// Reads a `tokenizer.json`.
@@ -112,22 +142,44 @@ impl Tokenizer {
         Self::from_bytes(&bytes, name)
     }
 
+    fn failed(&self, reason: impl Into<String>) -> DataError {
+        DataError::Tokenizer { name: self.name.clone(), reason: reason.into() }
+    }
+
     /// The token ids of a text, special tokens included as the post-processor says.
     ///
     /// # Errors
     /// [`DataError::Tokenizer`] where the model has no token for a piece of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        match self.inner.encode_fast(text, true) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(DataError::Tokenizer { name: self.name.clone(), reason: error.to_string() }),
-        }
+        let encoded = guarded(|| self.inner.encode_fast(text, true)).map_err(|reason| self.failed(reason))?;
+        Ok(encoded.map_err(|error| self.failed(error.to_string()))?.get_ids().to_vec())
     }
 
-    /// The token ids of a text whose bytes in `answer` are an answer, with the token behind it that ends it, where the
-    /// tokenizer's config names one.
-    pub(super) fn encode_answer(&self, text: &str, answer: Range<usize>) -> Result<Answered, DataError> {
-        let mut answered = self.encode_spans(text, &[answer], true)?;
-        if let Some(end) = self.end.filter(|end| answered.tokens.last() != Some(end)) {
+    /// With the places of the tokens in the text.
+    fn encode_placed(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, DataError> {
+        let encoded = guarded(|| self.inner.encode(text, special)).map_err(|reason| self.failed(reason))?;
+        encoded.map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// Whether there are texts that it cannot encode.
+    pub(super) fn may_fail(&self) -> bool {
+        self.may_fail
+    }
+
+    /// The token ids of a text whose bytes in `answer` are an answer, with the token behind it that ends it, where a config
+    /// names one. Of a text with more than `most` tokens at least the first `most`.
+    pub(super) fn encode_answer(&self, text: &str, answer: Range<usize>, most: usize) -> Result<Answered, DataError> {
+        if let End::Lost(token) = &self.end {
+            let reason = match token.is_empty() {
+                true => "its eos_token is empty, but an answer needs a token that ends it".to_owned(),
+                false => format!("it has no token `{token}`, which is its eos_token and would end an answer"),
+            };
+            return Err(self.failed(reason));
+        }
+        let mut answered = self.encode_spans(text, &[answer], true, most)?;
+        if let End::Token(end) = self.end
+            && answered.tokens.last() != Some(&end)
+        {
             let last = answered.tokens.len();
             match answered.spans.last_mut() {
                 Some(span) if span.end == last => span.end += 1,
@@ -138,27 +190,51 @@ impl Tokenizer {
         Ok(answered)
     }
 
-    /// The token ids of a conversation, as the chat template writes it; no special tokens are added to its own.
-    pub(super) fn encode_chat(&self, turns: &[Turn]) -> Result<Answered, DataError> {
-        let failed = |reason: String| DataError::Tokenizer { name: self.name.clone(), reason };
-        let missing = || {
-            failed("it has no chat template, in a tokenizer_config.json or chat_template.jinja beside it, which data.template \
-                    asks for".into())
-        };
-        let template = self.chat.as_ref().ok_or_else(missing)?;
-        let (text, answers) = template.render(turns).map_err(|reason| failed(format!("chat template: {reason}")))?;
-        self.encode_spans(&text, &answers, false)
+    /// A conversation as its chat template writes it, with the bytes of its answers. The outer error is the tokenizer's, the
+    /// inner one what the template says of this conversation.
+    pub(super) fn render(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<Result<(String, Vec<Range<usize>>), String>, DataError> {
+        let of_tools = self.templates.get("tool_use").filter(|_| conversation.has_tools());
+        match of_tools.or_else(|| self.templates.get("default")) {
+            Some(Ok(template)) => Ok(template.render(conversation).map_err(|reason| format!("chat template: {reason}"))),
+            Some(Err(reason)) => Err(self.failed(format!("its chat template cannot be read: {reason}"))),
+            None if self.templates.is_empty() => Err(self.failed(
+                "it has no chat template, in a tokenizer_config.json or chat_template.jinja beside it, which data.template \
+                 asks for",
+            )),
+            None => {
+                let names = DataError::listed(self.templates.keys().map(String::as_str));
+                Err(self.failed(format!("none of its chat templates is called default: it has {names}")))
+            }
+        }
+    }
+
+    /// The token ids of a conversation, as the chat template writes it; no special tokens are added to its own. Of more than
+    /// `most` at least the first `most`.
+    pub(super) fn encode_chat(&self, conversation: &Conversation, most: usize) -> Result<Answered, DataError> {
+        let (text, answers) = self.render(conversation)?.map_err(|reason| self.failed(reason))?;
+        self.encode_spans(&text, &answers, false, most)
     }
 
     /// A token belongs to an answer when a byte of it does.
-    fn encode_spans(&self, text: &str, answers: &[Range<usize>], special: bool) -> Result<Answered, DataError> {
-        let encoding = self
-            .inner
-            .encode(text, special)
-            .map_err(|error| DataError::Tokenizer { name: self.name.clone(), reason: error.to_string() })?;
+    fn encode_spans(
+        &self,
+        text: &str,
+        answers: &[Range<usize>],
+        special: bool,
+        most: usize,
+    ) -> Result<Answered, DataError> {
+        let encoding = self.encode_placed(self.beginning(text, most)?, special)?;
         let mut spans: Vec<Range<usize>> = Vec::new();
+        let mut first = 0;
         for (at, (start, end)) in encoding.get_offsets().iter().enumerate() {
-            if !answers.iter().any(|answer| *start < answer.end && *end > answer.start) {
+            // Both are in order, so an answer that ends before this token is done with.
+            while answers.get(first).is_some_and(|answer| answer.end <= *start) {
+                first += 1;
+            }
+            if !answers.get(first).is_some_and(|answer| *start < answer.end && *end > answer.start) {
                 continue;
             }
             match spans.last_mut() {
@@ -174,9 +250,8 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] where the tokenizer's decoder fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
-        self.inner
-            .decode(tokens, true)
-            .map_err(|error| DataError::Tokenizer { name: self.name.clone(), reason: error.to_string() })
+        let decoded = guarded(|| self.inner.decode(tokens, true)).map_err(|reason| self.failed(reason))?;
+        decoded.map_err(|error| self.failed(error.to_string()))
     }
 
     /// Tokens of the vocabulary, added ones included.
@@ -195,17 +270,10 @@ impl Tokenizer {
     }
 }
 
-/// The chat template of a `tokenizer_config.json`: text, or of several the one that is called default.
-fn chat_template(value: &Value) -> Option<&str> {
-    match value {
-        Value::Array(list) => list.iter().find(|entry| entry["name"] == "default")?.get("template")?.as_str(),
-        template => template.as_str(),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "one span of several that there could be")]
 pub(super) mod tests {
+    use super::super::chat::talk;
     use super::*;
 
     /// Words of a tiny vocabulary, `<s>` in front, as Llama's post-processor does.
@@ -233,39 +301,93 @@ pub(super) mod tests {
         assert_eq!(words().decode(&[0, 2, 3]).unwrap(), "to be");
     }
 
-    const CONFIG: &str = r#"{"bos_token": {"content": "<s>"}, "eos_token": "not", "chat_template":
-        [{"name": "other", "template": "{{ x }}"}, {"name": "default", "template": "{{ bos_token }} {% for m in messages %}{{ m.role }} {{ m.content }} or {% endfor %}{% if add_generation_prompt %}assistant {% endif %}"}]}"#;
+    const TEMPLATE: &str = "{{ bos_token }} {% for m in messages %}{{ m.role }} {{ m.content }} or {% endfor %}\
+                            {% if add_generation_prompt %}assistant {% endif %}";
+
+    /// With `not` as the token that ends a text, and a chat template.
+    pub(in crate::data) fn chatting(template: &str) -> Tokenizer {
+        let named = [("bos_token", "<s>"), ("eos_token", "not")].map(|(name, token)| (name.into(), token.into()));
+        let templates = [("default".to_owned(), template.to_owned())].into();
+        words().with(Special { named: named.into(), templates, ..Special::default() }).unwrap()
+    }
+
+    fn ended(token: &str, end: Option<u32>) -> Tokenizer {
+        let named = [("eos_token".to_owned(), token.to_owned())].into();
+        words().with(Special { named, end, ..Special::default() }).unwrap()
+    }
 
     #[test]
-    fn an_answer_is_ended_by_the_token_that_the_config_names() {
-        let answered = |tokenizer: &Tokenizer| tokenizer.encode_answer("to be or", 3..8).unwrap();
+    fn an_answer_is_ended_by_the_token_that_is_named() {
+        let answered = |tokenizer: &Tokenizer| tokenizer.encode_answer("to be or", 3..8, 9).unwrap();
         assert_eq!(answered(&words()), Answered { tokens: vec![0, 2, 3, 4], spans: vec![2..4] });
-        let with_end = words().with_config(CONFIG.as_bytes(), None).unwrap();
-        assert_eq!(answered(&with_end), Answered { tokens: vec![0, 2, 3, 4, 5], spans: vec![2..5] });
-        let straddles = words().encode_answer("to be", 4..5).unwrap();
+        let ended_by_not = Answered { tokens: vec![0, 2, 3, 4, 5], spans: vec![2..5] };
+        assert_eq!(answered(&ended("not", None)), ended_by_not);
+        assert_eq!(answered(&ended("</s>", Some(5))), ended_by_not);
+        let straddles = words().encode_answer("to be", 4..5, 9).unwrap();
         assert_eq!(straddles.spans, [2..3]);
     }
 
     #[test]
-    fn a_conversation_is_encoded_as_the_chat_template_writes_it() {
-        let turn = |role: &str, content: &str| Turn { role: role.into(), content: content.into() };
-        let talk = [turn("user", "to"), turn("assistant", "be"), turn("user", "to"), turn("assistant", "not be")];
-        let tokenizer = words().with_config(CONFIG.as_bytes(), None).unwrap();
-        let answered = tokenizer.encode_chat(&talk).unwrap();
-        assert_eq!(answered.tokens, [0, 1, 2, 4, 1, 3, 4, 1, 2, 4, 1, 5, 3, 4]);
-        assert_eq!(answered.spans, [5..7, 11..14]);
-        let own = words().with_config(CONFIG.as_bytes(), Some("{{ messages[0].content }}")).unwrap();
-        assert_eq!(own.encode_chat(&talk[..2]).unwrap().tokens, [2]);
+    fn an_end_that_the_vocabulary_lacks_fails_answers_and_nothing_else() {
+        for token in ["</s>", ""] {
+            let tokenizer = ended(token, Some(99));
+            assert_eq!(tokenizer.encode("to be").unwrap(), [0, 2, 3]);
+            let error = tokenizer.encode_answer("to be", 3..5, 9).unwrap_err().to_string();
+            assert!(error.contains(if token.is_empty() { "eos_token is empty" } else { "no token `</s>`" }), "{error}");
+        }
     }
 
     #[test]
-    fn what_a_tokenizer_lacks_is_named() {
-        let error = words().encode_chat(&[]).unwrap_err().to_string();
-        assert!(error.starts_with("tokenizer words: it has no chat template"), "{error}");
-        let error = words().with_config(br#"{"eos_token": "</s>"}"#, None).unwrap_err().to_string();
-        assert!(error.contains("no token `</s>`, which its tokenizer_config.json calls eos_token"), "{error}");
-        let error = words().with_config(b"[]", None).unwrap_err().to_string();
-        assert!(error.contains("tokenizer_config.json is not a JSON object"), "{error}");
+    fn a_conversation_is_encoded_as_the_chat_template_writes_it() {
+        let turns = talk(&[("user", "to"), ("assistant", "be"), ("user", "to"), ("assistant", "not be")]);
+        let answered = chatting(TEMPLATE).encode_chat(&turns, 99).unwrap();
+        assert_eq!(answered.tokens, [0, 1, 2, 4, 1, 3, 4, 1, 2, 4, 1, 5, 3, 4]);
+        assert_eq!(answered.spans, [5..7, 11..14]);
+        let generated = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %} {% generation %}{{ m.content }} \
+                         {% endgeneration %}{% endif %}{% endfor %}";
+        let answered = chatting(generated).encode_chat(&turns, 99).unwrap();
+        assert_eq!(answered, Answered { tokens: vec![2, 3, 2, 5, 3], spans: vec![1..2, 3..5] });
+    }
+
+    #[test]
+    fn a_chat_template_that_is_missing_or_broken_is_an_error_where_it_is_used() {
+        let conversation = talk(&[("user", "to"), ("assistant", "be")]);
+        let error = |tokenizer: Tokenizer| {
+            tokenizer.encode("to be").unwrap();
+            tokenizer.encode_chat(&conversation, 99).unwrap_err().to_string()
+        };
+        assert!(error(words()).starts_with("tokenizer words: it has no chat template"), "{}", error(words()));
+        let broken = error(chatting("{% for %}"));
+        assert!(broken.starts_with("tokenizer words: its chat template cannot be read: syntax error"), "{broken}");
+        let templates = [("tool_use".to_owned(), TEMPLATE.to_owned())].into();
+        let unnamed = words().with(Special { templates, ..Special::default() }).unwrap();
+        assert!(error(unnamed).ends_with("none of its chat templates is called default: it has tool_use"));
+    }
+
+    #[test]
+    fn added_tokens_of_other_files_are_found_whole_and_named_ones_only_if_the_vocabulary_has_them() {
+        let mut tokenizer = words();
+        assert_eq!(tokenizer.encode("or<x>be").unwrap(), [0, 4, 1, 1, 1, 3]);
+        let special = Special {
+            added: vec![special::Added::of(6, "<x>")],
+            others: vec!["or".into(), "<y>".into()],
+            ..Special::default()
+        };
+        tokenizer = tokenizer.with(special).unwrap();
+        assert_eq!(tokenizer.encode("or<x>be").unwrap(), [0, 4, 6, 3]);
+        assert_eq!((tokenizer.vocab_size(), tokenizer.token_id("<y>")), (7, None));
+    }
+
+    #[test]
+    fn a_parser_that_panics_is_an_error() {
+        let cut = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": null, "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}, "post_processor":
+            {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<z>", "type_id": 0}}], "pair": [],
+            "special_tokens": {}}, "decoder": {"type":"#;
+        assert!(Tokenizer::from_bytes(cut.as_bytes(), "cut").is_err());
+        let undefined = format!("{} null}}", cut.trim_end_matches("{\"type\":"));
+        let error = Tokenizer::from_bytes(undefined.as_bytes(), "undefined").unwrap_err().to_string();
+        assert!(error.starts_with("tokenizer undefined: "), "{error}");
     }
 
     #[test]

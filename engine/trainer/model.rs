@@ -121,6 +121,12 @@ impl Model {
                 let names = [config, if pictures { preprocessor } else { tokenizer }];
                 let mut model = Self::from_parts(parts, &Checkpoint::open(&folder)?, names, name, on)?;
                 model.tokenizer = model.tokenizer.with_folder(&folder)?;
+                // Files beside tokenizer.json may add tokens.
+                let (tokens, embeddings) = (model.tokenizer.vocab_size(), model.transformer.spec.vocabulary);
+                if tokens > embeddings && !pictures {
+                    let tokenizer = model.tokenizer.name().to_owned();
+                    return Err(TrainerError::Vocabulary { tokenizer, tokens, model: model.name, embeddings });
+                }
                 model
             }
         };

@@ -1,0 +1,206 @@
+//! A chat template: its source in; what `transformers` would make of a conversation out, within a limit of steps and of text.
+//! Of its neighbours `python.rs`, `methods.rs`, `to_json.rs` and `writing.rs` name `minijinja` too.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use super::conversation::Conversation;
+use super::json::{Fields, Json};
+use super::{python, tags};
+use crate::data::guard::guarded;
+
+/// Steps of one rendering. A step is one instruction, 64 bytes that are made, or two elements that are looked at.
+const STEPS: u64 = 4_000_000;
+
+/// Steps of all renderings that one record costs.
+const STEPS_OF_A_RECORD: u64 = 10 * STEPS;
+
+/// Bytes of a text.
+const BYTES: usize = 64 << 20;
+
+/// Letters that no text has (they are no characters in Unicode): around what is generated, and behind what is looked for.
+pub(super) const OPEN: char = '\u{fdd0}';
+pub(super) const CLOSE: char = '\u{fdd1}';
+pub(super) const MARK: char = '\u{fdd2}';
+
+/// The name under which the environment knows the template.
+const NAME: &str = "chat_template";
+
+/// A chat template.
+pub(in crate::data) struct ChatTemplate {
+    plain: Environment<'static>,
+    /// The same with [`OPEN`] and [`CLOSE`] around what is generated, where the template says what that is.
+    marking: Option<Environment<'static>>,
+    /// `bos_token` and the like, as the tokenizer's config has them.
+    tokens: BTreeMap<String, String>,
+}
+
+/// The steps that the renderings of a record may still take.
+pub(super) struct Steps(Cell<u64>);
+
+impl Steps {
+    pub(super) fn of_a_record() -> Self {
+        Self(Cell::new(STEPS_OF_A_RECORD))
+    }
+}
+
+/// The turns of a conversation as the engine of templates holds them; a beginning of them costs nothing.
+pub(super) struct Turns {
+    turns: Vec<Value>,
+    tools: Value,
+}
+
+impl Turns {
+    pub(super) fn new(conversation: &Conversation) -> Self {
+        let tools = conversation.tools.as_ref().map_or(Value::from(()), value);
+        Self { turns: conversation.turns.iter().map(object).collect(), tools }
+    }
+
+    /// The same with another turn in the place of one.
+    pub(super) fn with(&self, number: usize, turn: &Fields) -> Self {
+        let mut turns = self.turns.clone();
+        turns[number] = object(turn);
+        Self { turns, tools: self.tools.clone() }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.turns.len()
+    }
+}
+
+fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(value) => Value::from(*value),
+        Json::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::Text(text) => Value::from(text.as_str()),
+        Json::List(list) => list.iter().map(value).collect(),
+        Json::Object(fields) => object(fields),
+    }
+}
+
+fn object(fields: &Fields) -> Value {
+    Value::from_pairs(fields.iter().map(|(key, json)| (key.as_str(), value(json))))
+}
+
+impl ChatTemplate {
+    /// Parses a template as `transformers` would, with the tokens that it may name.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub(in crate::data) fn parse(source: &str, tokens: BTreeMap<String, String>) -> Result<Self, String> {
+        guarded(|| {
+            let plain = tags::rewrite(source, "", "");
+            let marking = tags::rewrite(source, &OPEN.to_string(), &CLOSE.to_string());
+            Ok(Self {
+                plain: environment(plain.unwrap_or_else(|| source.into()))?,
+                marking: marking.map(environment).transpose()?,
+                tokens,
+            })
+        })?
+    }
+
+    /// Whether the template itself says what is generated.
+    pub(super) fn marks_answers(&self) -> bool {
+        self.marking.is_some()
+    }
+
+    /// The first turns as text.
+    pub(super) fn text(&self, turns: &Turns, first: usize, prompt: bool, steps: &Steps) -> Result<String, String> {
+        self.run(&self.plain, turns, first, prompt, steps)
+    }
+
+    /// The whole conversation as text, and the bytes of it that the template calls generated.
+    pub(super) fn generated(&self, turns: &Turns, steps: &Steps) -> Result<(String, Vec<Range<usize>>), String> {
+        let marking = self.marking.as_ref().unwrap_or(&self.plain);
+        Ok(unmark(&self.run(marking, turns, turns.count(), false, steps)?))
+    }
+
+    fn run(
+        &self,
+        environment: &Environment<'static>,
+        turns: &Turns,
+        first: usize,
+        prompt: bool,
+        steps: &Steps,
+    ) -> Result<String, String> {
+        let mut names: BTreeMap<&str, Value> =
+            self.tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token))).collect();
+        names.insert("messages", turns.turns[..first].to_vec().into());
+        names.insert("tools", turns.tools.clone());
+        names.insert("documents", ().into());
+        names.insert("add_generation_prompt", prompt.into());
+        let mut text = Limited(Vec::new());
+        let rendered = guarded(|| {
+            let template = environment.get_template(NAME).map_err(|error| explained(&error))?;
+            let done = template.render_captured_to(names, &mut text).map_err(|error| explained(&error))?;
+            Ok::<_, String>(done.state().fuel_levels().map_or(0, |(used, _)| used))
+        });
+        let used = rendered?.inspect_err(|_| steps.0.set(steps.0.get().saturating_sub(STEPS)))?;
+        let left = steps.0.get().checked_sub(used);
+        steps.0.set(left.ok_or_else(|| {
+            format!("its answers take more than the limit of {STEPS_OF_A_RECORD} steps to find: it has too many turns")
+        })?);
+        String::from_utf8(text.0).map_err(|error| error.to_string())
+    }
+}
+
+/// Bytes up to the limit.
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > BYTES {
+            return Err(std::io::Error::other("limit"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What went wrong, in a line.
+fn explained(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::OutOfFuel => format!("it takes more than the limit of {STEPS} steps (64 bytes of text are one)"),
+        ErrorKind::WriteFailure => format!("it writes more than the limit of {BYTES} bytes"),
+        _ => error.to_string(),
+    }
+}
+
+fn environment(source: String) -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| error.to_string())?);
+    environment.set_fuel(Some(STEPS));
+    python::install(&mut environment);
+    environment.add_template_owned(NAME, source).map_err(|error| error.to_string())?;
+    Ok(environment)
+}
+
+/// A text without its marks, and what stood between them, in order.
+fn unmark(marked: &str) -> (String, Vec<Range<usize>>) {
+    let mut text = String::with_capacity(marked.len());
+    let (mut open, mut spans) = (Vec::new(), Vec::new());
+    for letter in marked.chars() {
+        match letter {
+            OPEN => open.push(text.len()),
+            CLOSE => spans.extend(open.pop().map(|start| start..text.len())),
+            letter => text.push(letter),
+        }
+    }
+    spans.sort_by_key(|span| span.start);
+    (text, spans)
+}
