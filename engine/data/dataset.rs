@@ -347,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn many_bad_records_at_the_beginning_are_skipped_too() {
+        let lines = "{\"text\": null}\n".repeat(1500) + "{\"text\": \"a\"}\n";
+        let (_dir, mut config) = file("a.jsonl", lines.as_bytes());
+        assert!(Dataset::load(&config, None, None).is_err());
+        config.invalid = Invalid::Skip;
+        let data = Dataset::load(&config, None, None).unwrap();
+        assert_eq!((data.len(), data.left_out().count()), (1, 1500));
+    }
+
+    #[test]
     fn other_bytes_have_another_fingerprint() {
         let of = |content: &str| {
             let (_dir, config) = file("a.jsonl", content.as_bytes());

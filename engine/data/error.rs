@@ -282,10 +282,19 @@ impl DataError {
         Self::Value { key, found: found.to_string(), allowed: allowed.to_string() }
     }
 
+    /// A text from data as errors quote it: the beginning of one that is long.
+    pub(super) fn quoted(text: &str) -> String {
+        const MOST: usize = 100;
+        match text.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text.into(),
+        }
+    }
+
     /// Names as errors list them, the first ones where there are many.
     pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
         const MOST: usize = 30;
-        let names: Vec<&str> = names.collect();
+        let names: Vec<String> = names.map(Self::quoted).collect();
         match names.len() {
             0 => "none".into(),
             1..=MOST => names.join(", "),

@@ -58,7 +58,7 @@ pub(super) struct Sought {
     pub(super) short: usize,
 }
 
-/// Records that cannot be used, with none before them that can, after which it is a setting that is wrong.
+/// Records that cannot be used, with none before them that can, after which the rest is not read to be counted.
 const HOPELESS: usize = 1000;
 
 impl<'a> Finder<'a> {
@@ -91,7 +91,8 @@ impl<'a> Finder<'a> {
         }
         self.left_out.add(|| error.to_string());
         self.first.get_or_insert(error);
-        match self.entries.is_empty() && self.left_out.count() == HOPELESS {
+        let hopeless = self.entries.is_empty() && self.left_out.count() == HOPELESS;
+        match hopeless && self.config.invalid == Invalid::Error {
             true => self.first.take().map_or(Ok(()), Err),
             false => Ok(()),
         }
@@ -104,7 +105,7 @@ impl<'a> Finder<'a> {
             return Err(DataError::UnknownClass {
                 name: found.name.into(),
                 place: found.place(),
-                label: label.clone(),
+                label: DataError::quoted(label),
                 classes: DataError::listed(self.classes.iter().map(String::as_str)),
             });
         }
@@ -133,7 +134,7 @@ impl<'a> Finder<'a> {
     pub(super) fn finish(mut self, name: &str) -> Result<Sought, DataError> {
         let read = self.entries.len() + self.short + self.left_out.count();
         match self.first {
-            Some(first) if self.entries.is_empty() => return Err(first),
+            Some(first) if self.entries.is_empty() && self.short == 0 => return Err(first),
             Some(first) if self.config.invalid == Invalid::Error => {
                 return Err(DataError::Invalid { first: first.to_string(), count: self.left_out.count(), read });
             }

@@ -46,6 +46,10 @@ pub struct Partition {
 /// small, and [`DataError::EmptyShard`] where a client has no record to train on.
 pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u64) -> Result<Partition, DataError> {
     config.validate()?;
+    let by_id = matches!(config.kind, Kind::NaturalId | Kind::GroupedNaturalId);
+    if config.clients > dataset.len() && !by_id {
+        return Err(too_many(dataset, config, dataset.len(), "records"));
+    }
     let random = &mut stream(seed, Purpose::Partition, 0, 0);
     let owned = match config.kind {
         Kind::NaturalId => natural_id(dataset, config)?,
@@ -266,6 +270,11 @@ mod tests {
         assert_eq!(error(Kind::NaturalId), "partition.clients is 7, triangle has 3 ids");
         assert_eq!(error(Kind::Iid), "partition.clients is 7, triangle has 6 records");
         assert_eq!(error(Kind::Dirichlet), "partition.clients is 7, triangle has 6 records");
+        for kind in [Kind::Linear, Kind::Square, Kind::Exponential, Kind::Pathological, Kind::Shard] {
+            let config = Config { num_classes_per_partition: 1, shard_size: 1, ..config(kind, 100_000_000_000) };
+            let error = partition(&triangle(3), &config, &DataConfig::default(), 1).unwrap_err().to_string();
+            assert_eq!(error, "partition.clients is 100000000000, triangle has 6 records");
+        }
     }
 
     const KINDS: [Kind; 12] = [

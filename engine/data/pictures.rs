@@ -230,7 +230,7 @@ fn listed(folder: &Path, table: &Path, format: Format) -> Result<Kind, DataError
         let file = found.named("file_name", "data.path")?;
         let inside = Path::new(&file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside {
-            let reason = format!("file_name is `{file}`, which does not lie in the folder");
+            let reason = format!("file_name is `{}`, which does not lie in the folder", DataError::quoted(&file));
             return Err(DataError::Record { name: found.name.into(), place: found.place(), reason });
         }
         paths.push(folder.join(&file));

@@ -292,7 +292,7 @@ impl<'a, R: BufRead> Records<'a, R> {
             let reason = format!(
                 "the only column is called `{}`: it seems to be split by {other:?}, a .csv file is split by ',' and a .tsv \
                  file by '\\t'",
-                names[0]
+                DataError::quoted(&names[0])
             );
             return Err(DataError::Unreadable { name: name.into(), reason });
         }

@@ -95,6 +95,6 @@ mod tests {
         };
         let error = "partition.num_classes_per_partition is 3, it must be at most 2, the classes of even";
         assert_eq!(message(3, 2), error);
-        assert_eq!(message(1, 8), "class `id1` has 3 records, but 4 clients are to share it");
+        assert_eq!(message(2, 4), "class `id1` has 3 records, but 4 clients are to share it");
     }
 }

@@ -82,6 +82,6 @@ mod tests {
             sizes(&shard(4, 0, 30)).unwrap_err(),
             "shard partition: 100 records make 3 shards of 30, but 4 clients are to have 1 each"
         );
-        assert!(sizes(&shard(101, 1, 0)).unwrap_err().contains("make 0 shards of 0"));
+        assert!(sizes(&shard(60, 2, 0)).unwrap_err().contains("make 0 shards of 0"));
     }
 }
