@@ -191,9 +191,9 @@ pub enum TrainerError {
         /// The config key.
         key: &'static str,
         /// How many values.
-        values: u128,
+        values: u64,
         /// How many there may be.
-        limit: u128,
+        limit: u64,
     },
     /// A module that the targets name and that cannot have a pair.
     #[error("{of} names {path}, which cannot have a pair here: {known} can")]

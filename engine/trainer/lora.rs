@@ -9,7 +9,7 @@ use super::family::{Linear, Spec};
 use super::head::ClassPlan;
 use super::projection::{PairPlace, PairPlan};
 use super::{LoraConfig, TrainerError};
-use crate::adapter::peft::{PairRule, PairRules, Patterns, PeftConfig, Targets};
+use crate::adapter::peft::{PairRule, PairRules, PeftConfig, Targets};
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::random::{Purpose, stream};
 
@@ -110,7 +110,7 @@ pub(super) fn settings(lora: &LoraConfig) -> PeftConfig {
 }
 
 /// The whole paths of the linear layers of all blocks.
-fn paths(spec: &Spec) -> impl Iterator<Item = (String, &Linear)> {
+pub(super) fn paths(spec: &Spec) -> impl Iterator<Item = (String, &Linear)> {
     let of_block =
         move |block| spec.linears.iter().flatten().map(move |linear| (spec.path(block, linear.path), linear));
     (0..spec.blocks()).flat_map(of_block)
@@ -135,7 +135,7 @@ fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> 
 }
 
 /// What `transformers` calls the language head.
-const LANGUAGE_HEAD_MODULE: &str = "lm_head";
+pub(super) const LANGUAGE_HEAD_MODULE: &str = "lm_head";
 
 /// Values that an adapter may have however small its model is: 64 MB.
 const FEW: u128 = 1 << 24;
@@ -152,70 +152,8 @@ fn check_size(spec: &Spec, lora: &LoraConfig, rules: &PairRules) -> Result<(), T
     let limit = FEW.max(4 * weights);
     let key =
         if lora.rank_pattern.0.iter().any(|(_, rank)| *rank > lora.rank) { "lora.rank_pattern" } else { "lora.rank" };
+    let [values, limit] = [values, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
     if values > limit { Err(TrainerError::AdapterSize { key, values, limit }) } else { Ok(()) }
-}
-
-/// The settings of an adapter folder in the words of a model.
-pub(super) fn resolved(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
-    let rules = PairRules::new(&adapter)?;
-    check_targets_of_file(spec, &adapter, &rules)?;
-    let mut chosen = Vec::new();
-    for (path, _) in paths(spec) {
-        if rules.chooses(&path)? {
-            chosen.push(path);
-        }
-    }
-    if chosen.is_empty() {
-        let (target, known) = (format!("target_modules {}", adapter.targets), spec.targets().join(", "));
-        return Err(TrainerError::UnknownTarget { target, known });
-    }
-    let (mut ranks, mut alphas) = (adapter.rank_pattern.clone(), adapter.alpha_pattern.clone());
-    ranks.0 = used(&adapter, &chosen, ranks.0, |config, patterns| config.rank_pattern.0 = patterns)?;
-    alphas.0 = used(&adapter, &chosen, alphas.0, |config, patterns| config.alpha_pattern.0 = patterns)?;
-    Ok(PeftConfig {
-        targets: Targets::Names(chosen),
-        excluded: Targets::Names(Vec::new()),
-        layers: Vec::new(),
-        layers_pattern: Vec::new(),
-        rank_pattern: ranks,
-        alpha_pattern: alphas,
-        ..adapter
-    })
-}
-
-fn check_targets_of_file(spec: &Spec, adapter: &PeftConfig, rules: &PairRules) -> Result<(), TrainerError> {
-    let head = if adapter.task.as_deref() == Some("SEQ_CLS") { spec.classifier.name } else { LANGUAGE_HEAD_MODULE };
-    for path in spec.embeddings().into_iter().chain([head.to_owned(), spec.classifier.name.to_owned()]) {
-        if !rules.take_all() && rules.chooses(&path)? {
-            let of = format!("the adapter's target_modules ({})", adapter.targets);
-            return Err(TrainerError::NoPair { of, path, known: spec.targets().join(", ") });
-        }
-    }
-    Ok(())
-}
-
-/// The patterns that fit one of these layers.
-fn used<T: Clone>(
-    adapter: &PeftConfig,
-    paths: &[String],
-    patterns: Vec<(String, T)>,
-    put: impl Fn(&mut PeftConfig, Vec<(String, T)>),
-) -> Result<Vec<(String, T)>, TrainerError> {
-    let mut used = Vec::new();
-    for pattern in patterns {
-        let bare = PeftConfig {
-            targets: Targets::All,
-            rank_pattern: Patterns::default(),
-            alpha_pattern: Patterns::default(),
-            ..adapter.clone()
-        };
-        let mut alone = bare;
-        put(&mut alone, vec![pattern.clone()]);
-        if PairRules::new(&alone)?.idle(paths)?.is_none() {
-            used.push(pattern);
-        }
-    }
-    Ok(used)
 }
 
 fn check(lora: &LoraConfig) -> Result<(), TrainerError> {
@@ -339,29 +277,6 @@ mod tests {
         let error = of(&LoraConfig { rank_pattern, ..LoraConfig::default() }, 1).unwrap_err();
         assert!(error.starts_with("lora.rank_pattern makes the adapter "), "{error}");
         assert!(of(&LoraConfig { rank: 256, ..LoraConfig::default() }, 1).is_ok());
-    }
-
-    #[test]
-    fn what_a_folder_names_becomes_the_paths_of_the_models_layers() {
-        let read = |json: serde_json::Value| {
-            let config: PeftConfig = serde_json::from_str(&json.to_string()).unwrap();
-            resolved(&bundled(), config).map_err(|error| error.to_string())
-        };
-        let found = read(serde_json::json!({
-            "target_modules": ["q_proj", "query"], "exclude_modules": ["layers.1.self_attn.q_proj"],
-            "layers_to_transform": [0, 1, 3], "rank_pattern": { "key": 3, "q_proj": 2 },
-        }));
-        let found = found.unwrap();
-        let paths = [0, 3].map(|block| format!("model.layers.{block}.self_attn.q_proj"));
-        assert_eq!(found.targets, Targets::Names(paths.to_vec()));
-        assert_eq!(found.rank_pattern.0, [("q_proj".to_string(), 2)]);
-        let error = read(serde_json::json!({ "target_modules": ["q_proj", "embed_tokens"] })).unwrap_err();
-        assert!(
-            error.contains("target_modules (q_proj, embed_tokens) names model.embed_tokens, which cannot"),
-            "{error}"
-        );
-        let error = read(serde_json::json!({ "target_modules": ["c_attn"] })).unwrap_err();
-        assert!(error.contains("names target_modules c_attn, but the model's linear layers are"), "{error}");
     }
 
     #[test]

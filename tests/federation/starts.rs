@@ -72,3 +72,40 @@ async fn a_sparse_run_from_a_folder_evaluates_like_the_adapter_in_it_and_goes_on
     let error = run_again(frozen, &of_run).await.unwrap_err().to_string();
     assert!(error.contains("config.start is ") && error.contains(" in the journal and "), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_goes_on_over_no_other_model_or_tokenizer_than_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, of_run) = (dir.path().join("model"), dir.path().join("run"));
+    std::fs::create_dir(&model).unwrap();
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/trainer/bundled/stories260k");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(bundled.join(file), model.join(file)).unwrap();
+    }
+    let mut config = small();
+    config.run.rounds = 1;
+    config.model.path = Some(model.clone());
+    run(config.clone(), &of_run).await.unwrap();
+    config.run.rounds = 2;
+    let refused = async |config: &Config| run_again(config.clone(), &of_run).await.unwrap_err().to_string();
+
+    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let mut other = weights.clone();
+    let last = other.len() - 4;
+    other[last] ^= 1;
+    std::fs::write(model.join("model.safetensors"), other).unwrap();
+    let error = refused(&config).await;
+    assert!(error.contains("config.inputs.model is ") && !error.contains("inputs.tokenizer"), "{error}");
+    std::fs::write(model.join("model.safetensors"), weights).unwrap();
+
+    let settings = std::fs::read_to_string(model.join("tokenizer_config.json")).unwrap();
+    std::fs::write(model.join("tokenizer_config.json"), format!("{settings} ")).unwrap();
+    let error = refused(&config).await;
+    assert!(error.contains("config.inputs.tokenizer is ") && !error.contains("inputs.model"), "{error}");
+    std::fs::write(model.join("tokenizer_config.json"), settings).unwrap();
+
+    // Another layout of the same settings is no other model.
+    let laid_out = std::fs::read_to_string(model.join("config.json")).unwrap().replace('\n', " ");
+    std::fs::write(model.join("config.json"), laid_out).unwrap();
+    run_again(config, &of_run).await.unwrap();
+}

@@ -200,7 +200,7 @@ fn check(json: &Value) -> Result<(), String> {
         }
     }
     let ranks = json.get("rank_pattern").and_then(Value::as_object).into_iter().flatten();
-    if let Some((name, found)) = ranks.into_iter().find(|(_, rank)| !rank.as_u64().is_some_and(|rank| rank > 0)) {
+    if let Some((name, found)) = ranks.into_iter().find(|(_, rank)| rank.as_u64().is_none_or(|rank| rank == 0)) {
         return Err(format!("rank_pattern of {name} is {found}, but only a whole number above 0 is supported"));
     }
     match json.get("target_modules") {

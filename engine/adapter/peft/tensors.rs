@@ -36,8 +36,11 @@ pub(super) fn write(path: &Path, tensors: &[&TensorInfo], values: &[f32]) -> Res
     replace(path, &safetensors::serialize(views, Some(metadata)).map_err(failed)?)
 }
 
+/// Tensors with their values.
+pub(super) type Whole = Vec<(Named, Vec<f32>)>;
+
 /// Tensors of a file that a layout does not have.
-pub(super) struct Surplus(Vec<(Named, Vec<f32>)>);
+pub(super) struct Surplus(Whole);
 
 /// Reads these tensors into their places of the flat vector `values`, and gives those that are there beside them. Where
 /// `heads` is false, the file need not have the heads; what it lacks of them keeps its value.
@@ -99,7 +102,7 @@ impl Surplus {
     ///
     /// # Errors
     /// [`PeftError::Tensors`] with what the file's own rules make a part of its adapter.
-    pub fn sort(self, path: &Path, rules: &PairRules) -> Result<(Vec<(Named, Vec<f32>)>, Vec<String>), PeftError> {
+    pub fn sort(self, path: &Path, rules: &PairRules) -> Result<(Whole, Vec<String>), PeftError> {
         let (mut refused, mut whole, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         for (named, values) in self.0 {
             let bare = named.tensor.strip_prefix(PREFIX);

@@ -7,7 +7,6 @@ use super::keys::Means;
 use super::llama::{Biases, Relative};
 use super::{Settings, Spec, mistral};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::Sight;
 
 /// What the keys of both mean.
 pub(super) const KEYS: &[(&str, Means)] = &[
@@ -65,6 +64,7 @@ fn with_windows(mut spec: Spec, settings: &Settings) -> Result<Spec, TrainerErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trainer::kernel::Sight;
 
     fn read(kind: &str, more: &str) -> Spec {
         tried(kind, more).unwrap()
