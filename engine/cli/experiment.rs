@@ -56,8 +56,10 @@ async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::Pro
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
-    let signals =
-        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))));
+    let signals = Task::start(
+        "the watch for signals",
+        stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
+    );
     let teller = Task::start("the teller", follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
     let result = experiment::run(grid, options, events, stopped).await;
     // The channel is closed by now; a panic of the teller is no reason to lose the result.

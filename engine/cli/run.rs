@@ -43,8 +43,10 @@ async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Resul
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
-    let signals =
-        Task::start("the watch for signals", stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))));
+    let signals = Task::start(
+        "the watch for signals",
+        stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
+    );
     let teller = Task::start("the teller", progress::follow(listen, bar, voice));
     let result = federation::run(start, events, stopped).await;
     // The channel is closed by now, so the teller ends with the last event; a panic of it is no reason to lose the result.

@@ -1,7 +1,5 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop durably, the second ends the process at once.
 
-use std::io::Write;
-
 use tokio::sync::watch;
 
 /// Exit code of a run that `--resume` can continue.

@@ -139,7 +139,9 @@ mod tests {
         assert_eq!(message(|c| c.download.density = f64::NAN), "download.density is NaN, it must be in (0, 1]");
         assert_eq!(message(|c| c.run.rounds = 0), "run.rounds is 0, it must be in [1, 1000000]");
         assert_eq!(message(|c| c.server.quorum = 0.0), "server.quorum is 0, it must be in (0, 1]");
-        assert!(message(|c| c.server.deadline_s = 1e20).starts_with("server.deadline_s is 100000000000000000000, it must"));
+        assert!(
+            message(|c| c.server.deadline_s = 1e20).starts_with("server.deadline_s is 100000000000000000000, it must")
+        );
         assert!(message(|c| c.server.deadline_s = f64::NAN).starts_with("server.deadline_s is NaN"));
         assert_eq!(message(|c| c.client.lr = f32::INFINITY), "client.lr is inf, it must be in (0, 1000000]");
         assert_eq!(message(|c| c.client.batch = 0), "client.batch is 0, it must be in [1, 65536]");
