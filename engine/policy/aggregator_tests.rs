@@ -102,6 +102,32 @@ fn every_aggregator_finishes_rounds_and_agrees_on_updates_that_are_all_the_same(
 }
 
 #[test]
+fn a_loss_that_is_not_known_reaches_the_component_as_such_and_counts_as_in_the_plain_mean() {
+    let (base, updates) = (Arc::new(draws(1)), updates(4, 1));
+    let aggregate = |losses: [Option<f64>; 4]| {
+        let memory = &mut Memory::default();
+        let mut instance = HOST.load("fedlol").unwrap().aggregator(&Arc::new(layout()), "{}").unwrap();
+        instance.begin(&RoundMeta { round: 1, rounds: 9, seed: 1, cohort: 4 }, base.clone(), memory).unwrap();
+        for ((client, update), loss) in (0..).zip(&updates).zip(losses) {
+            let meta = UpdateMeta { client, examples: 3, loss, norm: 1.0, tier: 0, rank: 0 };
+            instance.accept(update.clone(), &meta, memory).unwrap();
+        }
+        instance.finish(memory).unwrap()
+    };
+    let weighted = |weights: [f32; 4]| -> Vec<f32> {
+        (0..VALUES).map(|at| updates.iter().zip(weights).map(|(update, weight)| update[at] * weight).sum()).collect()
+    };
+    // What is not known counts as 2, the mean of 1 and 3: (8 - loss) / (3 * 8).
+    let found = aggregate([Some(1.0), None, Some(3.0), Some(f64::NAN)]);
+    assert!(near(&found, &weighted([7.0 / 24.0, 0.25, 5.0 / 24.0, 0.25])), "{found:?}");
+    assert!(near(&aggregate([None; 4]), &weighted([0.25; 4])));
+    assert!(near(
+        &aggregate([Some(0.0), Some(2.0), Some(2.0), Some(4.0)]),
+        &weighted([8.0, 6.0, 6.0, 4.0].map(|w| w / 24.0))
+    ));
+}
+
+#[test]
 fn fedex_and_flora_give_the_exact_mean_of_the_clients_layers() {
     let (base, updates) = (draws(1), updates(4, 1));
     let expected = mean(&updates.iter().map(|update| weight(&sum(&base, update))).collect::<Vec<_>>());

@@ -174,11 +174,19 @@ fn rounds(reuse: bool, layout: &AdapterLayout, steps: bool, make: &dyn Fn() -> A
         let mut memory = Memory::new(server.clone());
         if reuse && number > 1 {
             let given_up = &mut Memory::new(server.clone());
-            source.call(|at| at.begin(&round, base.clone(), given_up)).unwrap();
-            source.call(|at| at.accept(values(base.len(), 1).to_vec(), &update(9, 1.0), given_up)).map(drop).unwrap();
+            // What it refuses to begin it refuses again below.
+            if source.call(|at| at.begin(&round, base.clone(), given_up)).is_ok() {
+                source
+                    .call(|at| at.accept(values(base.len(), 1).to_vec(), &update(9, 1.0), given_up))
+                    .map(drop)
+                    .unwrap();
+            }
         }
         source.call(|at| {
-            at.begin(&round, base.clone(), &mut memory).unwrap();
+            if let Err(error) = at.begin(&round, base.clone(), &mut memory) {
+                trace.push(Seen::Failed(error.to_string()));
+                return;
+            }
             for client in 0..7 {
                 let mut given = values(base.len(), 100 * number + client).to_vec();
                 given[trained..].fill(0.0);
@@ -186,10 +194,8 @@ fn rounds(reuse: bool, layout: &AdapterLayout, steps: bool, make: &dyn Fn() -> A
                 trace.push(seen(done, |back| bits(&back)));
             }
             let aggregate = at.finish(&mut memory);
-            if let Ok(aggregate) = aggregate.as_ref().map(|aggregate| Arc::new(aggregate.clone())).as_ref()
-                && steps
-            {
-                let stepped = at.step(number, base.clone(), aggregate.clone(), &mut memory);
+            if let Some(aggregate) = aggregate.as_ref().ok().filter(|_| steps) {
+                let stepped = at.step(number, base.clone(), Arc::new(aggregate.clone()), &mut memory);
                 trace.push(seen(stepped, |stepped| bits(&stepped)));
             }
             trace.push(seen(aggregate, |aggregate| bits(&aggregate)));
@@ -247,7 +253,7 @@ fn built_in_aggregators_give_the_same_bits_with_one_instance_and_with_a_fresh_on
                 let make = || policy.aggregator(&layout, &options).unwrap();
                 let one = rounds(true, &layout, policy.steps(), &make);
                 assert!(one == rounds(false, &layout, policy.steps(), &make), "{} {options}", policy.name);
-                compared += 1;
+                compared += usize::from(one.iter().any(|seen| matches!(seen, Seen::Values(_))));
             }
         }
         assert!(compared > 0 || !policy.is_aggregator(), "{} aggregated nothing", policy.name);
