@@ -15,6 +15,9 @@ use super::DataError;
 use super::chat::{ChatTemplate, Conversation};
 use super::guard::guarded;
 
+/// A conversation as text, with the bytes of it that are answers.
+type Rendered = (String, Vec<Range<usize>>);
+
 /// A Hugging Face tokenizer. Shared by reference from any thread.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -192,10 +195,7 @@ impl Tokenizer {
 
     /// A conversation as its chat template writes it, with the bytes of its answers. The outer error is the tokenizer's, the
     /// inner one what the template says of this conversation.
-    pub(super) fn render(
-        &self,
-        conversation: &Conversation,
-    ) -> Result<Result<(String, Vec<Range<usize>>), String>, DataError> {
+    pub(super) fn render(&self, conversation: &Conversation) -> Result<Result<Rendered, String>, DataError> {
         let of_tools = self.templates.get("tool_use").filter(|_| conversation.has_tools());
         match of_tools.or_else(|| self.templates.get("default")) {
             Some(Ok(template)) => Ok(template.render(conversation).map_err(|reason| format!("chat template: {reason}"))),
