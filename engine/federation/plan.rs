@@ -56,10 +56,9 @@ impl Plan {
         let metrics = Arc::new(Metrics::new());
         let parts = Parts::load(&config, inputs)?;
         let warnings = parts.warnings(&config);
-        let Parts { shards, tiers, serving, spending } = parts;
+        let Parts { shards, initial, tiers, serving, spending } = parts;
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
-        let initial = Arc::new(trainer.start().0.clone());
         let record = record(&config, &layout, &initial, &serving.policies());
         let journal = Arc::new(open_journal(&run_dir, resume, config.policy.watch, &record)?);
         let files = RunDir::open(&run_dir, &effective_toml, &journal.rows()?, &journal.client_rows()?)?;
@@ -109,6 +108,8 @@ impl Plan {
 /// What a config needs, loaded and tried together.
 pub(super) struct Parts {
     pub shards: Arc<Shards>,
+    /// `W0`, what the run starts from.
+    pub initial: Arc<Vec<f32>>,
     pub tiers: Arc<Tiers>,
     pub serving: Arc<Serving>,
     pub spending: Option<Arc<Spending>>,
@@ -125,17 +126,18 @@ impl Parts {
                 "server.cohort is {cohort}, the roster has {clients} clients"
             )));
         }
+        let initial = Arc::new(trainer.start().0.clone());
         let tiers = Arc::new(Tiers::new(config.run.seed, &config.client.tiers));
         let serving = Arc::new(Serving::load(Bench {
             host: PolicyHost::new(&config.limits, &config.policy)?,
             config: config.clone(),
             layout: trainer.layout().clone(),
-            start: Arc::new(trainer.start().0.clone()),
+            start: initial.clone(),
             tiers: tiers.clone(),
             clients,
         })?);
         let spending = spending(config, clients)?;
-        Ok(Self { shards, tiers, serving, spending })
+        Ok(Self { shards, initial, tiers, serving, spending })
     }
 
     /// What an operator should know before the first round.
