@@ -57,7 +57,7 @@ fn section_of(key: &str) -> &str {
 fn nearest(key: &str, known: &[String]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     if let Some(meant) = synonym(section_of(key), &last(key)) {
-        return meant.into();
+        return meant;
     }
     let score = |known: &str| {
         let whole = strsim::normalized_damerau_levenshtein(key, known);

@@ -56,10 +56,9 @@ impl Plan {
         let metrics = Arc::new(Metrics::new());
         let parts = Parts::load(&config, inputs)?;
         let warnings = parts.warnings(&config);
-        let Parts { shards, tiers, serving, spending } = parts;
+        let Parts { shards, initial, tiers, serving, spending } = parts;
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
-        let initial = Arc::new(trainer.start().0.clone());
         let record = record(&config, &shards, &initial, &serving.policies());
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -112,6 +111,8 @@ impl Plan {
 /// What a config needs, loaded and tried together.
 pub(super) struct Parts {
     pub shards: Arc<Shards>,
+    /// `W0`, what the run starts from.
+    pub initial: Arc<Vec<f32>>,
     pub tiers: Arc<Tiers>,
     pub serving: Arc<Serving>,
     pub spending: Option<Arc<Spending>>,
@@ -128,17 +129,18 @@ impl Parts {
                 "server.cohort is {cohort}, the roster has {clients} clients"
             )));
         }
+        let initial = Arc::new(trainer.start().0.clone());
         let tiers = Arc::new(Tiers::new(config.run.seed, &config.client.tiers));
         let serving = Arc::new(Serving::load(Bench {
             host: PolicyHost::new(&config.limits, &config.policy)?,
             config: config.clone(),
             layout: trainer.layout().clone(),
-            start: Arc::new(trainer.start().0.clone()),
+            start: initial.clone(),
             tiers: tiers.clone(),
             clients,
         })?);
         let spending = spending(config, clients)?;
-        Ok(Self { shards, tiers, serving, spending })
+        Ok(Self { shards, initial, tiers, serving, spending })
     }
 
     /// What an operator should know before the first round.
