@@ -167,7 +167,7 @@ async fn bytes(config: &Config, inputs: Arc<Inputs>) -> Result<u64, ExperimentEr
         if tiers.is_empty() {
             return frame(density);
         }
-        tiers.iter().map(|tier| tier.share * frame(tier.density.unwrap_or(density.into()))).sum()
+        tiers.iter().map(|tier| tier.share * frame(tier.density.unwrap_or(density))).sum()
     };
     let down = frame(config.download.density, config.download.bits.into());
     let up = frame(config.upload.density, config.upload.bits.into());
