@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cellm::metrics::{Exporter, Hook, Metrics, names};
+use cellm::pool::Task;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -252,7 +253,8 @@ fn every_query_of_the_dashboard_has_data_for_made_up_rounds() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let exporter = runtime.block_on(Exporter::bind("127.0.0.1:0")).unwrap();
     let address = exporter.address();
-    runtime.spawn(exporter.serve(metrics.clone(), std::future::pending()));
+    let serving = exporter.serve(metrics.clone(), std::future::pending());
+    let _served = runtime.block_on(async { Task::start("the metrics endpoint", serving) });
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

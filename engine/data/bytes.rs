@@ -253,12 +253,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let writer = std::thread::spawn({
-            let path = path.clone();
-            move || std::fs::write(path, b"{}\n").unwrap()
+        let bytes = std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&path, b"{}\n").unwrap());
+            open(&path, "pipe").unwrap()
         });
-        let bytes = open(&path, "pipe").unwrap();
-        writer.join().unwrap();
         assert_eq!(bytes.len().unwrap(), 3);
         let error = open(&path, "pipe").unwrap_err().to_string();
         assert!(error.contains("a pipe, which can be read once"), "{error}");

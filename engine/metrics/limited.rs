@@ -103,24 +103,24 @@ mod tests {
     use super::super::exporter::tests::get_path;
     use super::super::registry::tests::sample;
     use super::*;
+    use crate::pool::{Task, blocking};
 
     /// An endpoint that takes two connections, each for a fifth of a second without an answer.
-    async fn strict() -> SocketAddr {
+    async fn strict() -> (SocketAddr, Task<io::Result<()>>) {
         let exporter = Exporter::bind("127.0.0.1:0").await.unwrap();
         let address = exporter.address();
         let limits = (2, Duration::from_millis(200));
-        let served = exporter.serve_within(limits, Arc::new(sample()), std::future::pending());
-        tokio::spawn(served);
-        address
+        let serving = exporter.serve_within(limits, Arc::new(sample()), std::future::pending());
+        (address, Task::start("the metrics endpoint", serving))
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn silent_peers_give_their_places_up_and_the_scrapes_go_on() {
-        let address = strict().await;
+        let (address, _served) = strict().await;
         let silent: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
         // Behind four times two silent ones.
         assert!(get_path(address, "/healthz").await.ends_with("ok\n"));
-        let ended = tokio::task::spawn_blocking(move || {
+        let ended = blocking("a peer", move || {
             let mut first = silent.into_iter().next().unwrap();
             first.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             first.read(&mut [0; 8]).map_or(0, |read| read)
@@ -130,8 +130,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_request_that_comes_a_letter_at_a_time_is_given_up() {
-        let address = strict().await;
-        let dripped = tokio::task::spawn_blocking(move || {
+        let (address, _served) = strict().await;
+        let dripped = blocking("a peer", move || {
             let mut stream = TcpStream::connect(address).unwrap();
             let mut sent = 0;
             while stream.write_all(b"G").is_ok() && sent < 1000 {

@@ -43,6 +43,8 @@ fn settings(data: &Path) -> Vec<String> {
         &format!("model.path={}", fixture("golden/vit").display()),
         &format!("data.path={}", data.display()),
         "data.task=classification",
+        // The fixture has a head for three classes.
+        "lora.head=zero",
         "partition.kind=dirichlet",
         "partition.by=label",
         "partition.clients=6",
