@@ -44,8 +44,8 @@ fn run(config: &Config) -> Result<(), ConfigError> {
 
 fn model(config: &Config) -> Result<(), ConfigError> {
     let device = config.model.device.as_str();
-    let number = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
-    ensure(matches!(device, "auto" | "cpu") || number, "model.device", format!("`{device}`"), "auto, cpu or cuda:N")?;
+    let allowed = "auto, cpu, gpu, cuda or cuda:N";
+    ensure(config.model.names_a_device(), "model.device", format!("`{device}`"), allowed)?;
     ensure(!config.lora.targets.is_empty(), "lora.targets", "empty", "at least one layer, such as q_proj")
 }
 
@@ -149,7 +149,7 @@ mod tests {
             message(|c| c.server.cohort = 25).contains("server.cohort is 25, it must be at most partition.clients, 24")
         );
         assert!(message(|c| c.data.validation = 1.0).contains("data.validation is 1"));
-        assert!(message(|c| c.model.device = "gpu".into()).contains("`gpu`"));
+        assert!(message(|c| c.model.device = "mps".into()).contains("`mps`, it must be auto, cpu, gpu"));
         assert!(message(|c| c.run.name = "a/b".into()).contains("a/b"));
         assert_eq!(message(|c| c.privacy.delta = 1.0), "privacy.delta is 1, it must be in (0, 1)");
         assert!(message(|c| c.privacy.noise_multiplier = 0.0).contains("privacy.noise_multiplier is 0"));

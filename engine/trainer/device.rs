@@ -5,29 +5,45 @@ use burn::tensor::{DType, Device};
 use super::kernel::Place;
 use super::{Dtype, ModelConfig, TrainerError};
 
+/// What `model.device` may say.
+enum Named {
+    Auto,
+    Cpu,
+    Gpu(usize),
+}
+
+fn named(device: &str) -> Option<Named> {
+    match device.to_ascii_lowercase().as_str() {
+        "auto" => Some(Named::Auto),
+        "cpu" | "cpu:0" => Some(Named::Cpu),
+        "gpu" | "cuda" => Some(Named::Gpu(0)),
+        other => other.strip_prefix("cuda:")?.parse().ok().map(Named::Gpu),
+    }
+}
+
+impl ModelConfig {
+    /// Whether `model.device` is a name of a device, which this machine may lack all the same.
+    pub fn names_a_device(&self) -> bool {
+        named(&self.device).is_some()
+    }
+}
+
 /// The device that `model.device` names, computing in `model.dtype`. Where `auto` finds no GPU it takes the CPU, unless
 /// the type asks for a GPU: a run never gets other numbers than it was asked for.
 pub(super) fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
     let device = config.device.as_str();
     let failed = |reason: String| TrainerError::Device { device: device.into(), reason };
-    let place = match device.to_ascii_lowercase().as_str() {
-        "cpu" | "cpu:0" => Place::cpu(),
-        "auto" => match (cuda(0), config.dtype) {
+    let place = match named(device) {
+        Some(Named::Cpu) => Place::cpu(),
+        Some(Named::Auto) => match (cuda(0), config.dtype) {
             (Ok(device), _) => of_gpu(device, config.dtype),
             (Err(_), Dtype::F32) => Place::cpu(),
             (Err(reason), Dtype::Bf16) => {
                 return Err(failed(format!("model.dtype bf16 needs a GPU, but {reason}; f32 runs on the CPU, too")));
             }
         },
-        other => {
-            let number = match other {
-                "gpu" | "cuda" => Some(0),
-                other => other.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
-            };
-            let number =
-                number.ok_or_else(|| failed("unknown; auto, cpu, and gpu, cuda or cuda:N are known".into()))?;
-            of_gpu(cuda(number).map_err(failed)?, config.dtype)
-        }
+        Some(Named::Gpu(number)) => of_gpu(cuda(number).map_err(failed)?, config.dtype),
+        None => return Err(failed("unknown; auto, cpu, and gpu, cuda or cuda:N are known".into())),
     };
     match (place.host, config.dtype) {
         (true, Dtype::Bf16) => Err(failed("model.dtype is bf16, but the CPU computes in f32 alone".into())),
