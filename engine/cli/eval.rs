@@ -11,7 +11,7 @@ use crate::adapter::peft;
 use crate::config::{Config, Loaded};
 use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task, partition, tokenize};
 use crate::federation;
-use crate::trainer::{EVALUATION_CHUNK, LoraConfig, Model, Trainer, TrainerKind};
+use crate::trainer::{EVALUATION_CHUNK, HeadStart, LoraConfig, Model, Trainer, TrainerKind};
 
 use super::args::{Eval, Sources, Voice};
 use super::{Failure, output, progress, run, sources};
@@ -37,6 +37,8 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         }
         if !given("lora.init") {
             config.lora.init = Some(dir.join("adapter"));
+            // The head that the run left, wherever it had begun.
+            config.lora.head = HeadStart::Own;
         }
     }
     let named = config.lora.init.as_ref().map(|folder| peft::read_config(folder)).transpose()?;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::data::{Dataset, Task};
 use crate::journal::Journal;
 use crate::report;
-use crate::trainer::{LoraConfig, Model, Trainer, TrainerKind};
+use crate::trainer::{HeadStart, LoraConfig, Model, Trainer, TrainerKind};
 
 use super::args::{Export, Report, Sources, Voice};
 use super::{Failure, output, progress, run};
@@ -86,7 +86,11 @@ fn stored(dir: &Path, voice: Voice) -> Result<Stored<'_>, Failure> {
 impl Stored<'_> {
     /// The run's trainer and the names of its classes; its start is that of the folder `init` or, without one, of the run.
     fn trainer(&self, init: Option<PathBuf>) -> Result<(Trainer, Vec<String>), Failure> {
-        let lora = LoraConfig { init: init.or_else(|| self.config.lora.init.clone()), ..self.config.lora.clone() };
+        let lora = match init {
+            // The head that the run left, wherever it had begun.
+            Some(folder) => LoraConfig { init: Some(folder), head: HeadStart::Own, ..self.config.lora.clone() },
+            None => self.config.lora.clone(),
+        };
         let model = Model::load(&self.config.model)?;
         let labels = match self.config.data.task {
             Task::Classification => {

@@ -112,7 +112,7 @@ pub struct Config {
     /// Tokens a training sequence has at most.
     pub max_tokens: usize,
     /// Share of each client's records held out for validation, in [0, 1).
-    pub validation: f32,
+    pub validation: f64,
     /// Records whose text has fewer characters are left out.
     pub min_chars: usize,
     /// A record longer than max_tokens: split (consecutive windows), truncate or drop. One with an answer or a class is cut
@@ -226,7 +226,7 @@ mod tests {
         };
         assert_eq!(message(|c| c.max_tokens = 1), "data.max_tokens is 1, it must be at least 2");
         assert_eq!(message(|c| c.validation = 1.0), "data.validation is 1, it must be in [0, 1)");
-        assert_eq!(message(|c| c.validation = f32::NAN), "data.validation is NaN, it must be in [0, 1)");
+        assert_eq!(message(|c| c.validation = f64::NAN), "data.validation is NaN, it must be in [0, 1)");
         assert!(message(|c| c.source = Source::File).contains("data.path is not set"));
     }
 

@@ -191,7 +191,7 @@ pub enum DataError {
         /// Held out.
         validation: usize,
         /// The share asked for.
-        share: f32,
+        share: f64,
     },
     /// A Dirichlet split that leaves some client too small, however often it is drawn.
     #[error(

@@ -124,7 +124,7 @@ fn numbered(shards: Vec<Vec<u32>>) -> Vec<(String, Vec<u32>)> {
 
 fn split(name: String, mut records: Vec<u32>, data: &DataConfig, seed: u64, client: u32) -> Result<Shard, DataError> {
     let count = records.len();
-    let held_out = ((count as f64) * f64::from(data.validation)).round() as usize;
+    let held_out = ((count as f64) * data.validation).round() as usize;
     if held_out >= count {
         return Err(DataError::EmptyShard {
             client: name,
@@ -251,6 +251,8 @@ mod tests {
         };
         assert_eq!(split(0.2), [2, 2, 2, 1, 1, 1, 1, 1, 0, 0]);
         assert_eq!(split(0.0), [0; 10]);
+        // 3.5 of 10 rounds up, as it is written; the nearest float of 32 bits is below 0.35.
+        assert_eq!(split(0.35), [4, 3, 3, 2, 2, 2, 1, 1, 1, 0]);
     }
 
     #[test]

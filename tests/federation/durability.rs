@@ -185,7 +185,9 @@ fn a_run_that_finds_a_full_disk_at_its_start_is_no_run_and_is_begun_again_once_t
 fn a_hangup_stops_the_run_as_an_interrupt_does() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    let mut child = small_run(&out, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // More rounds than pass before the signal comes.
+    let mut run = small_run(&out, &["--set", "run.rounds=200"]);
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for_round(&out, 1, &mut child);
     signal(&child, "-HUP");
     let output = child.wait_with_output().unwrap();
