@@ -1,5 +1,6 @@
 //! Text of others made safe to show: client names, reasons of policies, what data and models are called. A control character
-//! in it could move the cursor, hide a line or forge one; here each becomes an escape that can be read.
+//! in it could move the cursor, hide a line or forge one; here each becomes an escape that can be read. What policies say has
+//! been stripped where it entered (`policy::printable`); here is the border for everything else.
 
 use std::borrow::Cow;
 use std::fmt::Write;
