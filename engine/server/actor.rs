@@ -15,59 +15,59 @@ use crate::client::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
 use crate::pool;
 
-/// How others reach the server.
+/// The server actor's address.
 pub type ServerRef = ActorRef<ServerMsg>;
 
 /// The actor.
 pub struct Server;
 
-/// What the server is told.
+/// The server actor's messages.
 pub enum ServerMsg {
-    /// Finish what is being closed, give up what is not, and end.
+    /// End the run. A round that is being closed is closed first; an open one is left for a resume.
     Stop,
-    /// An answer to one of its own requests.
+    /// The result of a task that the server started.
     Reply(Reply),
 }
 
-/// An answer to one of the server's own requests; opaque to others.
-pub struct Reply(Internal);
+/// The result of a task that the server started; opaque to other rooms.
+pub struct Reply(TaskResult);
 
-/// Answers to the server's own requests; late ones carry their round and are dropped.
-pub(super) enum Internal {
-    /// What goes down next is encoded and, where due, evaluated.
+/// Results of the server's tasks. One of an earlier opening of the round is dropped.
+pub(super) enum TaskResult {
+    /// The next broadcast is encoded and, where due, evaluated.
     Prepared(Result<Prepared, ServerError>),
-    /// A client is through; with what it was sent before the broadcast.
+    /// A client's exchange has ended; with the catch-up frames that it was sent.
     Answered(Candidate, Dispatch, AnswerSource),
     /// A client's answer is durable, or not; with the update that waited for it.
     Stored(Candidate, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
-    /// The aggregator had a client's turn.
+    /// The aggregator has accepted or refused a client's update.
     Offered(Candidate, Result<Accepted, AggregateError>),
-    /// A round is to be begun again without some places' updates; with the places whose answer is stored.
+    /// A round is to be begun again without the excluded positions; with the positions whose answers are stored.
     Reopen(Excluded, Result<Vec<u32>, ServerError>),
-    /// What the aggregate of an opening made of the server's model.
+    /// The server has stepped by the aggregate of this opening, or could not.
     Stepped(u32, Result<Stepped, ServerError>),
-    /// Between two rounds: what a look at the policies found.
+    /// The policies' files were checked between two rounds.
     Reloaded(Reloaded),
-    /// The round's end is durable, or not.
+    /// The close of the round is durable, or not.
     Closed(Result<(), ServerError>),
 }
 
-/// Where an answer comes from.
+/// The source of an answer.
 pub(super) enum AnswerSource {
-    /// A client that was asked.
+    /// The client itself.
     Live(Answer),
-    /// Nowhere: what the client needs first could not be made.
+    /// None: its catch-up frames could not be made, so the client was sent nothing.
     Unsent(ServerError),
-    /// The journal of a run that was interrupted.
+    /// The journal of an interrupted run.
     Replayed(Result<Option<StoredUpdate>, Arc<JournalError>>),
 }
 
-/// What goes down next, and the round that waits for it.
+/// The next broadcast, and the closing round that waits for its evaluation.
 pub(super) struct Prepared {
     pub closing: Option<Box<ClosingRound>>,
-    /// What an operator wants to know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// What goes down next, or why that cannot be made: the round that ends has no part in it.
+    /// The next broadcast, or the reason that it cannot be made; the closing round has no part in that.
     pub broadcast: Result<Broadcast, ServerError>,
 }
 
@@ -75,7 +75,7 @@ impl Server {
     /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
-    /// What ractor says, or a stored state that does not fit.
+    /// [`SpawnErr`] where the name is taken, or with a `ResumeError` where the stored state does not fit the run.
     pub async fn spawn(args: ServerArgs, (name, supervisor): (String, ActorCell)) -> Result<ServerRef, SpawnErr> {
         Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
     }
@@ -120,20 +120,20 @@ impl Actor for Server {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ServerMsg::Stop => state.stop(&myself),
-            ServerMsg::Reply(Reply(Internal::Prepared(prepared))) => state.prepared(&myself, prepared),
-            ServerMsg::Reply(Reply(Internal::Answered(candidate, dispatch, answer))) => {
+            ServerMsg::Reply(Reply(TaskResult::Prepared(prepared))) => state.prepared(&myself, prepared),
+            ServerMsg::Reply(Reply(TaskResult::Answered(candidate, dispatch, answer))) => {
                 state.answered(&myself, candidate, dispatch, answer);
             }
-            ServerMsg::Reply(Reply(Internal::Stored(candidate, update, stored))) => {
+            ServerMsg::Reply(Reply(TaskResult::Stored(candidate, update, stored))) => {
                 state.stored(&myself, candidate, update, stored);
             }
-            ServerMsg::Reply(Reply(Internal::Offered(candidate, offered))) => {
+            ServerMsg::Reply(Reply(TaskResult::Offered(candidate, offered))) => {
                 state.offered(&myself, candidate, offered)
             }
-            ServerMsg::Reply(Reply(Internal::Reopen(excluded, stored))) => state.reopened(&myself, excluded, stored),
-            ServerMsg::Reply(Reply(Internal::Stepped(opening, stepped))) => state.stepped(&myself, opening, stepped),
-            ServerMsg::Reply(Reply(Internal::Reloaded(reloaded))) => state.reloaded(&myself, reloaded),
-            ServerMsg::Reply(Reply(Internal::Closed(closed))) => state.closed(&myself, closed),
+            ServerMsg::Reply(Reply(TaskResult::Reopen(excluded, stored))) => state.reopened(&myself, excluded, stored),
+            ServerMsg::Reply(Reply(TaskResult::Stepped(opening, stepped))) => state.stepped(&myself, opening, stepped),
+            ServerMsg::Reply(Reply(TaskResult::Reloaded(reloaded))) => state.reloaded(&myself, reloaded),
+            ServerMsg::Reply(Reply(TaskResult::Closed(closed))) => state.closed(&myself, closed),
         }
         Ok(())
     }
@@ -149,13 +149,14 @@ impl Actor for Server {
     }
 }
 
-/// Work beside the mailbox. A panic in it ends this server with the reason, for its supervisor to act on.
+/// Starts a task beside the mailbox. A panic in it stops the server with the reason, for its supervisor to act on.
 pub(super) fn spawn_task(myself: &ServerRef, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
     let server = myself.get_cell();
     pool::watched(what, work, move |crash| server.stop(Some(crash.to_string())));
 }
 
-pub(super) fn send(myself: &ServerRef, message: Internal) {
+/// Sends a task's result to the server.
+pub(super) fn send(myself: &ServerRef, message: TaskResult) {
     // A server that has stopped needs no answers.
     drop(myself.cast(ServerMsg::Reply(Reply(message))));
 }

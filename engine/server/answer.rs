@@ -1,10 +1,11 @@
-//! What happens to one answer.
+//! The end of one exchange: store the client's answer, count its bytes, offer its update to the aggregator, record its
+//! outcome.
 
 use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
+use super::actor::{AnswerSource, ServerRef, TaskResult, send, spawn_task};
 use super::dispatch::Dispatch;
 use super::exchange::Answer;
 use super::round::{Effect, Input};
@@ -17,10 +18,11 @@ use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 use crate::metrics::Actor;
 use crate::wire;
 
-/// A client whose work took less than this is cheaper to ask again than to store.
-const WORTH_STORING_S: f64 = 0.05;
+/// Seconds of work from which a client's answer is stored. Cheaper work is done again on a resume.
+const MIN_STORED_WORK_S: f64 = 0.05;
 
 impl ServerState {
+    /// Handles the end of an exchange. An answer of an earlier opening of the round is dropped.
     pub(super) fn answered(
         &mut self,
         myself: &ServerRef,
@@ -30,23 +32,23 @@ impl ServerState {
     ) {
         self.args.metrics.clients_in_flight.dec();
         let (position, Some((round, client))) = (candidate.position, self.candidate(candidate)) else { return };
-        self.sent(position, dispatch);
+        self.record_dispatch(position, dispatch);
         match source {
             AnswerSource::Unsent(error) => self.fail(myself, error),
             AnswerSource::Live(Answer::Update(mut update)) => {
-                self.remembers(position, &update);
-                if update.seconds < WORTH_STORING_S && update.state.is_none() {
+                self.record_state(position, &update);
+                if update.seconds < MIN_STORED_WORK_S && update.state.is_none() {
                     return self.offer(myself, position, update);
                 }
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
-                // down instead of filling the memory. What a client remembers waits there for the end of the round.
+                // down instead of filling the memory. The client's state waits in the journal for the end of the round.
                 let stored = stored_answer::update(position, client, &mut update);
                 self.store(myself, (round, candidate), stored, Some(update));
             }
             AnswerSource::Live(Answer::Cancelled) => self.finish(myself, true),
             AnswerSource::Live(Answer::Crashed) => {
                 self.args.metrics.restarts(Actor::Client).inc();
-                self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
+                self.emit(ServerEvent::Warning(format!("client {} crashed", self.client_name(client))));
                 let reason = "its actor crashed";
                 if self.lost(myself, position, Input::Crashed(position), "failed", reason) {
                     self.store(
@@ -76,20 +78,20 @@ impl ServerState {
             AnswerSource::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
             AnswerSource::Replayed(Ok(stored)) => match stored.map(stored_answer::read) {
                 Some(Ok(StoredAnswer::Update(update))) => {
-                    self.remembers(position, &update);
+                    self.record_state(position, &update);
                     self.offer(myself, position, update);
                 }
                 Some(Ok(StoredAnswer::Dropped(outcome, reason))) => {
                     self.lost(myself, position, Input::Lost(position), outcome, &reason);
                 }
-                // Not there, or not readable: the work is done again.
+                // No stored answer, or none that can be read: the client is asked again.
                 None | Some(Err(_)) => self.ask(myself, position),
             },
         }
     }
 
-    /// Counts what a client was sent to catch up, and notes what is known of it.
-    fn sent(&mut self, position: u32, dispatch: Dispatch) {
+    /// Counts the catch-up frames that a client was sent, and begins its exchange record.
+    fn record_dispatch(&mut self, position: u32, dispatch: Dispatch) {
         let Phase::Round(open) = &mut self.phase else { return };
         let Dispatch { tier, last_seen, catch_up, changes } = dispatch;
         let before = open.exchanges[position as usize].take().unwrap_or_default();
@@ -106,7 +108,8 @@ impl ServerState {
         open.exchanges[position as usize] = Some(exchange);
     }
 
-    fn remembers(&mut self, position: u32, update: &ClientUpdate) {
+    /// Records whether the client has state to keep if its update is accepted.
+    fn record_state(&mut self, position: u32, update: &ClientUpdate) {
         if let Some(exchange) = self.exchange(position) {
             exchange.remembers = update.state.is_some();
         }
@@ -117,6 +120,7 @@ impl ServerState {
         open.exchanges.get_mut(position as usize)?.as_mut()
     }
 
+    /// Stores an answer in the journal, durably.
     fn store(
         &self,
         myself: &ServerRef,
@@ -127,13 +131,14 @@ impl ServerState {
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
         spawn_task(myself, "storing an answer", async move {
             let stored = journal.call(|reply| JournalMsg::Put { round, update: stored, reply }, None).await;
-            // A journal that has gone takes this server with it.
+            // A journal that has ended ends this server too, through their supervisor.
             if let Ok(CallResult::Success(stored)) = stored {
-                send(&reply_to, Internal::Stored(candidate, update, stored));
+                send(&reply_to, TaskResult::Stored(candidate, update, stored));
             }
         });
     }
 
+    /// Offers the update whose answer is durable now.
     pub(super) fn stored(
         &mut self,
         myself: &ServerRef,
@@ -149,6 +154,7 @@ impl ServerState {
         }
     }
 
+    /// Counts the upload's bytes, reads its header and offers it to the aggregator.
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
         let (candidate, client) = (open.candidate(position), open.candidates[position as usize]);
@@ -179,11 +185,13 @@ impl ServerState {
             let Candidate { opening, position } = candidate;
             let offered = aggregator.call(|reply| AggregatorMsg::Offer { opening, position, offer, reply }, None).await;
             if let Ok(CallResult::Success(offered)) = offered {
-                send(&reply_to, Internal::Offered(candidate, offered));
+                send(&reply_to, TaskResult::Offered(candidate, offered));
             }
         });
     }
 
+    /// Handles the aggregator's verdict on an update. One over which the policy trapped is left out of a round begun
+    /// again.
     pub(super) fn offered(
         &mut self,
         myself: &ServerRef,
@@ -197,7 +205,7 @@ impl ServerState {
                     exchange.norm = Some(norm);
                 }
                 self.record_verdict(position, true);
-                self.note(position, None);
+                self.record_outcome(position, None);
                 self.handle_input(myself, Input::Accepted(position));
             }
             Err(source @ AggregateError::Trapped(_)) => self.reopen_round(myself, position, source.to_string()),
@@ -206,33 +214,35 @@ impl ServerState {
         }
     }
 
-    /// An update that came and has no part in the aggregate.
+    /// Drops a client whose update came but is not in the aggregate.
     fn refused(&mut self, myself: &ServerRef, position: u32, reason: String) {
         self.record_verdict(position, false);
-        self.note(position, Some(("rejected", reason)));
+        self.record_outcome(position, Some(("rejected", reason)));
         self.handle_input(myself, Input::Refused(position));
     }
 
+    /// Tells the aggregator that no update comes from this position.
     pub(super) fn skip(&self, position: u32) {
         if let Phase::Round(open) = &self.phase {
-            // An aggregator that has gone takes this server with it.
+            // An aggregator that has ended ends this server too, through their supervisor.
             drop(self.args.aggregator.cast(AggregatorMsg::Skip { opening: open.opening, position }));
         }
     }
 
-    /// A candidate that has no update. The result is whether it is dropped: after a crash it is asked once more.
+    /// Handles a candidate without an update. True where it is dropped: after a first crash it is asked once more
+    /// instead.
     fn lost(&mut self, myself: &ServerRef, position: u32, input: Input, outcome: &'static str, reason: &str) -> bool {
         let Phase::Round(open) = &mut self.phase else { return false };
         let effects = open.machine.handle(input);
         let dropped = effects.contains(&Effect::Skip(position));
         if dropped {
-            self.note(position, Some((outcome, reason.into())));
+            self.record_outcome(position, Some((outcome, reason.into())));
         }
         self.apply(myself, effects);
         dropped
     }
 
-    /// Whether an upload is in the aggregate. A client that keeps something of the round, or not, has to be told.
+    /// Records whether an upload is in the aggregate, and counts the verdict frame of a client that has to be told.
     fn record_verdict(&mut self, position: u32, accepted: bool) {
         let plan = self.args.participants.compressors.plans().upload.clone();
         let Phase::Round(open) = &mut self.phase else { return };
@@ -251,8 +261,8 @@ impl ServerState {
         }
     }
 
-    /// Writes down how a client's turn ended: its row, the counters, the event.
-    fn note(&mut self, position: u32, dropped: Option<(&'static str, String)>) {
+    /// Records the outcome of a client: its line of `clients.jsonl`, the counters, the event.
+    fn record_outcome(&mut self, position: u32, dropped: Option<(&'static str, String)>) {
         let Phase::Round(open) = &mut self.phase else { return };
         let client = open.candidates[position as usize];
         let name = self.args.participants.shards.name(client);
@@ -262,7 +272,7 @@ impl ServerState {
             None => ("completed", None),
             Some((outcome, reason)) => (*outcome, Some(reason.clone())),
         };
-        // A no-op trainer predicts nothing, so it has no loss.
+        // The no-op trainer has no loss.
         let loss = upload.and_then(|upload| upload.header.loss).map(f64::from);
         if let (None, Some(loss)) = (&dropped, loss) {
             open.losses.push((position, loss));
@@ -289,6 +299,6 @@ impl ServerState {
             _ => clients.failed.inc(),
         }
         let (round, done, asked) = (open.number, open.client_rows.len() as u32, open.machine.asked());
-        self.tell(ServerEvent::Client { round, client, dropped: reason, done, asked });
+        self.emit(ServerEvent::Client { round, client, dropped: reason, done, asked });
     }
 }

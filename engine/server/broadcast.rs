@@ -1,4 +1,4 @@
-//! What goes down next, off the server's mailbox: encode it for each tier, decode it as a client would, evaluate.
+//! The next broadcast, made off the server's mailbox: encoded for each tier, decoded as clients decode it, evaluated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::pool::blocking;
 use crate::trainer::{Evaluated, Trainers};
 use crate::wire::{self, ByteSplit};
 
-/// What a closed round leaves for the next: everything that encoding depends on.
+/// Input of [`prepare`]: everything that the next broadcast depends on.
 pub(super) struct PrepareArgs {
-    /// The dense copy.
+    /// The server's dense copy `W`, `P` values.
     pub weights: Arc<Vec<f32>>,
-    /// The closed round.
+    /// The closed round; the broadcast is for the one after it.
     pub round: u32,
-    /// Whether to evaluate.
+    /// True where the broadcast is to be evaluated.
     pub evaluate: bool,
     /// The tiers that have clients, ascending.
     pub tiers: Arc<Vec<u32>>,
     /// The references of a tracked download, by tier; empty otherwise.
     pub trackers: BTreeMap<u32, Tracker>,
-    /// What the server remembers.
+    /// The memories of the server's policies.
     pub memories: Memories,
-    /// The running mean, and how much of the next one is what is seen now, which may be in it already; none without
+    /// The running mean, and the weight of the newest values in it (none where they are in it already); none without
     /// `server.ema_decay`.
     pub mean: Option<(Arc<Vec<f32>>, Option<f32>)>,
 }
@@ -37,37 +37,37 @@ pub(super) struct PrepareArgs {
 pub(super) struct TierBroadcast {
     /// The download frame.
     pub frame: Arc<Vec<u8>>,
-    /// Where its bytes go.
+    /// The frame's length by kind.
     pub split: ByteSplit,
-    /// What a client starts from.
+    /// The decoded frame: the values that a client of this tier starts from, `P` values.
     pub values: Arc<Vec<f32>>,
-    /// A tracked download before this broadcast: what a client catches up to.
+    /// The reference of a tracked download before this broadcast: what late clients are brought up to.
     before: Option<Tracker>,
-    /// The same with it.
+    /// The reference after this broadcast.
     after: Option<Tracker>,
-    /// Made when a client first needs it.
+    /// A snapshot frame of `before`, made when a client first needs it.
     snapshot: OnceCell<Arc<Vec<u8>>>,
 }
 
-/// What goes down next, and what it is worth. What encoding wrote counts once the round that it is for is closed, so that
-/// a resumed run encodes the same again.
+/// The next broadcast and its evaluation. What encoding it wrote to the server's memories counts once its round is
+/// closed, so a resumed run encodes the same again.
 pub(super) struct Broadcast {
     /// The broadcasts, by tier.
     pub tiers: BTreeMap<u32, Arc<TierBroadcast>>,
-    /// What the tier that sees most starts from.
+    /// The decoded broadcast of the tier with the most trainable values.
     pub widest: Arc<Vec<f32>>,
-    /// What is evaluated, and the adapter of the run: the same, or its running mean.
+    /// The run's adapter if no round followed, and what is evaluated: `widest`, or the running mean.
     pub result: Arc<Vec<f32>>,
-    /// What the server remembers, with what encoding wrote, as the round finds it.
+    /// The server's memories after encoding, as the round begins with them.
     pub memories: Memories,
-    /// What the result is worth on the validation data.
+    /// Validation loss and accuracy of `result`; none where it was not evaluated.
     pub result_evaluated: Option<Evaluated>,
-    /// What the dense copy is worth.
+    /// Validation loss and accuracy of the dense copy; none where it was not evaluated.
     pub dense_evaluated: Option<Evaluated>,
 }
 
 impl Broadcast {
-    /// The references with the broadcasts in them.
+    /// The references of a tracked download after this broadcast, by tier.
     pub fn trackers(&self) -> BTreeMap<u32, Tracker> {
         let after = |(tier, broadcast): (&u32, &Arc<TierBroadcast>)| Some((*tier, broadcast.after.clone()?));
         self.tiers.iter().filter_map(after).collect()
@@ -75,7 +75,7 @@ impl Broadcast {
 }
 
 impl TierBroadcast {
-    /// The frames that bring a client up to this broadcast that saw `last_seen` last (0: none): those that it missed, or a
+    /// The catch-up frames for a client that saw `last_seen` last (0: no round): the broadcasts that it missed, or one
     /// snapshot where that is shorter.
     pub async fn catch_up(
         &self,
@@ -89,7 +89,7 @@ impl TierBroadcast {
             return Ok(Vec::new());
         }
         let round = occasion.round;
-        // For the whole tier: no client is named in it.
+        // A snapshot is for the whole tier, so no client is named.
         let of_tier = Occasion::broadcast(round, occasion.tier);
         let make = async || {
             let made = compressors.snapshot(of_tier, before.reference().clone()).await;
@@ -103,7 +103,8 @@ impl TierBroadcast {
     }
 }
 
-/// Encodes the download that follows a closed round, decodes it as a client would and evaluates on that when asked to.
+/// Encodes the download that follows a closed round for each tier, decodes it as clients do, and evaluates it where
+/// asked to.
 pub(super) async fn prepare(
     args: PrepareArgs,
     participants: &Participants,
@@ -150,7 +151,7 @@ pub(super) async fn prepare(
     Ok(broadcast)
 }
 
-/// What weights are worth on the validation data; none where there is nothing to predict.
+/// Validation loss and accuracy of `weights`; none where the validation data has no token to predict.
 async fn evaluate_on_validation(
     weights: &Arc<Vec<f32>>,
     round: u32,

@@ -1,8 +1,8 @@
-//! A round whose answers are all in: the aggregate, the step, the row, the journal.
+//! The close of a round: aggregate, server step, row, journal.
 
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::actor::{ServerRef, TaskResult, send, spawn_task};
 use super::model::{self, Model, Noise, Stepped};
 use super::state::{ClosingRound, Exchange, OpenRound, Phase, ServerState};
 use super::{RoundRow, ServerError, ServerEvent};
@@ -12,10 +12,11 @@ use crate::journal::{ClosedRound, JournalMsg, StoredReference, Verdict};
 use crate::pool::blocking;
 use crate::privacy::Place;
 
-/// Rounds in a row that may miss their quorum.
-const MISSES: u32 = 3;
+/// Rounds in a row that may miss their quorum before the run fails.
+const MAX_MISSES_IN_A_ROW: u32 = 3;
 
 impl ServerState {
+    /// Asks the aggregator for the aggregate and takes the server's step, in a task.
     pub(super) fn finish_round(&mut self, myself: &ServerRef) {
         let Phase::Round(open) = &self.phase else { return };
         let (round, opening) = (open.number, open.opening);
@@ -24,7 +25,7 @@ impl ServerState {
         spawn_task(myself, "the end of a round", async move {
             let weights = model.weights.clone();
             let aggregate = aggregator.call(|reply| AggregatorMsg::Finish { opening, weights, reply }, None).await;
-            // An aggregator that has gone takes this server with it.
+            // An aggregator that has ended ends this server too, through their supervisor.
             let Ok(CallResult::Success(aggregate)) = aggregate else { return };
             let stepped = match aggregate {
                 Ok(aggregate) => {
@@ -34,10 +35,12 @@ impl ServerState {
                 }
                 Err(source) => Err(ServerError::Aggregate { round, source }),
             };
-            send(&reply_to, Internal::Stepped(opening, stepped));
+            send(&reply_to, TaskResult::Stepped(opening, stepped));
         });
     }
 
+    /// Closes the round with the stepped model. One whose aggregate is not finite is begun again without the update at
+    /// fault.
     pub(super) fn stepped(&mut self, myself: &ServerRef, opening: u32, stepped: Result<Stepped, ServerError>) {
         let Some(open) = self.opened(opening) else { return };
         match stepped {
@@ -53,44 +56,43 @@ impl ServerState {
         }
     }
 
-    /// Noise on the mean of the updates, each of which was clipped: one client moves the mean by at most `clip` over their
-    /// number.
+    /// Noise on the mean of the clipped updates: one client moves the mean by at most `clip` over their number.
     fn noise(&self, open: &OpenRound) -> Option<Noise> {
         let (privacy, _) = self.args.privacy.as_ref().filter(|(privacy, _)| privacy.place == Place::Server)?;
         let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
         Some(Noise { deviation, seed: self.args.seed })
     }
 
-    /// Too few clients: the round is closed with the weights as they were, and nobody remembers it but the server what it
-    /// sent.
+    /// Closes a round with too few updates: the weights stay, the clients forget the round, and the server keeps the
+    /// memories of what it sent.
     pub(super) fn miss_quorum(&mut self, myself: &ServerRef) {
         let Phase::Round(open) = &self.phase else { return };
         self.missed += 1;
         let (completed, quorum) = (open.machine.accepted(), open.machine.quorum());
         let (client, reason) = match &open.last_drop {
-            Some((client, reason)) => (self.name(*client), reason.clone()),
+            Some((client, reason)) => (self.client_name(*client), reason.clone()),
             None => ("none".into(), "none".into()),
         };
-        // A run that never got an update is no run, however short.
+        // A run without a single update fails, however short it is.
         let all = self.ledger.tally.missed_in_a_row + 1;
         let in_vain = all == open.number && open.number == self.args.rounds;
-        if self.missed >= MISSES || in_vain {
+        if self.missed >= MAX_MISSES_IN_A_ROW || in_vain {
             let rounds = self.missed;
             return self.fail(myself, ServerError::Quorum { rounds, completed, quorum, client, reason });
         }
         let round = open.number;
-        self.tell(ServerEvent::Warning(format!(
+        self.emit(ServerEvent::Warning(format!(
             "round {round} missed its quorum: {completed} of {quorum} needed clients completed; {client} dropped: {reason}"
         )));
         let model = self.model.clone();
         self.close_round(myself, model, 0.0, None);
     }
 
-    /// `memories` is what the server remembers of a round that counts; none for one that missed its quorum.
+    /// Closes the round. `memories` are the server's after it; none for a round that missed its quorum.
     fn close_round(&mut self, myself: &ServerRef, model: Model, norm: f64, memories: Option<Memories>) {
         let Phase::Round(mut open) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
         let Some(broadcast) = &self.broadcast else { return };
-        // Turns end in any order; what is stored is in the cohort's.
+        // Exchanges end in any order; rows are stored in the cohort's.
         open.client_rows.sort_by_key(|(position, _)| *position);
         open.losses.sort_by_key(|(position, _)| *position);
         self.ledger.tally.add(&open.outcomes, memories.is_some());
@@ -105,7 +107,8 @@ impl ServerState {
         self.prepare(myself, Some(Box::new(closing)));
     }
 
-    /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in later.
+    /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in when the next broadcast is
+    /// made.
     pub(super) fn row(&self, round: u32, open: Option<&OpenRound>, norm: f64) -> RoundRow {
         let (down, up) = (self.ledger.down, self.ledger.up);
         let accepted = open.map_or(0, |open| open.machine.accepted());
@@ -132,6 +135,7 @@ impl ServerState {
         }
     }
 
+    /// Stores the closed round in one journal transaction.
     pub(super) fn store_close(&mut self, myself: &ServerRef, closing: Box<ClosingRound>) {
         let of_turn = |(position, client, exchange): &(u32, u32, Exchange)| Verdict {
             position: *position,
@@ -147,7 +151,7 @@ impl ServerState {
         self.phase = Phase::Closing(closing);
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
         spawn_task(myself, "the close of a round", async move {
-            // Copies of everything that the server holds.
+            // Copies everything that the journal is to hold; on a blocking thread, since it is as long as the model.
             let copy = move || {
                 Box::new(ClosedRound {
                     round,
@@ -163,16 +167,17 @@ impl ServerState {
             };
             let closed = match blocking("the copy of a closed round", copy).await {
                 Ok(closed) => closed,
-                Err(source) => return send(&reply_to, Internal::Closed(Err(ServerError::Crashed { round, source }))),
+                Err(source) => return send(&reply_to, TaskResult::Closed(Err(ServerError::Crashed { round, source }))),
             };
             let closed = journal.call(|reply| JournalMsg::Close { closed, verdicts, reply }, None).await;
-            // A journal that has gone takes this server with it.
+            // A journal that has ended ends this server too, through their supervisor.
             if let Ok(CallResult::Success(closed)) = closed {
-                send(&reply_to, Internal::Closed(closed.map_err(|source| ServerError::Journal { round, source })));
+                send(&reply_to, TaskResult::Closed(closed.map_err(|source| ServerError::Journal { round, source })));
             }
         });
     }
 
+    /// Makes the closed round the server's state once it is durable, and goes on to the next.
     pub(super) fn closed(&mut self, myself: &ServerRef, closed: Result<(), ServerError>) {
         let Phase::Closing(closing) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
         if let Err(error) = closed {
@@ -183,20 +188,21 @@ impl ServerState {
         self.memories = memories;
         self.trackers = trackers;
         self.broadcast = broadcast;
-        self.closed = row.round;
+        self.closed_rounds = row.round;
         self.closed_ledger = self.ledger;
         self.record_round(&row);
-        self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
+        self.emit(ServerEvent::Round { row: Box::new(row), client_rows });
         match broadcast_error {
             Some(error) => self.fail(myself, error),
             None => self.reload(myself),
         }
     }
 
+    /// Stops the run: at once in an open round, otherwise when the task under way has answered.
     pub(super) fn stop(&mut self, myself: &ServerRef) {
         self.cancel_work();
         match self.phase {
-            // What the clients have answered is in the journal; the rest is asked again on resume.
+            // Answers so far are in the journal; the other clients are asked again on resume.
             Phase::Round(_) => self.finish(myself, true),
             // The task or the journal answers soon; the run ends there.
             Phase::Preparing | Phase::Closing(_) | Phase::Over => {}
@@ -219,7 +225,7 @@ fn mean_loss(open: &OpenRound) -> Option<f64> {
     (!open.losses.is_empty()).then(|| sum / open.losses.len() as f64)
 }
 
-/// The turns in which an upload came, by position. In a round that does not count, none is accepted.
+/// The exchanges in which an upload came, by position. In a round that missed its quorum none is accepted.
 fn verdicts(exchanges: Vec<Option<Exchange>>, candidates: &[u32], counts: bool) -> Vec<(u32, u32, Exchange)> {
     let mut verdicts = Vec::new();
     for ((position, exchange), client) in exchanges.into_iter().enumerate().zip(candidates) {

@@ -18,7 +18,7 @@ pub enum OptimizerKind {
     FedAdagrad,
 }
 
-/// How the server runs its rounds.
+/// Section `server`: cohort, server optimizer, quorum, deadline, evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -62,8 +62,8 @@ impl Config {
     }
 }
 
-/// The least whole number of `whole` that is a `share` of it, as the share is written: 0.1 of 30 is 3, though the product of
-/// the nearest doubles is a little more.
+/// The least whole number that is at least `share * whole`, for the share as it is written: 0.1 of 30 is 3, though the
+/// product of the nearest doubles is a little more.
 fn portion(share: f64, whole: usize) -> usize {
     /// As a share of the product: far above what rounding adds to it, far below what a written digit does.
     const ROUNDING: f64 = 1e-9;

@@ -1,11 +1,11 @@
-//! What the server sends one client: what it needs to catch up, then the broadcast; and who is asked next.
+//! The dispatch to one client: its catch-up frames, then the broadcast. Also the effects of the round's state machine.
 
 use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
 use super::ServerError;
-use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
+use super::actor::{AnswerSource, ServerRef, TaskResult, send, spawn_task};
 use super::broadcast::TierBroadcast;
 use super::exchange::ask;
 use super::round::{Effect, Input};
@@ -16,20 +16,20 @@ use crate::journal::JournalMsg;
 use crate::policy::Changes;
 use crate::pool::blocking;
 
-/// What one client was sent before the broadcast, and what the server knows of it.
+/// The catch-up frames of one client, and the server's record of the client.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Dispatch {
     /// The client's tier.
     pub tier: u32,
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
-    /// The frames that bring it up to date, in order.
+    /// The frames that bring the client up to date, in order.
     pub catch_up: Vec<Arc<Vec<u8>>>,
-    /// What making them wrote to the memory of the download's policy.
+    /// What encoding them wrote to the memory of the download policy.
     pub changes: Option<Changes>,
 }
 
-/// Makes what a client needs before the broadcast. It depends on nothing that other clients of the round do.
+/// Makes the catch-up frames of one client. They depend on no other client of the round.
 async fn make_dispatch(
     client: u32,
     (round, tier): (u32, u32),
@@ -57,6 +57,7 @@ async fn make_dispatch(
 }
 
 impl ServerState {
+    /// Passes an input to the round's state machine and does what it says.
     pub(super) fn handle_input(&mut self, myself: &ServerRef, input: Input) {
         if let Phase::Round(open) = &mut self.phase {
             let effects = open.machine.handle(input);
@@ -71,11 +72,12 @@ impl ServerState {
                 Effect::Replay(position) => self.replay(myself, position),
                 Effect::Skip(position) => self.skip(position),
                 Effect::Finish => self.finish_round(myself),
-                Effect::Miss => self.miss_quorum(myself),
+                Effect::MissQuorum => self.miss_quorum(myself),
             }
         }
     }
 
+    /// Sends a client its catch-up frames and the broadcast, and awaits its answer, in a task.
     pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
         let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
@@ -89,18 +91,18 @@ impl ServerState {
                 Ok(dispatch) => dispatch,
                 Err(error) => {
                     let failed = AnswerSource::Unsent(error);
-                    return send(&reply_to, Internal::Answered(candidate, Dispatch::default(), failed));
+                    return send(&reply_to, TaskResult::Answered(candidate, Dispatch::default(), failed));
                 }
             };
             let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), broadcast.frame.clone());
             let clock = Arc::default();
             let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel, clock };
             let answer = ask(client, assignment, participants, reply_to.get_cell(), deadline_s).await;
-            send(&reply_to, Internal::Answered(candidate, dispatch, AnswerSource::Live(answer)));
+            send(&reply_to, TaskResult::Answered(candidate, dispatch, AnswerSource::Live(answer)));
         });
     }
 
-    /// The stored answer of a client; what it was sent is counted as when it was asked.
+    /// Replays a client's stored answer. The frames that it was sent are made and counted as when it was asked.
     pub(super) fn replay(&mut self, myself: &ServerRef, position: u32) {
         let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
@@ -112,17 +114,18 @@ impl ServerState {
                 match make_dispatch(client, (round, tier), (&broadcast, memories), &participants).await {
                     Ok(dispatch) => {
                         let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
-                        // A journal that has gone takes this server with it.
+                        // A journal that has ended ends this server too, through their supervisor.
                         let Ok(CallResult::Success(stored)) = stored else { return };
                         (dispatch, AnswerSource::Replayed(stored))
                     }
                     Err(error) => (Dispatch::default(), AnswerSource::Unsent(error)),
                 };
-            send(&reply_to, Internal::Answered(candidate, dispatch, source));
+            send(&reply_to, TaskResult::Answered(candidate, dispatch, source));
         });
     }
 
-    /// Counts the broadcast to a client; with it, what is needed to prepare the rest.
+    /// Counts the broadcast to a client. The result is the round, the client, its tier's broadcast and the server's
+    /// memories.
     fn broadcast_to(&mut self, position: u32) -> Option<(u32, u32, Arc<TierBroadcast>, Memories)> {
         let (Phase::Round(open), Some(broadcast)) = (&self.phase, &self.broadcast) else { return None };
         let (round, client) = (open.number, open.candidates[position as usize]);

@@ -1,4 +1,4 @@
-//! What the server tells its owner, and why a run fails.
+//! The server's events for its owner, and the reasons for which a run fails.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::trainer::TrainerError;
 
 use super::{RoundRow, Tally};
 
-/// What the server tells while it runs.
+/// The server's events.
 #[derive(Debug)]
 pub enum ServerEvent {
-    /// A client is through.
+    /// A client's exchange has ended.
     Client {
         /// The round.
         round: u32,
         /// The client.
         client: u32,
-        /// Why it was dropped; none when its update is in the aggregate.
+        /// The reason of its drop; none when its update is in the aggregate.
         dropped: Option<String>,
         /// Clients through so far.
         done: u32,
@@ -33,11 +33,11 @@ pub enum ServerEvent {
         /// Its lines of `clients.jsonl`.
         client_rows: String,
     },
-    /// Something that an operator wants to know.
+    /// A warning for the operator.
     Warning(String),
-    /// Something that changed between two rounds as it was meant to.
+    /// An intended change between two rounds, such as a new policy.
     Note(String),
-    /// The policies of the next round are others. This server does nothing more: it is to be started anew.
+    /// The policies of the next round have changed. This server does nothing more: it is to be started anew.
     Reloaded,
     /// The run is over.
     Finished(Finished),
@@ -45,37 +45,37 @@ pub enum ServerEvent {
     Failed(ServerError),
 }
 
-/// What a look at the policies found.
+/// The result of a check of the policies' files between two rounds.
 #[derive(Debug, Default)]
 pub struct Reloaded {
-    /// Whether the next round has other policies.
+    /// True where the next round has other policies.
     pub changed: bool,
-    /// What an operator wants to know.
+    /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// What a client would get after the last closed round, or the running mean of that, `P` values.
+    /// The broadcast after the last closed round as clients decode it, or the running mean of these, `P` values.
     pub adapter: Arc<Vec<f32>>,
     /// Rounds closed.
     pub rounds: u32,
-    /// Whether it was stopped before its last round.
+    /// True where it was stopped before its last round.
     pub interrupted: bool,
-    /// How clients and rounds ended.
+    /// Outcomes of clients and rounds.
     pub tally: Tally,
 }
 
-/// Why a run cannot go on. What is closed stays closed.
+/// The reason for which a run cannot go on. Closed rounds stay closed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Compressing the download failed.
+    /// The download could not be encoded.
     #[error("round {round}: {source}")]
     Download {
         /// The round.
         round: u32,
-        /// Why.
+        /// The reason.
         source: CompressorError,
     },
     /// The aggregation policy failed.
@@ -83,7 +83,7 @@ pub enum ServerError {
     Aggregate {
         /// The round.
         round: u32,
-        /// Why.
+        /// The reason.
         source: AggregateError,
     },
     /// Evaluation failed.
@@ -91,7 +91,7 @@ pub enum ServerError {
     Evaluate {
         /// The round.
         round: u32,
-        /// Why.
+        /// The reason.
         source: TrainerError,
     },
     /// The journal failed; everything before is durable.
@@ -99,7 +99,7 @@ pub enum ServerError {
     Journal {
         /// The round.
         round: u32,
-        /// Why.
+        /// The reason.
         source: Arc<JournalError>,
     },
     /// Work beside the mailbox crashed.
@@ -107,7 +107,7 @@ pub enum ServerError {
     Crashed {
         /// The round.
         round: u32,
-        /// Which, and why.
+        /// The task, and its panic.
         source: Crash,
     },
     /// The workers are gone.
@@ -115,7 +115,7 @@ pub enum ServerError {
     Pool {
         /// The round.
         round: u32,
-        /// Why.
+        /// The reason.
         source: PoolError,
     },
     /// Several rounds in a row had too few clients.
@@ -131,17 +131,17 @@ pub enum ServerError {
         quorum: usize,
         /// A client that dropped.
         client: String,
-        /// Why it did.
+        /// The reason of its drop.
         reason: String,
     },
-    /// Values that are not finite, where no client can be blamed for them.
+    /// Values that are not finite, without a client that can be blamed for them.
     #[error("round {round}: {what} has {count} values that are not finite")]
     NotFinite {
         /// The round.
         round: u32,
-        /// What has them.
+        /// The vector that has them.
         what: &'static str,
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! One exchange with one client, off the server's mailbox: spawn it, wait for it, name how it ended.
+//! One exchange with one client, off the server's mailbox: spawn its actor, give it the assignment, name the outcome.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,24 +10,25 @@ use crate::client::{Assignment, Client, ClientArgs, ClientError, ClientMsg, Clie
 use crate::pool::PoolError;
 use crate::trainer::TrainerError;
 
-/// How an exchange ended.
+/// The outcome of an exchange.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The client has an update.
     Update(ClientUpdate),
-    /// The client failed, by its own word.
+    /// The client failed, with its own reason.
     Failed(String),
-    /// The deadline passed.
+    /// The deadline passed, seconds.
     Late(f64),
     /// The client's actor crashed.
     Crashed,
-    /// The server no longer wants it.
+    /// The server cancelled the exchange.
     Cancelled,
-    /// The workers have ended, all of them.
+    /// All workers of a pool have ended.
     NoWorkers,
 }
 
-/// Gives `client` its assignment and waits until its own work has taken `deadline_s` (0: for ever).
+/// Gives `client` its assignment and waits for its answer, at most until its own work has taken `deadline_s` seconds
+/// (0: no deadline).
 pub(super) async fn ask(
     client: u32,
     assignment: Assignment,

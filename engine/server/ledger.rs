@@ -1,4 +1,5 @@
-//! The communication ledger: bytes of real frames so far, by direction and kind, and what dense f32 would have cost.
+//! The communication ledger: bytes of real frames so far, by direction and kind, and the bytes of the same frames in
+//! dense f32.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +13,16 @@ pub struct Ledger {
     pub down: DirectionBytes,
     /// Clients to server.
     pub up: DirectionBytes,
-    /// What the same frames would have cost with every value in f32.
+    /// Bytes of the same frames with every value in f32.
     pub dense_total: u64,
     /// Length of one dense f32 frame of this layout, bytes.
     dense_frame: u64,
-    /// How clients and rounds ended.
+    /// Outcomes of clients and rounds.
     #[serde(default)]
     pub tally: Tally,
-    /// Set where what clients would see after the last closed round could not be made: no running mean has it yet.
-    #[serde(default)]
-    pub unseen: bool,
+    /// Set where no broadcast could be made from the last closed round: it is not in the running mean yet.
+    #[serde(default, rename = "unseen")]
+    pub mean_is_behind: bool,
 }
 
 impl Ledger {

@@ -1,4 +1,4 @@
-//! The server's dense copy, the step that an aggregate makes, and the mean of what came of the steps.
+//! The server's model: its dense copy, the server optimizer's step, the running mean.
 
 use std::sync::Arc;
 
@@ -8,47 +8,48 @@ use crate::aggregator::Aggregate;
 use crate::compressor::Memories;
 use crate::privacy;
 
-/// The server's dense copy, its optimizer and the running mean: what a round changes.
+/// The state that a round changes: the dense copy, the optimizer and the running mean.
 #[derive(Clone)]
 pub(super) struct Model {
-    /// `W`, dense: it never forgets what a policy masks.
+    /// `W`, dense, `P` values: it keeps what a policy masks.
     pub weights: Arc<Vec<f32>>,
     pub optimizer: Arc<ServerOptimizer>,
-    /// The mean of what clients would see after each round, the later the heavier; none without `server.ema_decay`.
+    /// The exponential moving average of the decoded broadcasts over rounds, `P` values; none without
+    /// `server.ema_decay`.
     pub mean: Option<Arc<Vec<f32>>>,
 }
 
-/// How much of the mean is the `round`-th of its summands, where each weighs `decay` times the next (Polyak averaging with
-/// Adam's bias correction: `(1 - decay) / (1 - decay^round)`). What was there before the first round is no summand.
+/// The weight of round `round` in the running mean, where each round weighs `decay` times the next: `(1 - decay) / (1 -
+/// decay^round)`, Polyak averaging with Adam's bias correction. The start of the run has no weight.
 pub(super) fn ema_share(decay: f32, round: u32) -> f32 {
     let weights = (1..round).fold(1.0, |sum, _| sum * f64::from(decay) + 1.0);
     (1.0 / weights) as f32
 }
 
-/// The mean with one summand more.
+/// The mean with one more summand: `mean + share * (newest - mean)`.
 pub(super) fn ema(mean: &[f32], newest: &[f32], share: f32) -> Vec<f32> {
     assert_eq!(mean.len(), newest.len(), "both are of one layout");
     mean.iter().zip(newest).map(|(mean, newest)| mean + share * (newest - mean)).collect()
 }
 
-/// Noise that the server adds to the aggregate of a round.
+/// Gaussian noise that the server adds to the aggregate of a round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Noise {
     pub deviation: f64,
     pub seed: u64,
 }
 
-/// What an aggregate made of the server's model.
+/// The server's model after a step.
 pub(super) struct Stepped {
     pub model: Model,
-    /// L2 norm of the update.
+    /// L2 norm of the aggregated update.
     pub norm: f64,
-    /// What the server remembers after the round.
+    /// The server's memories after the round.
     pub memories: Memories,
 }
 
-/// FLASC Alg. 1, server side: the optimizer moves the dense copy by the mean delta, or the aggregation policy has done so.
-/// Costs a copy of the model; for a blocking thread.
+/// FLASC Alg. 1, server side: the server optimizer moves the dense copy by the mean delta, unless the aggregation
+/// policy has stepped itself. Costs a copy of the model; for a blocking thread.
 pub(super) fn step(
     model: &Model,
     aggregate: Aggregate,
@@ -60,7 +61,7 @@ pub(super) fn step(
     if let Some(Noise { deviation, seed }) = noise {
         privacy::perturb(&mut update, deviation, (seed, round), None);
     }
-    finite("the aggregate", &update, round)?;
+    check_finite("the aggregate", &update, round)?;
     match stepped {
         Some(weights) => model.weights = Arc::new(weights),
         None => {
@@ -68,15 +69,15 @@ pub(super) fn step(
             Arc::make_mut(&mut model.optimizer).step(weights, &update);
         }
     }
-    finite("the server's dense copy", &model.weights, round)?;
+    check_finite("the server's dense copy", &model.weights, round)?;
     for moment in model.optimizer.moments() {
-        finite("the server optimizer's state", moment, round)?;
+        check_finite("the server optimizer's state", moment, round)?;
     }
     let norm = update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
     Ok(Stepped { model, norm, memories })
 }
 
-fn finite(what: &'static str, values: &[f32], round: u32) -> Result<(), ServerError> {
+fn check_finite(what: &'static str, values: &[f32], round: u32) -> Result<(), ServerError> {
     let count = values.iter().filter(|value| !value.is_finite()).count();
     if count > 0 { Err(ServerError::NotFinite { round, what, count }) } else { Ok(()) }
 }

@@ -1,4 +1,5 @@
-//! Server optimizers: how the aggregated delta `G` moves the server's dense copy `W`. `-G` is the pseudo-gradient.
+//! Server optimizers: the rules by which the aggregated delta `G` moves the server's dense copy `W`. `-G` is the
+//! pseudo-gradient.
 
 use super::{Config, OptimizerKind};
 
@@ -98,17 +99,17 @@ impl ServerOptimizer {
         }
     }
 
-    /// What a running mean by `beta2` has seen so far of what it will see in the end.
+    /// The bias correction of the second moment: `1 - beta2^steps`.
     fn second_bias(&self) -> f32 {
         1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32)
     }
 
-    /// The first and the second moment; empty where the rule has none.
+    /// The first and the second moment; empty where the optimizer has none.
     pub fn moments(&self) -> [&[f32]; 2] {
         [&self.first, &self.second]
     }
 
-    /// The state as bytes: step count and moments, little endian.
+    /// The state as bytes: step count (u32) and moments (f32), little endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.steps.to_le_bytes().to_vec();
         for value in self.first.iter().chain(&self.second) {
@@ -117,7 +118,7 @@ impl ServerOptimizer {
         bytes
     }
 
-    /// Takes back what [`ServerOptimizer::to_bytes`] gave, into an optimizer made by [`ServerOptimizer::new`].
+    /// Restores the state that [`ServerOptimizer::to_bytes`] gave, into an optimizer made by [`ServerOptimizer::new`].
     ///
     /// # Errors
     /// [`StateError`] when the length is another.

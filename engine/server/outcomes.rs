@@ -1,17 +1,17 @@
-//! How clients and rounds ended so far. It lies in the journal beside the bytes, so it goes on where a run does.
+//! Outcomes of clients and rounds so far. They lie in the journal beside the byte ledger, so a resumed run counts on.
 
 use serde::{Deserialize, Serialize};
 
-/// Clients that were asked, by how it ended.
+/// Clients that were asked, by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outcomes {
-    /// Its update is in the aggregate, or would be if the round counted.
+    /// Clients whose update was accepted, also in a round that missed its quorum.
     pub completed: u64,
-    /// Its training, its policy or its actor failed.
+    /// Clients whose training, policy or actor failed.
     pub failed: u64,
-    /// It did not answer before the deadline.
+    /// Clients that did not answer before the deadline.
     pub late: u64,
-    /// Its update was not acceptable.
+    /// Clients whose update was refused by the server or the aggregator.
     pub rejected: u64,
 }
 
@@ -32,20 +32,20 @@ impl Outcomes {
     }
 }
 
-/// What all closed rounds add up to.
+/// Outcomes of all closed rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Clients, by how it ended.
+    /// Clients, by outcome.
     pub clients: Outcomes,
     /// Rounds that missed their quorum.
     pub missed: u32,
-    /// Of these the last so many, without one that counted after them.
+    /// Missed rounds since the last round that reached its quorum.
     pub missed_in_a_row: u32,
 }
 
 impl Tally {
-    /// Adds a round that is over.
+    /// Adds a closed round; `counts` where it reached its quorum.
     pub fn add(&mut self, clients: &Outcomes, counts: bool) {
         self.clients.completed += clients.completed;
         self.clients.failed += clients.failed;

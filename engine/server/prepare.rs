@@ -1,11 +1,11 @@
-//! Between rounds: clients hear how their uploads ended, what goes down next is encoded and evaluated, and the next round
-//! begins.
+//! The work between rounds: clients are told whether their uploads were accepted, the next broadcast is encoded and
+//! evaluated, the next round is opened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::actor::{Internal, Prepared, ServerRef, send, spawn_task};
+use super::actor::{Prepared, ServerRef, TaskResult, send, spawn_task};
 use super::broadcast::{self, PrepareArgs};
 use super::outcomes::Outcomes;
 use super::round::{Input, Round};
@@ -15,17 +15,17 @@ use crate::aggregator::{AggregatorMsg, Opening};
 use crate::pool::PoolError;
 
 impl ServerState {
-    /// Encodes and evaluates the present weights, or those of a round that is ending.
+    /// Makes the next broadcast of the present weights, or of those of a closing round, in a task.
     pub(super) fn prepare(&mut self, myself: &ServerRef, closing: Option<Box<ClosingRound>>) {
         let (round, model, trackers, memories) = match &closing {
             Some(closing) => (closing.row.round, &closing.model, closing.trackers.clone(), closing.memories.clone()),
-            None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
+            None => (self.closed_rounds, &self.model, self.trackers.clone(), self.memories.clone()),
         };
-        // Of a resumed run the last round is in the stored mean already, and was evaluated.
-        let missing = closing.is_some() || self.ledger.unseen;
+        // A resumed run's last round is in the stored mean already, and was evaluated.
+        let missing = closing.is_some() || self.ledger.mean_is_behind;
         let share = missing.then(|| model::ema_share(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
-        let evaluate = self.evaluates(round) && closing.is_some();
+        let evaluate = self.is_evaluation_round(round) && closing.is_some();
         let (weights, tiers) = (model.weights.clone(), self.tiers_in_use.clone());
         let args = PrepareArgs { weights, round, evaluate, tiers, trackers, memories, mean };
         let (participants, journal) = (self.args.participants.clone(), self.args.journal.clone());
@@ -45,32 +45,33 @@ impl ServerState {
                 }
                 Err(error) => Err(error),
             };
-            send(&reply_to, Internal::Prepared(prepared));
+            send(&reply_to, TaskResult::Prepared(prepared));
         });
     }
 
+    /// Completes the closing round with the evaluation and stores it, or opens the next round where none is closing.
     pub(super) fn prepared(&mut self, myself: &ServerRef, prepared: Result<Prepared, ServerError>) {
         let Prepared { closing, warnings, broadcast } = match prepared {
             Ok(prepared) => prepared,
-            // A stopped server cancels the evaluation; what is closed stays.
+            // A stop cancels the evaluation; closed rounds stay closed.
             Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
             Err(error) => return self.fail(myself, error),
         };
-        warnings.into_iter().for_each(|warning| self.tell(super::ServerEvent::Warning(warning)));
+        warnings.into_iter().for_each(|warning| self.emit(super::ServerEvent::Warning(warning)));
         let broadcast = match broadcast {
             Ok(broadcast) => broadcast,
             Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
             Err(error) => return self.broadcast_failed(myself, closing, error),
         };
         let Some(mut closing) = closing else {
-            if self.ledger.unseen {
-                self.ledger.unseen = false;
+            if self.ledger.mean_is_behind {
+                self.ledger.mean_is_behind = false;
                 self.model.mean = self.model.mean.take().map(|_| broadcast.result.clone());
             }
             self.broadcast = Some(broadcast);
             return self.next_round(myself);
         };
-        self.ledger.unseen = false;
+        self.ledger.mean_is_behind = false;
         closing.row.eval_loss = broadcast.result_evaluated.map(|evaluated| evaluated.loss());
         closing.row.eval_metric = broadcast.result_evaluated.map(|evaluated| evaluated.accuracy());
         closing.row.eval_loss_dense_copy = broadcast.dense_evaluated.map(|evaluated| evaluated.loss());
@@ -79,7 +80,8 @@ impl ServerState {
         self.store_close(myself, closing);
     }
 
-    /// What goes down next cannot be made. A round that has ended is closed first, as far as it can be seen.
+    /// Handles a broadcast that cannot be made: a round that is closing is closed without evaluation, then the run
+    /// fails.
     fn broadcast_failed(&mut self, myself: &ServerRef, closing: Option<Box<ClosingRound>>, error: ServerError) {
         let of_policy = match &error {
             ServerError::Download { .. } => true,
@@ -88,7 +90,7 @@ impl ServerState {
         };
         match closing.filter(|closing| of_policy && closing.row.round > 0) {
             Some(mut closing) => {
-                self.ledger.unseen = true;
+                self.ledger.mean_is_behind = true;
                 closing.broadcast_error = Some(error);
                 self.store_close(myself, closing);
             }
@@ -96,9 +98,9 @@ impl ServerState {
         }
     }
 
-    /// Begins the next round, or ends the run.
+    /// Opens the next round, or ends the run.
     pub(super) fn next_round(&mut self, myself: &ServerRef) {
-        if self.closed >= self.args.rounds {
+        if self.closed_rounds >= self.args.rounds {
             return self.finish(myself, false);
         }
         if self.stop.load(Ordering::Relaxed) {
@@ -108,10 +110,10 @@ impl ServerState {
         self.open_round(myself, stored, Excluded::new());
     }
 
-    /// Begins the round after the last closed one. `stored` are the places whose answer is in the journal.
+    /// Opens the round after the last closed one. `stored` are the positions whose answer is in the journal.
     pub(super) fn open_round(&mut self, myself: &ServerRef, stored: Vec<u32>, excluded: Excluded) {
         let Some(broadcast) = &self.broadcast else { return };
-        let number = self.closed + 1;
+        let number = self.closed_rounds + 1;
         self.ledger = self.closed_ledger;
         self.openings += 1;
         let config = &self.args.config;

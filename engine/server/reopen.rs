@@ -1,25 +1,25 @@
-//! A round that is begun again without one client's update: the aggregation policy broke down over it, or what it does to the
-//! sum is no number. Everything else is asked as on a resume: answers come from the journal where they are stored.
+//! A round begun again without one client's update, over which the aggregation policy trapped or the aggregate became
+//! infinite. The other answers come from the journal where they are stored, as on a resume.
 
 use std::sync::atomic::Ordering;
 
-use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::actor::{ServerRef, TaskResult, send, spawn_task};
 use super::state::{Excluded, OpenRound, Phase, ServerState};
 use super::{ServerError, ServerEvent};
 use crate::pool::blocking;
 
-/// Updates that are shorter than this, in the L2 norm, are no reason for an aggregate that is not finite: squares and
-/// products of them are.
-const LARGE: f64 = 1e15;
+/// The least L2 norm of an update that can make an aggregate infinite: a policy may square it or multiply it with
+/// another.
+const MIN_CULPRIT_NORM: f64 = 1e15;
 
 impl ServerState {
-    /// Gives the round under way up and begins it again without the update at `position`.
+    /// Abandons the open round and begins it again without the update at `position`.
     pub(super) fn reopen_round(&mut self, myself: &ServerRef, position: u32, reason: String) {
         let Phase::Round(open) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
-        // Their answers are of another opening.
+        // Their answers would be of the abandoned opening.
         open.cancels.iter().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
-        let (round, client) = (open.number, self.name(open.candidates[position as usize]));
-        self.tell(ServerEvent::Warning(format!("round {round} is begun again without {client}: {reason}")));
+        let (round, client) = (open.number, self.client_name(open.candidates[position as usize]));
+        self.emit(ServerEvent::Warning(format!("round {round} is begun again without {client}: {reason}")));
         let mut excluded = open.excluded;
         excluded.insert(position, reason);
         let (journal, reply_to) = (self.args.participants.journal.clone(), myself.clone());
@@ -28,10 +28,11 @@ impl ServerState {
                 Ok(read) => read.map_err(|source| ServerError::Journal { round, source: source.into() }),
                 Err(source) => Err(ServerError::Crashed { round, source }),
             };
-            send(&reply_to, Internal::Reopen(excluded, stored));
+            send(&reply_to, TaskResult::Reopen(excluded, stored));
         });
     }
 
+    /// Opens the round again with the stored answers that were found.
     pub(super) fn reopened(&mut self, myself: &ServerRef, excluded: Excluded, stored: Result<Vec<u32>, ServerError>) {
         match stored {
             Err(error) => self.fail(myself, error),
@@ -42,20 +43,20 @@ impl ServerState {
 }
 
 impl OpenRound {
-    /// The update that made the aggregate of finite updates infinite: the last one that is as large as such a sum takes. None
-    /// where all are too small for that.
+    /// The position whose update made the aggregate infinite: the last accepted one that is large enough. None where
+    /// all are too small.
     pub(super) fn culprit(&self) -> Option<u32> {
         let norms: Vec<Option<f64>> = self.exchanges.iter().map(|exchange| exchange.as_ref()?.norm).collect();
         culprit(&norms)
     }
 }
 
-/// `norms` are those of the accepted updates, by position.
+/// The same from the L2 norms of the accepted updates, by position.
 fn culprit(norms: &[Option<f64>]) -> Option<u32> {
     let accepted = || norms.iter().flatten();
     let largest = accepted().copied().fold(0.0, f64::max);
-    // Of n summands of a sum beyond all numbers one at least is an n-th of it.
-    let least = (largest / accepted().count() as f64).max(LARGE);
+    // Of the `n` summands of an infinite sum at least one is an `n`-th of the largest finite number.
+    let least = (largest / accepted().count() as f64).max(MIN_CULPRIT_NORM);
     norms.iter().rposition(|norm| norm.is_some_and(|norm| norm >= least)).map(|position| position as u32)
 }
 

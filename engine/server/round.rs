@@ -1,13 +1,13 @@
 //! One round as a pure state machine: inputs in, effects out, no clock, no actor, no randomness.
 //!
 //! The candidates are the cohort, then stand-ins. A candidate is *asked* (or its stored answer *replayed*), it
-//! *answers* or is *lost*, its answer is *accepted* or *refused* by the aggregator in candidate order. Each one that
-//! falls out makes room for a stand-in, while there are any. At most `window` candidates are between asked and
+//! *answers* or is *lost*, its answer is *accepted* or *refused* by the aggregator in candidate order. Each dropped
+//! candidate makes room for a stand-in, while there are any. At most `window` candidates are between asked and
 //! accepted, which bounds the memory of a round whatever the size of its cohort.
 
 use std::collections::VecDeque;
 
-/// What happened.
+/// An event of the round; a candidate is named by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// The round may begin.
@@ -24,28 +24,32 @@ pub enum Input {
     Refused(u32),
 }
 
-/// What is to be done.
+/// An action for the shell; a candidate is named by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Send the candidate its assignment.
     Ask(u32),
     /// Offer the candidate's stored answer.
     Replay(u32),
-    /// Tell the aggregator that nothing comes from this candidate.
+    /// Tell the aggregator that no update comes from this candidate.
     Skip(u32),
     /// Every candidate is through and the quorum is reached: finish the aggregate.
     Finish,
     /// Every candidate is through and the quorum is missed.
-    Miss,
+    MissQuorum,
 }
 
-/// How often a candidate whose actor crashes is asked.
+/// Times that a candidate is asked whose actor crashes.
 const ATTEMPTS: u32 = 2;
 
+/// The state of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Not asked yet; `true` when its answer is stored.
-    OpenRound(bool),
+enum CandidateState {
+    /// In the queue, or a stand-in that is not needed yet.
+    Waiting {
+        /// True where its answer lies in the journal.
+        stored: bool,
+    },
     Asked {
         attempts: u32,
     },
@@ -57,7 +61,7 @@ enum Place {
 /// The state of one round.
 #[derive(Debug, Clone)]
 pub struct Round {
-    places: Vec<Place>,
+    candidates: Vec<CandidateState>,
     /// Candidates that take part: the cohort, and a stand-in for each one dropped.
     active: usize,
     /// Active candidates that wait to be asked, in order.
@@ -75,32 +79,38 @@ impl Round {
     /// lies in the journal.
     pub fn new(candidates: usize, cohort: usize, quorum: usize, window: usize, stored: &[u32]) -> Self {
         assert!(cohort <= candidates && window > 0, "a cohort of candidates and room for one");
-        let mut places = vec![Place::OpenRound(false); candidates];
+        let mut candidates = vec![CandidateState::Waiting { stored: false }; candidates];
         for position in stored {
-            if let Some(place) = places.get_mut(*position as usize) {
-                *place = Place::OpenRound(true);
+            if let Some(state) = candidates.get_mut(*position as usize) {
+                *state = CandidateState::Waiting { stored: true };
             }
         }
         let queue = (0..cohort as u32).collect();
-        Self { places, active: cohort, queue, in_flight: 0, window, quorum: quorum.max(1), over: false }
+        Self { candidates, active: cohort, queue, in_flight: 0, window, quorum: quorum.max(1), over: false }
     }
 
     /// Takes one input. Inputs that do not fit the candidate's state (late, repeated) do nothing.
     pub fn handle(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        match (input, self.place(input)) {
+        match (input, self.state_of(input)) {
             (Input::Begin, _) => {}
-            (Input::Answered(position), Some(Place::Asked { .. })) => self.set(position, Place::Answered),
-            (Input::Crashed(position), Some(Place::Asked { attempts })) if attempts < ATTEMPTS => {
-                self.set(position, Place::Asked { attempts: attempts + 1 });
+            (Input::Answered(position), Some(CandidateState::Asked { .. })) => {
+                self.set(position, CandidateState::Answered)
+            }
+            (Input::Crashed(position), Some(CandidateState::Asked { attempts })) if attempts < ATTEMPTS => {
+                self.set(position, CandidateState::Asked { attempts: attempts + 1 });
                 effects.push(Effect::Ask(position));
             }
-            (Input::Crashed(position) | Input::Lost(position), Some(Place::Asked { .. })) => {
+            (Input::Crashed(position) | Input::Lost(position), Some(CandidateState::Asked { .. })) => {
                 effects.push(Effect::Skip(position));
-                self.resolve(position, Place::Dropped);
+                self.resolve(position, CandidateState::Dropped);
             }
-            (Input::Refused(position), Some(Place::Answered)) => self.resolve(position, Place::Dropped),
-            (Input::Accepted(position), Some(Place::Answered)) => self.resolve(position, Place::Accepted),
+            (Input::Refused(position), Some(CandidateState::Answered)) => {
+                self.resolve(position, CandidateState::Dropped)
+            }
+            (Input::Accepted(position), Some(CandidateState::Answered)) => {
+                self.resolve(position, CandidateState::Accepted)
+            }
             _ => return effects,
         }
         self.fill_window(&mut effects);
@@ -108,70 +118,73 @@ impl Round {
         effects
     }
 
-    /// Candidates that were asked, or whose stored answer was replayed, so far.
+    /// Candidates asked so far, or whose stored answer was replayed.
     pub fn asked(&self) -> u32 {
         self.active as u32
     }
 
     /// Updates in the aggregate so far.
     pub fn accepted(&self) -> u32 {
-        self.count(Place::Accepted)
+        self.count(CandidateState::Accepted)
     }
 
-    /// Candidates that fell out so far.
+    /// Candidates dropped so far.
     pub fn dropped(&self) -> u32 {
-        self.count(Place::Dropped)
+        self.count(CandidateState::Dropped)
     }
 
-    /// Accepted updates that make the round count.
+    /// Accepted updates that the round needs to count.
     pub fn quorum(&self) -> usize {
         self.quorum
     }
 
-    fn count(&self, wanted: Place) -> u32 {
-        self.places.iter().filter(|place| **place == wanted).count() as u32
+    fn count(&self, wanted: CandidateState) -> u32 {
+        self.candidates.iter().filter(|state| **state == wanted).count() as u32
     }
 
-    fn place(&self, input: Input) -> Option<Place> {
+    fn state_of(&self, input: Input) -> Option<CandidateState> {
         match input {
             Input::Begin => None,
             Input::Answered(position)
             | Input::Crashed(position)
             | Input::Lost(position)
             | Input::Accepted(position)
-            | Input::Refused(position) => self.places.get(position as usize).copied(),
+            | Input::Refused(position) => self.candidates.get(position as usize).copied(),
         }
     }
 
-    fn set(&mut self, position: u32, place: Place) {
-        self.places[position as usize] = place;
+    fn set(&mut self, position: u32, state: CandidateState) {
+        self.candidates[position as usize] = state;
     }
 
-    fn resolve(&mut self, position: u32, place: Place) {
-        self.set(position, place);
+    /// Ends a candidate's part in the round; a stand-in takes the place of a dropped one.
+    fn resolve(&mut self, position: u32, state: CandidateState) {
+        self.set(position, state);
         self.in_flight -= 1;
-        if place == Place::Dropped && self.active < self.places.len() {
+        if state == CandidateState::Dropped && self.active < self.candidates.len() {
             self.queue.push_back(self.active as u32);
             self.active += 1;
         }
     }
 
+    /// Asks waiting candidates while the window has room.
     fn fill_window(&mut self, effects: &mut Vec<Effect>) {
         while self.in_flight < self.window {
             let Some(position) = self.queue.pop_front() else { return };
-            let stored = self.places[position as usize] == Place::OpenRound(true);
-            self.set(position, Place::Asked { attempts: 1 });
+            let stored = self.candidates[position as usize] == CandidateState::Waiting { stored: true };
+            self.set(position, CandidateState::Asked { attempts: 1 });
             self.in_flight += 1;
             effects.push(if stored { Effect::Replay(position) } else { Effect::Ask(position) });
         }
     }
 
+    /// Ends the round once every active candidate has been accepted or dropped.
     fn end(&mut self, effects: &mut Vec<Effect>) {
         if self.over || self.in_flight > 0 || !self.queue.is_empty() {
             return;
         }
         self.over = true;
-        effects.push(if self.accepted() as usize >= self.quorum { Effect::Finish } else { Effect::Miss });
+        effects.push(if self.accepted() as usize >= self.quorum { Effect::Finish } else { Effect::MissQuorum });
     }
 }
 
@@ -229,7 +242,7 @@ mod tests {
         round.handle(Input::Begin);
         round.handle(Input::Lost(0));
         round.handle(Input::Answered(1));
-        assert_eq!(round.handle(Input::Accepted(1)), [Effect::Miss]);
+        assert_eq!(round.handle(Input::Accepted(1)), [Effect::MissQuorum]);
     }
 
     #[test]
@@ -254,7 +267,7 @@ mod tests {
                 for effect in effects {
                     match effect {
                         Effect::Ask(position) | Effect::Replay(position) => asked.push(position),
-                        Effect::Finish | Effect::Miss => ends += 1,
+                        Effect::Finish | Effect::MissQuorum => ends += 1,
                         Effect::Skip(_) => {}
                     }
                 }

@@ -1,4 +1,4 @@
-//! What a closed round leaves in `metrics.jsonl`.
+//! A closed round's line of `metrics.jsonl`.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,20 +21,20 @@ pub struct DirectionBytes {
 }
 
 impl DirectionBytes {
-    /// All of them.
+    /// Sum of all kinds, in bytes.
     pub fn total(&self) -> u64 {
         self.indices + self.values + self.other + self.framing + self.catch_up
     }
 }
 
-/// Which policies served a round, each as its name, `@` and the first 16 digits of its component's hash.
+/// The policies of a round, each as its name, `@` and the first 16 digits of its component's hash.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RowPolicies {
     /// Server to client.
     pub download: String,
     /// Client to server.
     pub upload: String,
-    /// Many updates to one.
+    /// Updates of the cohort to one update.
     pub aggregate: String,
 }
 
@@ -54,12 +54,12 @@ pub struct RoundRow {
     pub quorum: u32,
     /// Mean nats a token over the cohort's local training; none in round 0.
     pub train_loss: Option<f64>,
-    /// Mean nats a prediction of the validation data, on what a client would see, or its running mean; none where not
+    /// Mean nats a prediction of the validation data, on the decoded broadcast or its running mean; none where not
     /// evaluated.
     pub eval_loss: Option<f64>,
-    /// Accuracy: the share of these tokens, or classes, that the most likely choice gets right.
+    /// Accuracy on the validation data: the share of tokens, or examples, whose most likely choice is right.
     pub eval_metric: Option<f64>,
-    /// The same loss on the server's dense copy.
+    /// `eval_loss` of the server's dense copy.
     pub eval_loss_dense_copy: Option<f64>,
     /// L2 norm of the aggregated update.
     pub update_norm: Option<f64>,
@@ -69,7 +69,7 @@ pub struct RoundRow {
     pub bytes_up: u64,
     /// Bytes both ways so far.
     pub bytes_total: u64,
-    /// What dense f32 both ways would have cost so far, in the same frames.
+    /// Bytes so far of the same frames in dense f32, both ways.
     pub dense_bytes_total: u64,
     /// Down by kind, so far.
     pub down: DirectionBytes,

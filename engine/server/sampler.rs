@@ -1,11 +1,11 @@
-//! Which clients a round asks: uniformly, without replacement, by seed.
+//! The cohort of a round: clients sampled uniformly, without replacement, by seed.
 
 use rand_core::Rng;
 
 use crate::random::{self, Purpose};
 
-/// `count` distinct clients of `clients`, in the order in which they are to be asked. The same for the same seed and
-/// round. Fewer where there are not as many.
+/// `count` distinct clients of `0..clients`, in the order in which they are asked; all of them where there are fewer.
+/// The same for the same seed and round.
 pub fn sample(seed: u64, round: u32, clients: u32, count: usize) -> Vec<u32> {
     let mut roster: Vec<u32> = (0..clients).collect();
     let count = count.min(roster.len());

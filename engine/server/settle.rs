@@ -1,5 +1,5 @@
-//! Clients hear how their uploads ended, where the upload's policy wants to know: before the round is closed, each over
-//! what it will remember of it. A client whose update was not counted has forgotten the round by then.
+//! Acknowledgement of uploads: clients are told before the round is closed whether their update was accepted, where the
+//! upload policy has a hook for it. A client whose update was not has forgotten the round by then.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::compressor::Occasion;
 use crate::journal::{JournalMsg, JournalRef};
 use crate::pool::blocking;
 
-/// Tells every client of an ending round that sent an upload, at most `window` at a time; what changes by it is durable
-/// when this returns, and counts when the round is closed. The result is what went wrong at single clients: they keep
-/// what they had. None when the journal is gone, which takes this server with it.
+/// Acknowledges every upload of a closing round, at most `window` clients at a time. The changed client states are
+/// durable when this returns, and count when the round is closed. The result is a warning for each client that failed,
+/// which keeps its old state; none when the journal has ended, which ends this server too.
 pub(super) async fn settle_all(
     closing: &ClosingRound,
     window: usize,
@@ -67,7 +67,7 @@ pub(super) async fn settle_all(
     Ok(Some(warnings))
 }
 
-/// What one client remembers after hearing; none where it changes nothing.
+/// The client's state after its acknowledgement; none where that changed nothing.
 async fn settle_client(
     (round, position): (u32, u32),
     client: u32,

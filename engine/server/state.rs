@@ -1,4 +1,4 @@
-//! What the server is made of, and what it keeps between messages.
+//! The server's arguments, and its state between messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ use crate::wire;
 
 use super::actor::ServerRef;
 
-/// Where the run stands when the server starts.
+/// The journal's account of the run when the server starts.
 pub struct Resume {
     /// The last closed round; none in a fresh run.
     pub latest: Option<ClosedRound>,
-    /// Places of the next round whose answer is stored.
+    /// Positions of the next round whose answer is stored.
     pub stored: Vec<u32>,
-    /// Rounds that missed their quorum last, one after the other, before this process went on with the run: it may miss as
-    /// many as any other.
+    /// Rounds in a row that had missed their quorum when this process took up the run: they do not count against the
+    /// new misses.
     pub misses_forgiven: u32,
 }
 
-/// What the actor is made of.
+/// The actor's arguments.
 pub struct ServerArgs {
     /// Section `server`.
     pub config: Config,
@@ -50,129 +50,128 @@ pub struct ServerArgs {
     pub dense_frame: u64,
     /// `W` before the first round, `P` values.
     pub initial: Arc<Vec<f32>>,
-    /// Which client belongs to which tier.
+    /// The tier of each client.
     pub tiers: Arc<Tiers>,
-    /// Where the run stands.
+    /// The journal's account of the run.
     pub resume: Resume,
-    /// What the clients share.
+    /// What all clients share: data, compressors, trainers, the journal's reader.
     pub participants: Participants,
-    /// How frames travel.
+    /// The link that counts frames.
     pub link: Link,
-    /// Section `privacy` with what it will have spent after each round; none where it is off.
+    /// Section `privacy` with epsilon spent after each round; none where it is off.
     pub privacy: Option<(privacy::Config, Arc<Spending>)>,
-    /// The policies of all its rounds.
+    /// The names of the run's policies for its rows.
     pub policies: RowPolicies,
-    /// Asked between two rounds, where policies may change in a run.
+    /// The check of the policies' files between two rounds; none where policies do not change in a run.
     pub reload: Option<Reload>,
     /// The aggregator.
     pub aggregator: AggregatorRef,
     /// The journal.
     pub journal: JournalRef,
-    /// Where to count.
+    /// The metrics to count in.
     pub metrics: Arc<Metrics>,
-    /// Who is told.
+    /// The receiver of the server's events.
     pub events: Arc<dyn Fn(ServerEvent) + Send + Sync>,
 }
 
-/// What the server keeps between messages.
+/// The server's state between messages.
 pub struct ServerState {
     pub(super) args: ServerArgs,
     pub(super) model: Model,
-    /// What the server remembers after the last closed round.
+    /// The memories of the server's policies after the last closed round.
     pub(super) memories: Memories,
     /// The references of a tracked download after the last closed round, by tier; empty otherwise.
     pub(super) trackers: BTreeMap<u32, Tracker>,
-    /// The tiers that have clients.
+    /// The tiers that have clients, ascending.
     pub(super) tiers_in_use: Arc<Vec<u32>>,
     pub(super) ledger: Ledger,
     /// Set once the server is to stop; an evaluation under way sees it too.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) phase: Phase,
     /// Rounds closed.
-    pub(super) closed: u32,
-    /// What a client would get after the last closed round.
+    pub(super) closed_rounds: u32,
+    /// The broadcast that follows the last closed round.
     pub(super) broadcast: Option<Broadcast>,
-    /// Rounds in a row that missed their quorum, as far as they count.
+    /// Rounds in a row that missed their quorum, without those forgiven on resume.
     pub(super) missed: u32,
-    /// The ledger after the last closed round: a round that is begun again counts from there.
+    /// The ledger after the last closed round: a round begun again counts from there.
     pub(super) closed_ledger: Ledger,
-    /// Times that a round was begun, by this server.
+    /// Openings of rounds by this server.
     pub(super) openings: u32,
 }
 
-/// A server that ends, in whatever way, wants nothing more of those that work for it.
+/// A server that ends cancels the training that it asked for.
 impl Drop for ServerState {
     fn drop(&mut self) {
         self.cancel_work();
     }
 }
 
-/// A place in a round as it was begun. What comes for another opening comes too late.
+/// A candidate of one opening of a round. Messages for an earlier opening are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub opening: u32,
     pub position: u32,
 }
 
-/// Places whose update is to have no part in the round, and why.
+/// Positions whose update is left out of the round, and the reasons.
 pub(super) type Excluded = BTreeMap<u32, String>;
 
-/// What the server is at.
+/// The server's phase.
 pub(super) enum Phase {
-    /// Encoding or evaluating; a task answers.
+    /// Making the next broadcast; a task answers.
     Preparing,
-    /// A round.
+    /// An open round.
     Round(Box<OpenRound>),
-    /// Writing a round's end; the journal answers.
+    /// Storing a closed round; the journal answers.
     Closing(Box<ClosingRound>),
-    /// Nothing more will happen.
+    /// The end of the run.
     Over,
 }
 
-/// A round under way.
+/// An open round.
 pub(super) struct OpenRound {
     pub number: u32,
-    /// The server's number for this beginning of the round.
+    /// The number of this opening.
     pub opening: u32,
     pub excluded: Excluded,
     pub machine: Round,
-    /// Candidates in order: the cohort, then stand-ins.
+    /// Candidates by position: the cohort, then stand-ins.
     pub candidates: Vec<u32>,
     pub started: Instant,
     /// Position and mean training loss of each accepted update, in order of arrival.
     pub losses: Vec<(u32, f64)>,
-    /// How far each candidate is that was sent its assignment, by position.
+    /// The exchange with each candidate that was sent its assignment, by position.
     pub exchanges: Vec<Option<Exchange>>,
     pub client_rows: Vec<(u32, String)>,
     pub outcomes: Outcomes,
     pub last_drop: Option<(u32, String)>,
-    /// One a candidate: set when its answer is no longer wanted.
+    /// A flag for each candidate, set when its answer is no longer wanted.
     pub cancels: Vec<Arc<AtomicBool>>,
 }
 
-/// One candidate's turn.
+/// The exchange with one candidate so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Exchange {
     pub tier: u32,
     pub last_seen: Option<u32>,
-    /// Bytes that it was sent: of the broadcast, of what brought it up to date, of the verdict; again where it crashed and
-    /// was asked again.
+    /// Bytes sent: broadcast, catch-up frames and verdict; twice where the client crashed and was asked again.
     pub bytes_down: u64,
-    /// Those of them that brought it up to date.
+    /// Bytes of the catch-up frames among them.
     pub catch_up_bytes: u64,
-    /// What making them wrote to the server's memory, until the aggregator has it.
+    /// What encoding the catch-up frames wrote to the server's memory, until the aggregator has it.
     pub changes: Option<Changes>,
-    /// What the client said.
+    /// The upload's header and cost, once it is there.
     pub upload: Option<UploadStats>,
-    /// Whether the client will remember something of the round if its update is accepted.
+    /// True where the client has state to keep if its update is accepted.
     pub remembers: bool,
-    /// Whether the update is in the aggregate, once that is known.
+    /// True where the update is in the aggregate; none while that is not known.
     pub accepted: Option<bool>,
-    /// L2 norm of an update that is.
+    /// L2 norm of an accepted update.
     pub norm: Option<f64>,
 }
 
-/// What a client said, in its frame and beside it.
+/// The upload's header, and its cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UploadStats {
     pub header: wire::UploadHeader,
@@ -181,19 +180,19 @@ pub(super) struct UploadStats {
     pub seconds: f64,
 }
 
-/// A round whose aggregate is in, on its way into the journal.
+/// A round on its way into the journal.
 pub(super) struct ClosingRound {
     pub row: RoundRow,
     pub client_rows: String,
     pub model: Model,
-    /// What the server remembers after it.
+    /// The memories of the server's policies after it.
     pub memories: Memories,
-    /// The references after it, by tier.
+    /// The references of a tracked download after it, by tier.
     pub trackers: BTreeMap<u32, Tracker>,
-    /// How the turns ended in which an upload came, by position.
+    /// The exchanges in which an upload came, as position, client and exchange.
     pub verdicts: Vec<(u32, u32, Exchange)>,
     pub broadcast: Option<Broadcast>,
-    /// Why there is no view of what comes next.
+    /// The reason that no broadcast follows it.
     pub broadcast_error: Option<ServerError>,
 }
 
@@ -203,13 +202,13 @@ impl OpenRound {
     }
 }
 
-/// Why a stored state cannot be gone on from.
+/// A stored state from which the run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    /// The optimizer's state has another length.
+    /// The stored optimizer state has another length.
     #[error(transparent)]
     Optimizer(#[from] super::optimizer::StateError),
-    /// The running mean has another length.
+    /// The stored running mean has another length.
     #[error("the stored running mean has {found} values, {expected} expected")]
     Mean {
         /// Values that are stored.
@@ -220,7 +219,7 @@ pub enum ResumeError {
     /// The stored memory of the server is damaged.
     #[error("the server's memory cannot be read: {0}")]
     Memories(#[from] DamagedMemories),
-    /// The stored ledger is not one.
+    /// The stored ledger cannot be read.
     #[error("the stored byte ledger cannot be read: {0}")]
     Ledger(#[from] serde_json::Error),
 }
@@ -231,7 +230,7 @@ impl ServerState {
         let mut ledger = Ledger::new(args.dense_frame);
         let mut weights = args.initial.clone();
         let mut mean = (args.config.ema_decay > 0.0).then(|| args.initial.clone());
-        let mut closed = 0;
+        let mut closed_rounds = 0;
         let mut memories = Memories::default();
         let roster = args.participants.shards.clients() as u32;
         let tiers_in_use = Arc::new(args.tiers.in_use(roster));
@@ -247,7 +246,7 @@ impl ServerState {
                 return Err(ResumeError::Mean { found, expected });
             }
             mean = mean.map(|_| Arc::new(latest.mean.clone()));
-            closed = latest.round;
+            closed_rounds = latest.round;
             ledger = serde_json::from_str(&latest.ledger)?;
             memories = Memories::of_parts(&latest.memory)?;
             trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
@@ -265,7 +264,7 @@ impl ServerState {
             ledger,
             stop,
             phase,
-            closed,
+            closed_rounds,
             broadcast,
             missed,
             closed_ledger,
@@ -275,13 +274,13 @@ impl ServerState {
         Ok(state)
     }
 
-    /// Whether the state after `round` is to be evaluated.
-    pub(super) fn evaluates(&self, round: u32) -> bool {
+    /// True where the state after `round` is to be evaluated.
+    pub(super) fn is_evaluation_round(&self, round: u32) -> bool {
         let every = self.args.config.eval_every;
         every > 0 && (round == 0 || round == self.args.rounds || round.is_multiple_of(every))
     }
 
-    /// Tells everything that works for this server that it is no longer wanted.
+    /// Cancels the training and evaluation that this server asked for.
     pub(super) fn cancel_work(&self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Phase::Round(open) = &self.phase {
@@ -289,7 +288,7 @@ impl ServerState {
         }
     }
 
-    pub(super) fn tell(&self, event: ServerEvent) {
+    pub(super) fn emit(&self, event: ServerEvent) {
         (self.args.events)(event);
     }
 
@@ -301,8 +300,8 @@ impl ServerState {
         self.phase = Phase::Over;
         let result = |broadcast: &Broadcast| broadcast.result.clone();
         let adapter = self.broadcast.as_ref().map_or_else(|| self.model.weights.clone(), result);
-        let (rounds, tally) = (self.closed, self.closed_ledger.tally);
-        self.tell(ServerEvent::Finished(Finished { adapter, rounds, interrupted, tally }));
+        let (rounds, tally) = (self.closed_rounds, self.closed_ledger.tally);
+        self.emit(ServerEvent::Finished(Finished { adapter, rounds, interrupted, tally }));
         myself.stop(None);
     }
 
@@ -312,15 +311,15 @@ impl ServerState {
         }
         self.cancel_work();
         self.phase = Phase::Over;
-        // Workers that have ended are seen by the supervisor of the whole core, who starts all of it anew.
+        // A supervisor sees that the workers have ended, and starts the whole core anew.
         if matches!(error, ServerError::Pool { source: PoolError::Closed { .. }, .. }) {
             return;
         }
-        self.tell(ServerEvent::Failed(error));
+        self.emit(ServerEvent::Failed(error));
         myself.stop(None);
     }
 
-    /// The round under way, where it was begun with this number.
+    /// The open round, where this is its opening.
     pub(super) fn opened(&self, opening: u32) -> Option<&OpenRound> {
         match &self.phase {
             Phase::Round(open) if open.opening == opening => Some(open),
@@ -328,13 +327,13 @@ impl ServerState {
         }
     }
 
-    /// The round under way and the client at a place of it; none for an answer to another opening.
+    /// The open round and the client of a candidate; none for an earlier opening.
     pub(super) fn candidate(&self, candidate: Candidate) -> Option<(u32, u32)> {
         let open = self.opened(candidate.opening)?;
         Some((open.number, *open.candidates.get(candidate.position as usize)?))
     }
 
-    pub(super) fn name(&self, client: u32) -> String {
+    pub(super) fn client_name(&self, client: u32) -> String {
         self.args.participants.shards.name(client).to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! A client's answer as it lies in the journal: the frame, and what the client said as JSON beside it.
+//! A client's answer as it lies in the journal: the frame, and the rest of the answer as JSON beside it.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientUpdate;
 use crate::journal::StoredUpdate;
 
-/// What the journal keeps beside a frame.
+/// The JSON beside a frame.
 #[derive(Serialize, Deserialize)]
 struct Meta {
-    /// Why the client was dropped; none when the frame is its update.
+    /// The reason of the drop; none when the frame is the client's update.
     dropped: Option<String>,
-    /// Whether it was dropped because it was late.
+    /// True where it was dropped because it was late.
     #[serde(default)]
     late: bool,
     steps: u32,
@@ -23,17 +23,18 @@ struct Meta {
 /// A stored answer, read back.
 pub(super) enum StoredAnswer {
     Update(ClientUpdate),
-    /// The outcome, and why.
+    /// The outcome and its reason.
     Dropped(&'static str, String),
 }
 
-/// The answer for the journal. What the client remembers goes with it and does not stay behind.
+/// The update for the journal. The client's state moves into it.
 pub(super) fn update(position: u32, client: u32, update: &mut ClientUpdate) -> StoredUpdate {
     let ClientUpdate { frame, state, steps, tokens, seconds } = update;
     let meta = Meta { dropped: None, late: false, steps: *steps, tokens: *tokens, seconds: *seconds };
     let state = state.take().unwrap_or_default();
     StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string(), state }
 }
+/// The drop of a client for the journal.
 
 pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -> StoredUpdate {
     let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, tokens: 0, seconds: 0.0 };
@@ -41,6 +42,8 @@ pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -
     StoredUpdate { position, client, frame, meta: serde_json::json!(meta).to_string(), state }
 }
 
+/// Reads a stored answer back.
+///
 /// # Errors
 /// Beside text that another version wrote.
 pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Error> {
