@@ -11,7 +11,7 @@ pub enum DataError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A file that breaks off or is not what its name says, such as a broken gzip stream.
@@ -21,7 +21,7 @@ pub enum DataError {
         name: String,
         /// Lines read so far.
         line: usize,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A file that is no Parquet file, or a row of one that cannot be read.
@@ -31,7 +31,7 @@ pub enum DataError {
         name: String,
         /// Rows read so far.
         row: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A name that does not tell the format.
@@ -57,7 +57,7 @@ pub enum DataError {
     Image {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Data that is not what it was when the run looked for its records.
@@ -73,7 +73,7 @@ pub enum DataError {
     Unreadable {
         /// The file or folder.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Records that cannot be used, where `data.invalid` lets none be left out.

@@ -25,7 +25,7 @@ pub(super) struct Dispatch {
     pub last_seen: Option<u32>,
     /// The frames that bring the client up to date, in order.
     pub catch_up: Vec<Arc<Vec<u8>>>,
-    /// What encoding them wrote to the memory of the download policy.
+    /// The writes of encoding them to the memory of the download policy.
     pub changes: Option<Changes>,
 }
 

@@ -54,7 +54,7 @@ pub struct ServerArgs {
     pub tiers: Arc<Tiers>,
     /// The journal's account of the run.
     pub resume: Resume,
-    /// What all clients share: data, compressors, trainers, the journal's reader.
+    /// The parts that all clients share: data, compressors, trainers, the journal's reader.
     pub participants: Participants,
     /// The link that counts frames.
     pub link: Link,
@@ -159,7 +159,7 @@ pub(super) struct Exchange {
     pub bytes_down: u64,
     /// Bytes of the catch-up frames among them.
     pub catch_up_bytes: u64,
-    /// What encoding the catch-up frames wrote to the server's memory, until the aggregator has it.
+    /// The writes of encoding the catch-up frames to the server's memory, until the aggregator has it.
     pub changes: Option<Changes>,
     /// The upload's header and cost, once it is there.
     pub upload: Option<UploadStats>,

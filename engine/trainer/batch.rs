@@ -1,5 +1,5 @@
-//! Batches: sequences in, token ids or patches one after the other out, with the rows that predict a token, or a class,
-//! that counts.
+//! Batches: sequences in; token ids or image patches out, one sequence after the other, with the rows whose prediction
+//! counts and their targets.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
@@ -13,19 +13,20 @@ use crate::data::{Goal, Sequence};
 pub(super) struct Batch {
     /// `[sum of lengths]`; 0 where padded.
     pub tokens: Vec<i64>,
-    /// Patches of pictures, a row a position; nothing where tokens are read.
+    /// Image patches, a row for each position; empty for a model that reads tokens.
     pub patches: Vec<f32>,
     /// Positions of each sequence, padding included.
     pub lengths: Vec<usize>,
-    /// Rows whose prediction counts, ascending.
+    /// Rows whose prediction is in the loss, ascending.
     pub rows: Vec<i64>,
-    /// What each of `rows` is to predict: tokens, or classes.
+    /// The target of each of `rows`: a token, or a class.
     pub targets: Vec<u32>,
 }
 
 impl Batch {
-    /// The tokens of each sequence but the last predict the next one, where the goal asks for it; where the goal is a class,
-    /// the last one predicts that, or as in `transformers` the last that is not `padding`.
+    /// A batch of token sequences. Where the goal is the next token, each position but the last predicts it where the
+    /// goal asks for it; where it is a class, the last position predicts that, or as in `transformers` the last one
+    /// that is not `padding`.
     pub fn new(sequences: &[&Sequence], padded: bool, padding: Option<u32>) -> Self {
         let inputs = |sequence: &Sequence| match sequence.goal {
             Goal::Class(_) => sequence.tokens.len(),
@@ -51,7 +52,7 @@ impl Batch {
         batch
     }
 
-    /// Pictures, whose first position predicts the class.
+    /// A batch of images, whose first position predicts the class.
     pub fn of_pictures(sequences: &[&Sequence], preprocessor: &Preprocessor) -> Self {
         let (mut batch, positions) = (Self::empty(), preprocessor.positions());
         for sequence in sequences {
@@ -64,7 +65,7 @@ impl Batch {
         batch
     }
 
-    /// One sequence of which every position is asked for and nothing is to be predicted.
+    /// A batch of one sequence without targets, every position of which is asked for.
     pub fn of_tokens(tokens: &[u32]) -> Self {
         Self {
             tokens: tokens.iter().map(|token| i64::from(*token)).collect(),
@@ -79,7 +80,7 @@ impl Batch {
     }
 }
 
-/// What a model can read and predict.
+/// The limits of what a model can read and predict.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits<'a> {
     /// The longest sequence.
@@ -88,12 +89,12 @@ pub(super) struct Limits<'a> {
     pub embeddings: usize,
     /// Classes that the adapter's head tells apart; 0 where the next token is predicted.
     pub classes: usize,
-    /// What reads pictures, where the model does.
+    /// The image processor of a model that reads images.
     pub pictures: Option<&'a Preprocessor>,
 }
 
 impl Limits<'_> {
-    /// Those of the sequences that have something to predict, after a check of all.
+    /// The sequences that have a target, after a check of all of them.
     pub fn usable(self, sequences: &[Sequence]) -> Result<Vec<&Sequence>, TrainerError> {
         for sequence in sequences {
             match (&sequence.image, self.pictures) {
@@ -118,7 +119,7 @@ impl Limits<'_> {
         Ok(usable)
     }
 
-    /// Checks that a model can read these tokens.
+    /// Checks that the sequence is no longer than the model's positions and that each token has an embedding.
     pub fn readable(self, tokens: &[u32]) -> Result<(), TrainerError> {
         let Self { positions, embeddings, .. } = self;
         if tokens.len() > positions {
@@ -131,7 +132,7 @@ impl Limits<'_> {
     }
 }
 
-/// A random order of `count` things (Fisher and Yates).
+/// A random permutation of `0..count` (Fisher and Yates).
 pub(super) fn shuffled(count: usize, stream: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {

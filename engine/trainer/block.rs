@@ -14,7 +14,7 @@ pub(super) struct Block {
     norms: [Norm; 2],
     head_norms: Option<HeadNorms>,
     sight: Sight,
-    /// What the scores of its attention are multiplied by.
+    /// The factor of the attention scores.
     scale: f32,
     activation: Activation,
     /// In the order of [`Spec::linears`].
@@ -23,12 +23,12 @@ pub(super) struct Block {
 
 /// The pairs of a block, in the order of [`Spec::linears`].
 pub(super) type BlockPairs = [Option<Pairs>; 4];
-/// Where the pairs of a block lie, in the order of [`Spec::linears`].
+/// The place of each pair of a block in the flat adapter vector, in the order of [`Spec::linears`].
 pub(super) type BlockPlan = [PairPlan; 4];
-/// Weights with residuals added, in the order of [`Spec::linears`]; `None` where the frozen ones stand.
+/// Frozen weights plus residuals, in the order of [`Spec::linears`]; `None` where there is no residual.
 pub(super) type BlockWeights = [Option<Tensor<2>>; 4];
 
-/// What all blocks share in one pass over a batch.
+/// The values that all blocks share in one pass over a batch.
 pub(super) struct Pass<'a> {
     pub rotary: &'a Rotary,
     pub masks: Masks,
@@ -38,20 +38,20 @@ pub(super) struct Pass<'a> {
     pub lengths: &'a [usize],
 }
 
-/// What a block keeps for its backward pass.
+/// The tensors that a block's forward pass saves for its backward pass.
 pub(super) struct BlockKept {
     input: Tensor<2>,
     middle: Tensor<2>,
-    /// Queries, keys and values before their heads' norms, where there are any.
+    /// Queries, keys and values before the norms of each head; none where the model has no such norms.
     unnormed: Option<Tensor<2>>,
     attention: Attention,
-    /// What the activation read.
+    /// The input of the activation.
     inner: Tensor<2>,
     projections: [Kept; 4],
 }
 
 impl Block {
-    /// Reads block number `number`.
+    /// Reads the weights of block `number`.
     pub fn read(file: &Checkpoint, spec: &Spec, number: usize, place: &Place) -> Result<Self, TrainerError> {
         let [first, second] = spec.names.norms.map(|name| norm(file, spec, spec.path(number, name), place));
         let head_norms = match spec.names.head_norms {
@@ -74,24 +74,24 @@ impl Block {
         })
     }
 
-    /// The same with its linear layers in 8 bits.
+    /// The same block with its linear layers in 8 bits.
     pub fn quantized(self, place: &Place) -> Self {
         Self { projections: self.projections.map(|projection| projection.quantized(place)), ..self }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         let norms: usize = self.norms.iter().map(Norm::parameters).sum();
         let head_norms = self.head_norms.as_ref().map_or(0, HeadNorms::parameters);
         norms + head_norms + self.projections.iter().map(Projection::parameters).sum::<usize>()
     }
 
-    /// The weights that have residuals in a flat vector, with these added.
+    /// The weights that have residuals, plus these residuals of the flat vector.
     pub fn with_residuals(&self, plan: &BlockPlan, flat: &[f32], place: &Place) -> BlockWeights {
         std::array::from_fn(|number| self.projections[number].with_residuals(&plan[number], flat, place))
     }
 
-    /// `x`: `[rows, hidden]` to the same shape.
+    /// The block's output for `x`: `[rows, hidden]` to the same shape; with the saved tensors.
     pub fn forward(
         &self,
         x: Tensor<2>,
@@ -123,8 +123,9 @@ impl Block {
         (output, BlockKept { input: x, middle, unnormed, attention, inner, projections })
     }
 
-    /// The gradient of the input, given that of the output, and those of the pairs' two matrices by projection. With
-    /// `need_input` false nothing below the first projection is computed, and what comes back first has no meaning.
+    /// The gradient of the block's input and of its pairs' matrices A and B by projection, given the gradient of its
+    /// output. Without `need_input` nothing below the first projection is computed, and the first result has no
+    /// meaning.
     pub fn backward(
         &self,
         kept: BlockKept,
@@ -163,7 +164,7 @@ impl Block {
     }
 }
 
-/// Reads a norm by its whole path.
+/// Reads a norm by the whole path of its module.
 pub(super) fn norm(file: &Checkpoint, spec: &Spec, path: String, place: &Place) -> Result<Norm, TrainerError> {
     let values = |part| file.values(&file.named(&format!("{path}.{part}")), &[spec.hidden]);
     let bias = match spec.norm {
@@ -177,7 +178,7 @@ fn stored(file: &Checkpoint, spec: &Spec, block: usize, part: &str, kind: &str) 
     file.named(&format!("{}.{kind}", spec.path(block, part)))
 }
 
-/// Reads linear layers that read the same input. Where one of them has a bias, the others' are zero.
+/// Reads the linear layers of one common input. Where one of them has a bias, the others get a zero bias.
 fn projection(
     file: &Checkpoint,
     spec: &Spec,
@@ -202,7 +203,7 @@ fn projection(
     Ok(Projection::new(weight, bias, inputs, place))
 }
 
-/// `[rows, columns]`, row-major, with the two swapped.
+/// The transpose of a row-major `[rows, columns]`.
 fn transpose(values: &[f32], columns: usize) -> Vec<f32> {
     let rows = values.len() / columns;
     let mut swapped = vec![0.0; values.len()];

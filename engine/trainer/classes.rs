@@ -1,34 +1,35 @@
-//! Whose class is which: the head that a run starts from and the data's labels in; the data with its classes in the order of
-//! the head's rows out.
+//! The order of classes: the head that a run starts from and the data's labels in; the data with its classes in the
+//! order of the head's rows out.
 
 use super::config::HeadStart;
 use super::{LoraConfig, Model, TrainerError};
 use crate::adapter::peft;
 use crate::data::{self, Dataset, Task};
 
-/// The head that an adapter folder or a checkpoint has.
+/// The classifier head of an adapter folder or a checkpoint.
 #[derive(Debug, Clone)]
 struct OwnHead {
-    /// What errors call it.
+    /// The name of the adapter or model in errors.
     of: String,
     rows: usize,
-    /// The names of its classes in the order of its rows; none where nobody gave them any.
+    /// The names of its classes in the order of its rows; none where they have no names.
     names: Vec<String>,
 }
 
-/// The order of the classes of some data.
+/// The order of some data's classes by the rows of a head.
 #[derive(Debug, PartialEq)]
 struct Order {
     classes: Vec<String>,
-    /// The place among them of each label that the data had.
+    /// For each label of the data, its row in the head.
     places: Vec<u32>,
-    /// What people should know.
+    /// A note for people.
     note: Option<String>,
 }
 
 impl Model {
-    /// The data with its classes as the head has them that the run starts from: that of `lora.init`, else the checkpoint's own;
-    /// and what to say about that. Data of other tasks, and without such a head, is as it was.
+    /// The data with its classes in the order of the rows of the head that the run starts from (that of `lora.init`,
+    /// else the checkpoint's own), and a note on that order. Data of other tasks, and data of a model without such a
+    /// head, stays as it is.
     ///
     /// # Errors
     /// [`TrainerError::Classes`] with both lists, where the data has labels that the head does not know.
@@ -85,7 +86,8 @@ impl Model {
 }
 
 impl OwnHead {
-    /// The head's classes, and where the data's labels stand among them; `given`: `data.classes` ordered the labels.
+    /// The head's classes and the row of each of the data's labels. `given` where `data.classes` set the order of the
+    /// labels.
     fn order(&self, labels: &[String], given: bool) -> Result<Order, String> {
         let made_up: Vec<String> = (0..self.rows).map(|row| format!("LABEL_{row}")).collect();
         let numbers: Vec<String> = (0..self.rows).map(|row| row.to_string()).collect();
@@ -135,12 +137,12 @@ impl OwnHead {
     }
 }
 
-/// Where labels stand among names; nothing where one of them is not among them.
+/// The index in `names` of each label; none where a name lacks a label.
 fn places(labels: &[String], names: &[String]) -> Option<Vec<u32>> {
     labels.iter().map(|label| names.iter().position(|name| name == label).map(|place| place as u32)).collect()
 }
 
-/// Names that a message lists one by one.
+/// Names that an error message lists at most.
 const LISTED: usize = 12;
 
 fn listed(names: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! Sections `model`, `lora` and `client`: which model, what of it is trained, and how a client trains.
+//! Sections `model`, `lora` and `client`: the base model, its adapter, and the local training of a client.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ pub struct ModelConfig {
     /// folder, org/name or hf://org/name@revision of the hub (cache: HF_HOME). Unset takes the bundled stories260k.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Where to train: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N; gpu and cuda are cuda:0.
+    /// Device for training: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N; gpu and cuda are cuda:0.
     pub device: String,
     /// Type of weights and arithmetic in memory: f32, or on a GPU bf16, in which norms, softmaxes and losses are still
     /// computed in f32 and adapters and their optimizer are kept in f32. Files may hold f32, f16 or bf16.
     pub dtype: Dtype,
-    /// How the frozen linear layers of the blocks are held in memory: none (as dtype says), or int8, a quarter of that, made
+    /// Type in memory of the frozen linear layers of the blocks: none (as dtype says), or int8, a quarter of that, made
     /// f32 again for each use (as QLoRA does with four bits). Adapters, heads, norms and embeddings stay as they are.
     pub quantize: Quantize,
     /// Clients that train side by side on the device, all on one copy of the model; 0 takes `run.threads` on the CPU and 1
@@ -28,24 +28,24 @@ pub struct ModelConfig {
     pub slots: usize,
 }
 
-/// How the frozen linear layers are held in memory.
+/// The type in memory of the frozen linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantize {
-    /// In the arithmetic's own type.
+    /// As `model.dtype` says.
     None,
-    /// In whole numbers of 8 bits, with a scale for at most 64 of them.
+    /// 8-bit whole numbers, with a scale for at most 64 of them.
     Int8,
 }
 
-/// Type of weights and arithmetic in memory.
+/// The type of weights and arithmetic in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// IEEE single precision.
+    /// f32, IEEE single precision.
     #[serde(alias = "float32", alias = "fp32")]
     F32,
-    /// Its upper half: eight bits of exponent, seven of fraction.
+    /// bf16, its upper half: eight bits of exponent, seven of fraction.
     #[serde(alias = "bfloat16")]
     Bf16,
 }
@@ -83,18 +83,18 @@ pub struct LoraConfig {
     /// leaves out falls back to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
-    /// Where a head for classes starts: own (that of init, else that of the model, where one of them has one; the data's labels
-    /// have to be among its classes), or zero.
+    /// Start of a head for classes: own (that of init, else that of the model, where one of them has one; the data's
+    /// labels have to be among its classes), or zero.
     pub head: HeadStart,
 }
 
-/// Where a head for classes starts.
+/// The start of a head for classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadStart {
-    /// From the one that the adapter or the checkpoint has; from zero, where neither has one.
+    /// The head of the adapter or the checkpoint; zero where neither has one.
     Own,
-    /// From zero.
+    /// Zero.
     Zero,
 }
 
@@ -115,13 +115,13 @@ impl Default for LoraConfig {
     }
 }
 
-/// Who does a client's local work.
+/// The trainer of a client's local work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainerKind {
     /// Real training on Burn.
     Burn,
-    /// A seeded made-up delta, no model and no data: measures everything but training.
+    /// A seeded pseudo-random delta without model and data, to measure everything but training.
     Noop,
 }
 
@@ -137,7 +137,7 @@ pub enum OptimizerKind {
     Adamw,
 }
 
-/// Section `client`: what a sampled client does with the weights that it got.
+/// Section `client`: the local training of a sampled client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalConfig {

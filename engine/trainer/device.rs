@@ -1,11 +1,11 @@
-//! Where a model computes: `model.device` and `model.dtype` in, a place out.
+//! The device of the model: `model.device` and `model.dtype` in, a [`Place`] out.
 
 use burn::tensor::{DType, Device};
 
 use super::kernel::Place;
 use super::{Dtype, ModelConfig, TrainerError};
 
-/// What `model.device` may say.
+/// The values of `model.device`.
 enum Named {
     Auto,
     Cpu,
@@ -22,14 +22,14 @@ fn named(device: &str) -> Option<Named> {
 }
 
 impl ModelConfig {
-    /// Whether `model.device` is a name of a device, which this machine may lack all the same.
+    /// True where `model.device` is the name of a device. This machine may lack the device all the same.
     pub fn names_a_device(&self) -> bool {
         named(&self.device).is_some()
     }
 }
 
-/// The device that `model.device` names, computing in `model.dtype`. Where `auto` finds no GPU it takes the CPU, unless
-/// the type asks for a GPU: a run never gets other numbers than it was asked for.
+/// The device that `model.device` names, computing in `model.dtype`. `auto` without a GPU is the CPU, except for a type
+/// that only a GPU has: a run never computes in another type than it was asked for.
 pub(super) fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
     let device = config.device.as_str();
     let failed = |reason: String| TrainerError::Device { device: device.into(), reason };
@@ -77,7 +77,7 @@ fn cuda(_number: usize) -> Result<Device, String> {
 mod tests {
     use super::*;
 
-    /// Where a config computes, or why nowhere.
+    /// True where a config computes in main memory; the error where it cannot compute.
     fn placed(device: &str, dtype: Dtype) -> Result<bool, String> {
         let config = ModelConfig { device: device.into(), dtype, ..ModelConfig::default() };
         place(&config).map(|place| place.host).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! LoRA dropout: the layers that read the same input share one mask, drawn from the client's own stream.
+//! LoRA dropout: layers with the same input share one mask, drawn from the client's own random stream.
 
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
@@ -6,7 +6,7 @@ use rand_core::Rng;
 
 use super::kernel::Place;
 
-/// Draws masks in the order in which they are asked for.
+/// The masks of a local run, drawn in the order in which they are asked for.
 #[derive(Clone)]
 pub(super) struct Dropout {
     pub stream: ChaCha8Rng,
@@ -15,7 +15,7 @@ pub(super) struct Dropout {
 }
 
 impl Dropout {
-    /// Factors for a tensor of this shape: 0, or `1 / (1 - share)`.
+    /// The factors of one mask: 0, or `1 / (1 - share)`.
     pub fn mask(&mut self, shape: [usize; 2], place: &Place) -> Tensor<2> {
         let kept = 1.0 / (1.0 - self.share);
         let limit = (f64::from(self.share) * 2f64.powi(32)) as u32;

@@ -1,4 +1,4 @@
-//! The first step of a model: token ids, or patches of pictures, in; a hidden state for each position out. Frozen.
+//! The embedding of a model: token ids or image patches in, a hidden state for each position out. Frozen.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -9,21 +9,22 @@ use super::kernel::Place;
 use super::transformer::LANGUAGE_HEAD;
 use super::weights::Checkpoint;
 
-/// What makes hidden states.
+/// An embedding of tokens or of image patches.
 #[derive(Debug)]
 pub(super) enum Embedding {
-    /// Of token ids.
+    /// Token ids.
     Tokens {
         /// `[vocabulary, hidden]`.
         tokens: Tensor<2>,
         /// `[positions, hidden]`, where positions are learned.
         positions: Option<Tensor<2>>,
     },
-    /// Of patches of pictures.
+    /// Patches of images.
     Patches {
         /// `[hidden, values of a patch]`.
         projection: Tensor<2>,
-        /// `[positions, hidden]`: what stands for the whole picture, then the projection's bias, each with its position.
+        /// `[positions, hidden]`: the class token, then for each patch the projection's bias; each plus its position
+        /// embedding.
         positions: Tensor<2>,
     },
 }
@@ -63,17 +64,17 @@ impl Embedding {
         }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
         match self {
             Self::Tokens { tokens, positions } => of(tokens) + positions.as_ref().map_or(0, of),
-            // The bias and what stands for the whole are part of the table of positions.
+            // The bias and the class token are in the table of positions.
             Self::Patches { projection, positions } => of(projection) + of(positions) + 2 * positions.dims()[1],
         }
     }
 
-    /// The table of token ids, `[vocabulary, hidden]`, which may be the language head, too.
+    /// The token embedding, `[vocabulary, hidden]`, which may be the language head too.
     pub fn tokens(&self) -> Option<&Tensor<2>> {
         match self {
             Self::Tokens { tokens, .. } => Some(tokens),
@@ -81,7 +82,7 @@ impl Embedding {
         }
     }
 
-    /// `[sum of lengths, hidden]`.
+    /// The hidden states of a batch, `[sum of lengths, hidden]`.
     pub fn forward(&self, batch: &Batch, place: &Place) -> Tensor<2> {
         let at = || -> Vec<i64> { batch.lengths.iter().flat_map(|length| 0..*length as i64).collect() };
         match self {
@@ -101,8 +102,8 @@ impl Embedding {
     }
 }
 
-/// What a checkpoint calls the embedding of tokens: `tokens`, or the language head where the two are tied and the file has that
-/// one alone.
+/// The checkpoint's name of the token embedding: `tokens`, or the name of the language head where the two are tied and
+/// the file has that one alone.
 pub(super) fn token_table(file: &Checkpoint, spec: &Spec, tokens: &str) -> String {
     let name = file.named(&spec.base(&format!("{tokens}.weight")));
     match spec.tied && !file.has(&name) && file.has(LANGUAGE_HEAD) {
@@ -111,7 +112,7 @@ pub(super) fn token_table(file: &Checkpoint, spec: &Spec, tokens: &str) -> Strin
     }
 }
 
-/// Row numbers, on the device.
+/// Row numbers as a tensor on the device.
 pub(super) fn indices(values: &[i64], place: &Place) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &place.device)
 }

@@ -1,4 +1,5 @@
-//! What can go wrong with a model, an adapter or a client's training; every message names the part and both values.
+//! Errors of models, adapters and local training; every message names the part at fault and both values, found and
+//! expected.
 
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ pub enum TrainerError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A file of a merged model that cannot be written.
@@ -21,7 +22,7 @@ pub enum TrainerError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A merged model that would overwrite its own base.
@@ -35,7 +36,7 @@ pub enum TrainerError {
     File {
         /// The file.
         path: PathBuf,
-        /// What it is, and what would do.
+        /// The problem, and what would be right.
         reason: String,
     },
     /// A path that is no folder and no name on the hub.
@@ -43,7 +44,7 @@ pub enum TrainerError {
     Folder {
         /// The configured path.
         path: PathBuf,
-        /// What it is, and what would do.
+        /// The problem, and what would be right.
         reason: String,
     },
     /// A model that is neither a folder nor to be had from the hub.
@@ -51,7 +52,7 @@ pub enum TrainerError {
     Hub {
         /// The configured path.
         path: PathBuf,
-        /// What the cache and the hub said.
+        /// The answers of the cache and of the hub.
         reason: String,
     },
     /// A config.json that is no JSON, or lacks a key.
@@ -59,20 +60,20 @@ pub enum TrainerError {
     Config {
         /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A config.json of a family that this engine does not have.
+    /// A config.json of a family that this engine does not support.
     #[error("model config {file}: the architecture {found} is not supported; {supported} are")]
     Family {
         /// The file.
         file: String,
         /// Its `model_type`.
         found: String,
-        /// The families that are there.
+        /// The supported families.
         supported: String,
     },
-    /// A config.json that asks for what this engine does not have.
+    /// A config.json with a value that this engine does not support.
     #[error("model config {file}: {key} is {found}, but only {supported} is supported")]
     Unsupported {
         /// The file.
@@ -81,7 +82,7 @@ pub enum TrainerError {
         key: String,
         /// Its value.
         found: String,
-        /// What is supported.
+        /// The supported values.
         supported: String,
     },
     /// A file that is not safetensors, or is cut off.
@@ -89,7 +90,7 @@ pub enum TrainerError {
     Weights {
         /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A model.safetensors.index.json that cannot be used.
@@ -97,7 +98,7 @@ pub enum TrainerError {
     Index {
         /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A shard that the index names and that cannot be opened.
@@ -107,7 +108,7 @@ pub enum TrainerError {
         file: String,
         /// The shard.
         shard: String,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A tensor that the index names and its shard lacks.
@@ -135,9 +136,9 @@ pub enum TrainerError {
         file: String,
         /// The tensor.
         tensor: String,
-        /// What config.json makes it.
+        /// The shape by config.json.
         expected: Vec<usize>,
-        /// What the file has.
+        /// The shape in the file.
         found: Vec<usize>,
     },
     /// A tensor of a type that is not read.
@@ -166,15 +167,15 @@ pub enum TrainerError {
         /// Rows of its embedding.
         embeddings: usize,
     },
-    /// Labels that the head of a model or adapter does not have, or a head that tells no classes apart.
+    /// Labels that the head of a model or adapter does not have, or a head that is no classifier.
     #[error("{of}: {reason}; lora.head = \"zero\" begins with another head")]
     Classes {
         /// The model or the adapter.
         of: String,
-        /// What does not fit, with both lists.
+        /// The mismatch, with both lists.
         reason: String,
     },
-    /// An adapter that puts a weight in the place of the base model's.
+    /// An adapter that replaces a weight of the base model.
     #[error("adapter {}: {tensor} takes the place of the base model's own weight and differs from it: only a head for classes \
              is trained whole", folder.display())]
     Replaces {
@@ -183,36 +184,36 @@ pub enum TrainerError {
         /// The tensor.
         tensor: String,
     },
-    /// A rank that makes an adapter out of all proportion.
+    /// A rank whose adapter would be out of proportion to the model.
     #[error(
         "{key} makes the adapter {values} values long, but at most {limit} fit: four times the layers that it is for"
     )]
     AdapterSize {
         /// The config key.
         key: &'static str,
-        /// How many values.
+        /// The adapter's number of values.
         values: u64,
-        /// How many there may be.
+        /// The largest number of values.
         limit: u64,
     },
-    /// A module that the targets name and that cannot have a pair.
+    /// A target module that cannot have a pair.
     #[error("{of} names {path}, which cannot have a pair here: {known} can")]
     NoPair {
-        /// Who names it.
+        /// The config key or file that names it.
         of: String,
         /// The module.
         path: String,
-        /// Those that can.
+        /// The modules that can.
         known: String,
     },
-    /// A weight that is no number, or infinite.
+    /// A weight that is NaN or infinite.
     #[error("model weights {file}: tensor {tensor} has {value} at value {at}")]
     NotANumber {
         /// The file.
         file: String,
         /// The tensor.
         tensor: String,
-        /// Where, counted from 0.
+        /// The value's index in the tensor, from 0.
         at: usize,
         /// The value.
         value: f32,
@@ -222,18 +223,18 @@ pub enum TrainerError {
     Device {
         /// The configured device.
         device: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A regular expression in `lora.targets` or one of the patterns that cannot be used.
     #[error("section lora: {0}")]
     Pattern(#[from] PatternError),
-    /// A target module that the model does not have, or a pattern that fits none.
+    /// A target module that the model does not have, or a pattern that matches none.
     #[error("section lora names {target}, but the model's linear layers are {known}")]
     UnknownTarget {
         /// The target.
         target: String,
-        /// The known ones.
+        /// The model's modules.
         known: String,
     },
     /// A setting outside its range.
@@ -249,15 +250,15 @@ pub enum TrainerError {
     /// Adapter values of another length than the layout says.
     #[error("the adapter has {found} values, but its layout has {expected}")]
     Values {
-        /// What the layout says.
+        /// Number of values of the layout.
         expected: usize,
-        /// What came.
+        /// Number of values given.
         found: usize,
     },
     /// Trainable coordinates that do not increase.
     #[error("trainable coordinate number {number} is {found}, but must be above {before}, the one before it")]
     TrainableOrder {
-        /// Its place in the list, from 0.
+        /// Its index in the list, from 0.
         number: usize,
         /// The one before it.
         before: u32,
@@ -267,7 +268,7 @@ pub enum TrainerError {
     /// A trainable coordinate that the adapter does not have.
     #[error("trainable coordinate {found} is not below the adapter's {expected} values")]
     TrainableRange {
-        /// What the layout says.
+        /// Number of values of the layout.
         expected: usize,
         /// The coordinate.
         found: u32,
@@ -288,15 +289,15 @@ pub enum TrainerError {
         /// Rows of the embedding.
         embeddings: usize,
     },
-    /// A class without a row in the head.
+    /// A class without a row in the classifier head.
     #[error("a sequence has class {class}, but the head has {classes} classes")]
     Class {
         /// The class.
         class: u32,
-        /// Rows of the head; 0 where there is a language head alone.
+        /// Rows of the classifier head; 0 where the model has a language head alone.
         classes: usize,
     },
-    /// A sequence without a class, for a head that tells classes apart.
+    /// A sequence without a class, for a classifier head.
     #[error("a sequence has no class, but the head has {classes} classes")]
     NoClass {
         /// Rows of the head.
@@ -308,15 +309,15 @@ pub enum TrainerError {
         if *picture { "is a picture, but the model reads tokens" } else { "has tokens, but the model reads pictures" }
     )]
     Input {
-        /// Whether the sequence is a picture.
+        /// True where the sequence is an image.
         picture: bool,
     },
-    /// A picture of another shape than the model reads.
+    /// An image whose shape the model does not read.
     #[error("a picture has the shape {found:?} and {values} values, but the model reads {channels} channels")]
     Picture {
         /// Channels, height and width.
         found: [usize; 3],
-        /// How many values it has.
+        /// Number of its values.
         values: usize,
         /// The model's channels.
         channels: usize,
@@ -324,7 +325,7 @@ pub enum TrainerError {
     /// Nothing to train or evaluate on.
     #[error("there is nothing to predict in the {sequences} sequences given")]
     NothingToPredict {
-        /// How many sequences came.
+        /// Number of sequences given.
         sequences: usize,
     },
     /// A loss or gradient norm that is NaN or infinite.
@@ -337,7 +338,7 @@ pub enum TrainerError {
         /// NaN or an infinity.
         value: f64,
     },
-    /// The caller asked to stop.
+    /// The caller cancelled the work.
     #[error("cancelled in step {step}")]
     Cancelled {
         /// The step or batch before which it stopped.

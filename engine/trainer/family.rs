@@ -1,6 +1,6 @@
-//! Model families: config.json in; a [`Spec`] out, which says what the engine computes and what checkpoints call its tensors.
-//! A family is one file that makes a spec and says what each key of its configuration class means, and one line in
-//! [`FAMILIES`].
+//! Model families: config.json in; a [`Spec`] out, which describes the computation and the names of the tensors in
+//! checkpoints. A family is one file that makes a spec and lists the meaning of each key of its configuration class,
+//! and one line in [`FAMILIES`].
 
 mod gpt2;
 mod keys;
@@ -18,17 +18,17 @@ pub(super) use keys::Means;
 pub(super) use labels::Labels;
 use settings::Settings;
 
-/// Makes a spec of a config.json.
+/// The reader of a family's config.json.
 type Reader = fn(&Settings) -> Result<Spec, TrainerError>;
 
-/// A family.
+/// A model family.
 struct Family {
-    /// What `model_type` says.
+    /// Its value of `model_type`.
     name: &'static str,
-    /// How the names of its classes in `transformers` begin.
+    /// The beginning of the names of its classes in `transformers`.
     class: &'static str,
     read: Reader,
-    /// What the keys of its configuration class mean, beside those that every class has.
+    /// The use of the keys of its configuration class, beside those that every class has.
     keys: &'static [&'static [(&'static str, Means)]],
 }
 
@@ -46,12 +46,12 @@ const FAMILIES: [Family; 6] = [
     Family { name: "vit", class: "ViT", read: vit::read, keys: &[vit::KEYS] },
 ];
 
-/// How the names of a family's classes in `transformers` begin.
+/// The beginning of the names of a family's classes in `transformers`.
 pub(super) fn class_name(model_type: &str) -> Option<&'static str> {
     FAMILIES.iter().find(|family| family.name == model_type).map(|family| family.class)
 }
 
-/// What a key of a family's configuration class means; `None` where it has no such key.
+/// The use of a key of a family's configuration class; `None` where the class has no such key.
 #[cfg(test)]
 pub(super) fn means(model_type: &str, key: &str) -> Option<Means> {
     let family = FAMILIES.iter().find(|family| family.name == model_type)?;
@@ -62,69 +62,69 @@ pub(super) fn means(model_type: &str, key: &str) -> Option<Means> {
 /// A transformer of one family and size.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spec {
-    /// What people call the family.
+    /// The family's name for people.
     pub family: &'static str,
-    /// Values of a position between blocks.
+    /// Hidden size: values of a position between blocks.
     pub hidden: usize,
-    /// Rows of the token embedding; 0 where a model reads pictures.
+    /// Vocabulary size: rows of the token embedding; 0 for a model that reads images.
     pub vocabulary: usize,
     /// The longest sequence, in positions.
     pub positions: usize,
-    /// Heads of the attention.
+    /// The attention heads.
     pub heads: Heads,
-    /// What a block's positions see, by block; as many as there are blocks.
+    /// The attention pattern of each block.
     pub sights: Vec<Sight>,
-    /// What the scores of a block's attention are multiplied by, by block; as many as there are blocks.
+    /// The factor of the attention scores of each block.
     pub scales: Vec<f32>,
-    /// How positions turn the values of a head.
+    /// The rotary position embedding.
     pub turns: Turns,
     /// The kind of every norm.
     pub norm: NormKind,
-    /// What the norms add to the mean square before its root.
+    /// The epsilon of the norms, added to the mean square (or variance) before its root.
     pub epsilon: f32,
-    /// What lies between the two halves of the feed-forward part.
+    /// The activation of the feed-forward layer.
     pub activation: Activation,
-    /// Whether the language head is the token embedding.
+    /// True where the language head is the token embedding.
     pub tied: bool,
-    /// The head for classes.
+    /// The classifier head.
     pub classifier: Classifier,
-    /// What config.json says of the classes.
+    /// The class names of config.json.
     pub labels: Labels,
-    /// The token that fills up short sequences: a class is read at the last token that is another.
+    /// The padding token: a class is predicted at the last token that is another.
     pub padding: Option<u32>,
-    /// What config.json asks for and is left out, for people.
+    /// Settings of config.json that are ignored, such as dropout, as notes for people.
     pub left_out: Vec<String>,
-    /// What it reads.
+    /// The kind of its input.
     pub input: Input,
-    /// What checkpoints call its tensors.
+    /// The names of its tensors in checkpoints.
     pub names: Names,
-    /// The linear layers of a block, by projection, in the order in which data flows: those that read the normed input,
-    /// the attention's output, those that read the normed middle, the output.
+    /// The linear layers of a block, grouped by common input, in the order in which data flows: query, key and value;
+    /// the attention's output; the first feed-forward layers; the feed-forward output.
     pub linears: [Vec<Linear>; 4],
 }
 
-/// What a family reads.
+/// The input of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
     /// Token ids.
     Tokens {
-        /// What checkpoints call their embedding.
+        /// The name of the token embedding in checkpoints.
         tokens: &'static str,
-        /// What they call that of positions, where these are learned.
+        /// The name of the position embedding in checkpoints; none where positions are not learned.
         positions: Option<&'static str>,
     },
-    /// Pictures, cut into patches.
+    /// Images, cut into patches.
     Patches(Patches),
 }
 
-/// How a picture is cut.
+/// The sizes of an image and its patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patches {
-    /// Colours of a pixel.
+    /// Colour channels of a pixel.
     pub channels: usize,
-    /// Height and width of a picture, in pixels.
+    /// Height and width of an image, in pixels.
     pub size: [usize; 2],
-    /// Height and width of a patch; each divides that of the picture.
+    /// Height and width of a patch, in pixels; each divides that of the image.
     pub patch: [usize; 2],
 }
 
@@ -135,7 +135,7 @@ impl Patches {
     }
 }
 
-/// What checkpoints of a family call the parts.
+/// The names of a family's modules in checkpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Names {
     /// The module of everything but the heads. Checkpoints of the base model alone leave it out.
@@ -150,19 +150,19 @@ pub(super) struct Names {
     pub last_norm: &'static str,
 }
 
-/// A linear layer that makes classes of a hidden state.
+/// A linear layer from the hidden state to the classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Classifier {
-    /// What `transformers` calls it.
+    /// Its name in `transformers`.
     pub name: &'static str,
-    /// Whether it has a bias.
+    /// True where it has a bias.
     pub bias: bool,
 }
 
-/// The one of every language model.
+/// The classifier head of every language model.
 const SCORE: Classifier = Classifier { name: "score", bias: false };
 
-/// The kind of activation that a key names.
+/// The GELU that a key names.
 fn gelu(settings: &Settings, key: &str, default: &str) -> Result<Activation, TrainerError> {
     match settings.word(key, default)? {
         "gelu" | "gelu_python" => Ok(Activation::Gelu),
@@ -178,25 +178,25 @@ fn gelu(settings: &Settings, key: &str, default: &str) -> Result<Activation, Tra
 pub(super) struct Linear {
     /// Its path in the block, such as `self_attn.q_proj`.
     pub path: &'static str,
-    /// Values that it gives.
+    /// Output features.
     pub outputs: usize,
-    /// Values that it reads.
+    /// Input features.
     pub inputs: usize,
-    /// Whether it has a bias.
+    /// True where it has a bias.
     pub bias: bool,
-    /// Whether checkpoints hold its weight as `[inputs, outputs]`.
+    /// True where checkpoints hold its weight as `[inputs, outputs]`.
     pub transposed: bool,
 }
 
 impl Linear {
-    /// What `lora.targets` calls it: the last part of its path.
+    /// Its name in `lora.targets`: the last part of its path.
     pub fn target(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 }
 
 impl Spec {
-    /// Reads and checks config.json; `file` is what errors call it.
+    /// Reads and checks config.json; `file` is its name in errors.
     pub fn read(json: &[u8], file: &str) -> Result<Self, TrainerError> {
         let settings = Settings::new(json, file)?;
         let found = settings.word("model_type", "")?;
@@ -215,28 +215,28 @@ impl Spec {
         Ok(Self { left_out: settings.left_out(family.keys), ..spec })
     }
 
-    /// Whether it reads pictures in place of tokens.
+    /// True where it reads images in place of tokens.
     pub fn reads_pictures(&self) -> bool {
         matches!(self.input, Input::Patches(_))
     }
 
-    /// How many blocks there are.
+    /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.sights.len()
     }
 
-    /// The whole path of a part of a block, such as `model.layers.0.self_attn.q_proj`.
+    /// The whole path of a module of a block, such as `model.layers.0.self_attn.q_proj`.
     pub fn path(&self, block: usize, part: &str) -> String {
         let Names { base, blocks, .. } = self.names;
         format!("{base}.{blocks}.{block}.{part}")
     }
 
-    /// The whole path of a part of the base model.
+    /// The whole path of a module of the base model.
     pub fn base(&self, part: &str) -> String {
         format!("{}.{part}", self.names.base)
     }
 
-    /// The paths of what makes hidden states of the input: no linear layers, so they cannot have pairs.
+    /// The paths of the embeddings, which are no linear layers and cannot have pairs.
     pub fn embeddings(&self) -> Vec<String> {
         match self.input {
             Input::Tokens { tokens, positions } => {
@@ -246,7 +246,7 @@ impl Spec {
         }
     }
 
-    /// What `lora.targets` may name, in the order in which data flows.
+    /// The names that `lora.targets` may hold, in the order in which data flows.
     pub fn targets(&self) -> Vec<&'static str> {
         let mut targets: Vec<&str> = Vec::new();
         for linear in self.linears.iter().flatten() {

@@ -1,5 +1,5 @@
-//! Fingerprints of what a run reads beside its config and data: a model's weights and settings, its tokenizer. A run is resumed
-//! over the same ones alone.
+//! Fingerprints of the files that a run reads beside its config and data: the model's weights and settings, its
+//! tokenizer. A run is resumed only over the same ones.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::weights::Checkpoint;
 
-/// Files of a folder that decide what tokens a text becomes.
+/// Files of a folder that decide the tokens of a text.
 const OF_TOKENIZER: [&str; 6] = [
     "added_tokens.json",
     "chat_template.jinja",
@@ -17,8 +17,8 @@ const OF_TOKENIZER: [&str; 6] = [
     "tokenizer_config.json",
 ];
 
-/// BLAKE3 over names, shapes, types and values of all tensors, in the order of their names whatever file they lie in, and over
-/// the settings, however they are laid out.
+/// BLAKE3 over names, shapes, types and values of all tensors in the order of their names, in whatever file they lie,
+/// and over the settings as JSON values.
 pub(super) fn of_model(settings: &[&[u8]], weights: &Checkpoint) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     let mut add = |bytes: &[u8]| {
@@ -40,7 +40,7 @@ pub(super) fn of_model(settings: &[&[u8]], weights: &Checkpoint) -> blake3::Hash
     hasher.finalize()
 }
 
-/// BLAKE3 over the files of a tokenizer, those that the folder has.
+/// BLAKE3 over the tokenizer's files, those that the folder has.
 pub(super) fn of_tokenizer(tokenizer: &[u8], folder: Option<&Path>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(tokenizer);

@@ -1,5 +1,5 @@
-//! What turns normed hidden states into logits: the model's own language head, frozen, or one for classes, which is trained
-//! and travels with the adapter.
+//! The output layer, from normed hidden states to logits: the model's own language head, frozen, or a classifier head,
+//! which is trained and travels with the adapter.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use super::TrainerError;
 use super::kernel::{Place, add_columns};
 use super::transformer::values;
 
-/// Logits of a language head that are computed at a time: 256 MB in f32.
+/// Logits of a language head that are computed at a time: 2^26, 256 MB in f32.
 const LOGITS: usize = 1 << 26;
 
-/// A head, ready to compute with.
+/// An output layer with its weights.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(super) enum Head {
@@ -22,29 +22,29 @@ pub(super) enum Head {
     Classes(Tensor<2>, Option<Tensor<2>>),
 }
 
-/// Which head an adapter has, and where its values lie.
+/// The output layer of an adapter: kind and place of its values.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(super) enum HeadPlan {
-    /// That of the base model, `[vocabulary, hidden]`.
+    /// The frozen language head of the base model, `[vocabulary, hidden]`.
     Language(Tensor<2>),
-    /// One of its own.
+    /// A trained classifier head.
     Classes(ClassPlan),
 }
 
-/// The place of a head for classes in the flat adapter vector.
+/// The place of a classifier head in the flat adapter vector.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ClassPlan {
-    /// How many classes there are.
+    /// Number of classes.
     pub classes: usize,
     /// `[classes, hidden]`.
     pub weight: Range<usize>,
-    /// A value a class.
+    /// A value for each class.
     pub bias: Option<Range<usize>>,
 }
 
 impl HeadPlan {
-    /// The head with the values of a flat vector.
+    /// The output layer, with the values of a flat vector.
     pub fn head(&self, flat: &[f32], place: &Place) -> Head {
         let plan = match self {
             Self::Language(weight) => return Head::Language(weight.clone()),
@@ -55,7 +55,7 @@ impl HeadPlan {
         Head::Classes(weight, bias)
     }
 
-    /// How many classes there are; 0 with a language head.
+    /// Number of classes; 0 with a language head.
     pub fn classes(&self) -> usize {
         match self {
             Self::Language(_) => 0,
@@ -63,8 +63,8 @@ impl HeadPlan {
         }
     }
 
-    /// Puts the gradient of what is trained in its place of a flat gradient, given what the head read, `[rows, hidden]`,
-    /// and the gradient of what it gave.
+    /// Writes the gradient of a trained head to its place in a flat gradient, given the head's input, `[rows, hidden]`,
+    /// and the gradient of its logits.
     pub fn collect(&self, input: Tensor<2>, of_logits: Tensor<2>, flat: &mut [f32]) -> Result<(), TrainerError> {
         let Self::Classes(plan) = self else { return Ok(()) };
         if let Some(bias) = plan.bias.clone() {
@@ -76,8 +76,8 @@ impl HeadPlan {
 }
 
 impl Head {
-    /// The rows of `[rows, hidden]` in parts that are read one after the other, so that the logits of a large vocabulary
-    /// do not all lie in memory at once. A head that is trained reads all of them together.
+    /// The rows of `[rows, hidden]` in parts to compute one after the other, so that the logits of a large vocabulary
+    /// do not all lie in memory at once. A classifier head computes all rows together.
     pub fn parts(&self, rows: &Tensor<2>) -> Vec<Range<usize>> {
         let rows = rows.dims()[0];
         let part = match self {

@@ -1,5 +1,6 @@
-//! Models of the Hugging Face hub: a name in, the folder of the hub's cache that holds its files out. The cache is the one
-//! that the Python tools use (HF_HOME); what is whole there is not asked for again, so a filled cache needs no network.
+//! Models of the Hugging Face hub: a name in, the folder of the hub's cache with its files out. The cache is the one of
+//! the Python tools (HF_HOME); a model that is complete there is not asked for again, so a filled cache needs no
+//! network.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use serde::Deserialize;
 
 use super::source::{Download, HubName};
 
-/// Files that are fetched where the model has them; the weights come after them, so that a cache that has the weights has
-/// everything.
+/// Files beside the weights, fetched where the model has them. The weights come last, so that a cache that has them is
+/// complete.
 const SMALL: [&str; 6] = [
     "config.json",
     "generation_config.json",
@@ -24,17 +25,17 @@ const SMALL: [&str; 6] = [
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The part of an index that names the shards.
+/// The list of shards in an index.
 #[derive(Deserialize)]
 struct Index {
     weight_map: std::collections::HashMap<String, String>,
 }
 
-/// The folder with the model's files. Asks the hub, or the mirror that HF_ENDPOINT names, unless the cache is whole or
-/// HF_HUB_OFFLINE is set.
+/// The folder with the model's files. Asks the hub, or the mirror that HF_ENDPOINT names, unless the cache is complete
+/// or HF_HUB_OFFLINE is set.
 ///
 /// # Errors
-/// Why there is no such folder, in words.
+/// A sentence on the reason for which there is no such folder.
 pub(super) fn fetch(hub: &HubName, tell: &mut dyn FnMut(Download)) -> Result<PathBuf, String> {
     if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
         return Err("there is neither HF_HOME nor a home directory for its cache".into());
@@ -43,7 +44,7 @@ pub(super) fn fetch(hub: &HubName, tell: &mut dyn FnMut(Download)) -> Result<Pat
     fetch_into(&Cache::from_env(), (!offline).then(ApiBuilder::from_env), hub, tell)
 }
 
-/// `api` is how the hub is asked; `None` stays offline.
+/// The same with a given client of the hub; `None` stays offline.
 fn fetch_into(
     cache: &Cache,
     api: Option<ApiBuilder>,
@@ -92,7 +93,7 @@ fn get(
     }
 }
 
-/// The folder of a revision that the cache has something of.
+/// The folder of a cached revision; none where the cache has nothing of it.
 fn snapshot(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     let cached = cache.repo(repo.clone());
     if let Some(config) = cached.get("config.json") {
@@ -103,21 +104,21 @@ fn snapshot(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
     folder.join("config.json").exists().then_some(folder)
 }
 
-/// Whether everything that the model needs lies in a folder.
+/// True where the folder has everything that the model needs.
 fn whole(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).exists();
     let sharded = || shards(&folder.join(INDEX)).is_some_and(|shards| shards.iter().all(|shard| has(shard)));
     has("config.json") && (has(WHOLE) || sharded())
 }
 
-/// The shards that an index names, each a plain file name; `None` where it is no index.
+/// The shards that an index names, each a plain file name; `None` where the file is no such index.
 fn shards(index: &Path) -> Option<BTreeSet<String>> {
     let index: Index = serde_json::from_slice(&std::fs::read(index).ok()?).ok()?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     shards.iter().all(|shard| !shard.contains(['/', '\\']) && !shard.starts_with('.')).then_some(shards)
 }
 
-/// Passes on how far a file is.
+/// The progress of a file's download, passed on to a callback.
 struct Teller<'a> {
     tell: &'a mut dyn FnMut(Download),
     file: String,
@@ -163,7 +164,7 @@ mod tests {
         dir
     }
 
-    /// A hub that nobody answers for: port 9 of this machine discards, where it is open at all.
+    /// A client of a hub that does not answer: port 9 of this machine discards, where it is open at all.
     fn silent(cache: &Cache) -> ApiBuilder {
         ApiBuilder::from_cache(cache.clone()).with_endpoint("http://127.0.0.1:9".into())
     }
@@ -216,7 +217,7 @@ mod tests {
             "HTTP/1.1 {status}\r\n{more}x-repo-commit: {COMMIT}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             body.len()
         );
-        // A client that hangs up early is not this side's concern.
+        // A client that hangs up early is no error of this side.
         let _ = stream.write_all(format!("{head}{body}").as_bytes());
     }
 

@@ -1,8 +1,8 @@
 //! The parts of a transformer that are not matrix products, forward and backward, on tensors of any device.
 //!
 //! In main memory a single loop over a slice replaces a chain of tensor operations, each of which would read and write
-//! the whole tensor; elsewhere the chain runs. Tests hold the two to the same result. Norms, softmaxes and losses are
-//! computed in f32 whatever type the place computes in.
+//! the whole tensor; on other devices the chain runs. Tests hold the two to the same result. Norms, softmaxes and
+//! losses are computed in f32 whatever the type of the model.
 
 mod activation;
 mod attention;
@@ -22,14 +22,14 @@ pub(super) use cross_entropy::{cross_entropy, worth};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
 pub(super) use rotary::{Rotary, Turns};
 
-/// Where tensors lie.
+/// The device of tensors, and the type of the values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Place {
-    /// Where they are made.
+    /// Burn's device.
     pub device: Device,
-    /// Whether that is main memory, where slices are free to read and write.
+    /// True where that is main memory, whose slices can be read and written at no cost.
     pub host: bool,
-    /// The type of weights and of what flows between layers; F32 in main memory.
+    /// The type of weights and hidden states; F32 in main memory.
     pub dtype: DType,
 }
 
@@ -39,7 +39,7 @@ impl Place {
         Self { device: Device::flex(), host: true, dtype: DType::F32 }
     }
 
-    /// A tensor of these values, row-major, in the place's type.
+    /// A tensor of these values, row-major, in `dtype`.
     pub fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, shape), (&self.device, self.dtype))
     }
@@ -64,12 +64,12 @@ pub(super) fn add_columns(to: Tensor<2>, values: &Tensor<2>, place: &Place) -> T
     })
 }
 
-/// The same in f32.
+/// The same tensor in f32.
 fn wide<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.cast(DType::F32)
 }
 
-/// The values of a tensor in main memory, to change in place. Free where the tensor is contiguous and not shared.
+/// Changes the values of a tensor in main memory in place. Without cost where the tensor is contiguous and not shared.
 fn edit<const D: usize>(tensor: Tensor<D>, change: impl FnOnce(&mut [f32])) -> Tensor<D> {
     let device = tensor.device();
     let mut data = tensor.into_data();

@@ -14,7 +14,7 @@ use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
 use crate::random::{Purpose, stream};
 
-/// Whose local run it is: with the run's seed, the key of all its random choices.
+/// The key of all random choices of a local run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrainKey {
     /// The run's seed.
@@ -25,27 +25,27 @@ pub struct TrainKey {
     pub client: u32,
 }
 
-/// What a local run gave.
+/// The result of local training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
     /// Local end minus local start.
     pub delta: AdapterDelta,
-    /// Mean nats a prediction over the whole run, each batch before its step.
+    /// Mean loss in nats a prediction over the whole run, each batch before its step.
     pub loss: f64,
     /// Optimizer steps.
     pub steps: u32,
     /// Predictions over the whole run: tokens, or classes.
     pub tokens: u64,
-    /// Sequences of the shard that have something to predict.
+    /// Sequences of the shard that have a target.
     pub examples: u64,
 }
 
-/// What predictions over some sequences are worth.
+/// The loss and accuracy of some sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Evaluated {
-    /// Nats over all predictions.
+    /// Sum of the losses, nats.
     pub loss_sum: f64,
-    /// Predictions: tokens, or sequences where these have a class.
+    /// Predictions: tokens, or sequences in classification.
     pub tokens: u64,
     /// Predictions whose most likely choice is the right one.
     pub correct: u64,
@@ -57,12 +57,12 @@ impl Evaluated {
         self.loss_sum / self.tokens as f64
     }
 
-    /// Share of the predictions that are right.
+    /// Share of the right predictions.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.tokens as f64
     }
 
-    /// Adds what other sequences gave.
+    /// Adds the result of other sequences.
     pub fn add(&mut self, other: Self) {
         self.loss_sum += other.loss_sum;
         self.tokens += other.tokens;
@@ -82,10 +82,11 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes` 0
-    /// the model predicts the next token; with more, a trained head that lies in the adapter tells so many classes apart by
-    /// the last token of a sequence. It starts from the folder's, else from the checkpoint's where that has one of so many,
-    /// else from zero; always from zero where `lora.head` says so. [`Model::classed`] puts the data's classes in its order.
+    /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes`
+    /// 0 the model predicts the next token; otherwise a trained classifier head in the adapter predicts one of so many
+    /// classes from the last token of a sequence. That head starts from the one in `lora.init`, else from the
+    /// checkpoint's where it has as many classes, else from zero; always from zero with `lora.head` zero.
+    /// [`Model::classed`] puts the data's classes in its order.
     ///
     /// # Errors
     /// [`TrainerError`] where a setting or target is wrong, the checkpoint has no language head and one is needed, or the
@@ -115,7 +116,7 @@ impl Trainer {
         Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout, left_out })
     }
 
-    /// What the model and the adapter of `lora.init` ask for and does not count, for people.
+    /// Settings of the model and of `lora.init` that are ignored, as notes for people.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
     }
@@ -130,12 +131,12 @@ impl Trainer {
         &self.layout
     }
 
-    /// Classes that the head tells apart; 0 where the next token is predicted.
+    /// Classes of the classifier head; 0 where the next token is predicted.
     pub fn classes(&self) -> usize {
         self.plan.head.classes()
     }
 
-    /// The values that a run starts from: `lora.init` where it is set, else the layout's own start.
+    /// The adapter values at the start of a run: `lora.init` where it is set, else the seeded start.
     pub fn start(&self) -> &AdapterWeights {
         &self.start
     }
@@ -146,7 +147,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainerError::NotFinite`] where the loss or gradient is no number, [`TrainerError::Cancelled`] where `cancel`
-    /// was set before a step, else what is wrong with settings or sequences.
+    /// was set before a step, else the error of the settings or sequences.
     pub fn train(
         &self,
         start: &[f32],
@@ -201,8 +202,8 @@ impl Trainer {
         Ok(Trained { delta: AdapterDelta(delta), loss, steps, tokens, examples: shard.len() as u64 })
     }
 
-    /// The loss of adapter values over sequences, `batch` at a time, shortest first. The sum does not depend on the order
-    /// in which sequences come, up to rounding.
+    /// The loss of adapter values over sequences, `batch` at a time, shortest first. The order of the sequences changes
+    /// the sum by rounding alone.
     ///
     /// # Errors
     /// [`TrainerError::NotFinite`] where a loss is no number (a NaN names the batch as its step), else as
@@ -244,19 +245,19 @@ impl Trainer {
         transformer::values(logits)
     }
 
-    /// The logits of each prediction that a sequence asks for: `predictions * (vocabulary or classes)` values; `None` is
-    /// the base model alone, with the start's head.
+    /// The logits of each prediction that a sequence asks for: `predictions * (vocabulary or classes)` values; `None`
+    /// is the base model alone, with the head of the start.
     ///
     /// # Errors
-    /// As [`Self::logits`], and where nothing is to be predicted.
+    /// As [`Self::logits`], and where the sequence has no target.
     pub fn predictions(&self, weights: Option<&[f32]>, sequence: &Sequence) -> Result<Vec<f32>, TrainerError> {
         let sequences = self.limits().usable(std::slice::from_ref(sequence))?;
         let logits = self.model.transformer.logits(&self.batch(&sequences), &self.adapted_or_bare(weights)?);
         transformer::values(logits)
     }
 
-    /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token. Needs a language
-    /// head.
+    /// The prompt and the `count` most likely tokens after it, chosen one by one. Costs a whole forward pass a token.
+    /// Needs a language head.
     ///
     /// # Errors
     /// As [`Self::logits`].

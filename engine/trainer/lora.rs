@@ -1,6 +1,6 @@
-//! LoRA (Hu et al. 2022): which linear layers get a pair, of which rank and scale, and where each pair lies in the flat
-//! adapter vector; where the config asks for it, a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025;
-//! FLoRA, Wang et al. 2024).
+//! LoRA (Hu et al. 2022): the linear layers that get a pair, its rank and scale, and its place in the flat adapter
+//! vector; with `lora.residual` a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025; FLoRA, Wang et al.
+//! 2024).
 
 use rand_core::Rng;
 
@@ -13,9 +13,9 @@ use crate::adapter::peft::{PairRule, PairRules, PeftConfig, Targets};
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::random::{Purpose, stream};
 
-/// The layout of the adapter that a config asks for, in PEFT's names, and the plan of every block. Tensors lie block by
-/// block, in the order in which data flows, `A` before `B`; then the head for `classes`, where that is not 0; residuals, in
-/// the order of the pairs, behind all that is trained.
+/// The layout of the adapter in PEFT's names, and the plan of every block. Tensors lie block by block, in the order in
+/// which data flows, `A` before `B`; then the classifier head, with `classes` above 0; then the residuals, in the order
+/// of the pairs, behind all trained values.
 pub(super) fn plan(
     spec: &Spec,
     lora: &LoraConfig,
@@ -87,7 +87,7 @@ pub(super) fn plan(
     Ok((AdapterLayout::new(specs), blocks, head))
 }
 
-/// The settings as a PEFT folder has them, of whatever model.
+/// The settings as the adapter_config.json of a PEFT folder has them, for any model.
 pub(super) fn settings(lora: &LoraConfig) -> PeftConfig {
     PeftConfig {
         base_model: None,
@@ -116,7 +116,8 @@ pub(super) fn paths(spec: &Spec) -> impl Iterator<Item = (String, &Linear)> {
     (0..spec.blocks()).flat_map(of_block)
 }
 
-/// Every name and expression has to fit some layer, and at least one layer has to be trained, and nothing that cannot be.
+/// Checks that every name and expression matches some layer, that at least one layer is trained, and that no module is
+/// matched that cannot be.
 fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> Result<(), TrainerError> {
     let known = || spec.targets().join(", ");
     let mut others = spec.embeddings();
@@ -134,13 +135,13 @@ fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> 
     }
 }
 
-/// What `transformers` calls the language head.
+/// The module of the language head in `transformers`.
 pub(super) const LANGUAGE_HEAD_MODULE: &str = "lm_head";
 
-/// Values that an adapter may have however small its model is: 64 MB.
+/// Values that an adapter may have however small its model is: 2^24, 64 MB in f32.
 const FEW: u128 = 1 << 24;
 
-/// Bounds an adapter before any of it is made: by four times the weights of the layers that it is for.
+/// Bounds an adapter before it is made, by four times the weights of its target layers.
 fn check_size(spec: &Spec, lora: &LoraConfig, rules: &PairRules) -> Result<(), TrainerError> {
     let (mut values, mut weights) = (0u128, 0u128);
     for (path, linear) in paths(spec) {

@@ -1,5 +1,5 @@
-//! The merged model: a base model and adapter values in, a Hugging Face folder whose weights are `W + R + scale B A` out, in
-//! the base's types and shards. Tensors are made one at a time, as they are written.
+//! The merged model: a base model and adapter values in, a Hugging Face folder with the weights `W + R + scale B A`
+//! out, in the base's types and shards. Tensors are made one at a time, as they are written.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,13 +14,13 @@ use super::weights::{Checkpoint, INDEX, Stored};
 use super::{ModelConfig, Trainer, TrainerError, family, model, source};
 use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
 
-/// The file that is rewritten where there is a head.
+/// The file that is rewritten for a classifier head.
 const CONFIG: &str = "config.json";
 
-/// Modules of a checkpoint that are no part of its base model.
+/// Modules of a checkpoint that do not belong to its base model.
 const HEADS: [&str; 3] = ["lm_head.", "score.", "classifier."];
 
-/// Files of a model's folder that are copied as they are, where it has them.
+/// Files of a model's folder that are copied unchanged, where it has them.
 const COPIED: [&str; 11] = [
     "added_tokens.json",
     "chat_template.jinja",
@@ -77,7 +77,7 @@ impl Trainer {
         }
     }
 
-    /// config.json: the base's own, or that of its classifier where the adapter has a head.
+    /// config.json: the base's own, or that of a classifier where the adapter has a head.
     fn settings(&self, base: &[u8], labels: &[String]) -> Result<Vec<u8>, TrainerError> {
         let head = self.layout().tensors().iter().find(|tensor| tensor.spec.role == Role::Head);
         let Some(head) = head else { return Ok(base.into()) };
@@ -91,7 +91,7 @@ impl Trainer {
             let of = if self.model().transformer.spec.reads_pictures() { "Image" } else { "Sequence" };
             config["architectures"] = json!([format!("{class}For{of}Classification")]);
         }
-        // What the base says of another task's classes would contradict the labels.
+        // The base's class settings belong to another task and would contradict the labels.
         for key in ["num_labels", "_num_labels", "problem_type"] {
             config.as_object_mut().map(|config| config.remove(key));
         }
@@ -99,18 +99,18 @@ impl Trainer {
     }
 }
 
-/// A base's tensors and what an adapter changes of them.
+/// A base's tensors and the adapter's changes of them.
 struct Merger<'a> {
     checkpoint: &'a Checkpoint<'a>,
     layout: &'a AdapterLayout,
     values: &'a [f32],
-    /// Whether the base holds the trained weights as `[inputs, outputs]`.
+    /// True where the base holds the trained weights as `[inputs, outputs]`.
     transposed: bool,
-    /// What stands before the names of the base model's tensors, where a checkpoint has more than these.
+    /// The prefix of the base model's tensors in a checkpoint with a head.
     base_name: &'static str,
 }
 
-/// What an adapter has for one weight.
+/// The adapter's change of one weight.
 #[derive(Debug, Clone, Copy, Default)]
 struct Change<'a> {
     a: Option<&'a TensorInfo>,
@@ -134,7 +134,7 @@ impl<'a> Merger<'a> {
         for (number, shard) in self.checkpoint.shards().iter().enumerate() {
             let mut tensors = Vec::new();
             for (name, stored) in self.checkpoint.tensors().filter(|(_, stored)| stored.shard == number) {
-                // A head of the base is another task's.
+                // A head of the base belongs to another task.
                 if heads.iter().any(|head| named(head) == name) {
                     continue;
                 }
@@ -161,14 +161,14 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// What a checkpoint of the base model alone leaves out before every name, where a head is put beside it: the result is a
-    /// checkpoint of the whole model, whose names are whole.
+    /// The prefix that a checkpoint of the base model alone leaves out of its names. With a head beside it the result
+    /// is a checkpoint of the whole model, whose names have the prefix.
     fn missing_name(&self, has_head: bool) -> Option<&'static str> {
         let begins = |name: &str| name.strip_prefix(self.base_name).is_some_and(|rest| rest.starts_with('.'));
         (has_head && !self.checkpoint.tensors().any(|(name, _)| begins(name))).then_some(self.base_name)
     }
 
-    /// The changes by the name of the base's tensor.
+    /// The changes, by the names of the base's tensors.
     fn changes(&self) -> Result<HashMap<String, Change<'a>>, TrainerError> {
         let mut changes: HashMap<String, Change> = HashMap::new();
         for tensor in self.layout.tensors().iter().filter(|tensor| tensor.spec.role != Role::Head) {
@@ -189,7 +189,7 @@ impl<'a> Merger<'a> {
         Ok(changes)
     }
 
-    /// A base weight with its change, as bytes of its type.
+    /// A base weight plus its change, as bytes of its type.
     fn merge(&self, stored: &Stored, change: &Change) -> Vec<u8> {
         let read = stored::floats(stored.dtype, self.checkpoint.bytes(stored));
         let mut weight = read.unwrap_or_else(|| unreachable!("`changes` checked the types"));
@@ -229,11 +229,11 @@ impl Change<'_> {
     }
 }
 
-/// A tensor of the merged model: one of the base, changed or not, or a head.
+/// A tensor of the merged model: of the base, changed or not, or of the head.
 struct Merged<'a> {
     merger: &'a Merger<'a>,
     dtype: Dtype,
-    /// Where the base has it; a head lies in the adapter alone.
+    /// Its entry in the base; none for a head, which lies in the adapter alone.
     stored: Option<&'a Stored>,
     change: Option<Change<'a>>,
 }

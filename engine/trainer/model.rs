@@ -1,5 +1,5 @@
-//! The frozen base model and its tokenizer: a Hugging Face folder, a model of its hub or the bundled stories260k in, one
-//! shared [`Model`] out.
+//! The frozen base model and its tokenizer: a Hugging Face folder, a model of the hub or the bundled stories260k in,
+//! one shared [`Model`] out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::adapter::peft::PeftConfig;
 use crate::adapter::{AdapterLayout, Role};
 use crate::data::Tokenizer;
 
-/// What errors and adapters call the model that the binary carries.
+/// The name of the bundled model in errors and adapters.
 const BUNDLED: &str = "stories260k (bundled)";
 /// Its config.json, model.safetensors and tokenizer.json.
 pub(super) const BUNDLED_FILES: [&[u8]; 3] = [
@@ -55,7 +55,7 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
     }
 }
 
-/// The positions of the model that the config names, without its weights: the longest sequence, in tokens.
+/// The longest sequence of the model that the config names, in tokens, without loading its weights.
 ///
 /// # Errors
 /// As [`tokenizer`].
@@ -71,19 +71,19 @@ fn no_tokenizer(model: &str) -> Result<Tokenizer, TrainerError> {
     Ok(Tokenizer::from_bytes(NO_TOKENS, format!("{model}, which reads pictures"))?)
 }
 
-/// Frozen weights on a device, and the tokenizer. All clients and threads share one; nothing in it ever changes.
+/// Frozen weights on a device, and the tokenizer. Immutable; all clients and threads share one.
 #[derive(Debug)]
 pub struct Model {
     pub(super) transformer: Transformer,
     tokenizer: Tokenizer,
-    /// Where it reads pictures.
+    /// The image processor of a model that reads images.
     preprocessor: Option<Preprocessor>,
     name: String,
     fingerprint: blake3::Hash,
     tokenizer_fingerprint: blake3::Hash,
 }
 
-/// What a model's folder has beside the weights, as bytes.
+/// The files of a model's folder beside the weights, as bytes.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     settings: &'a [u8],
@@ -92,8 +92,8 @@ struct Parts<'a> {
 }
 
 impl Model {
-    /// Loads what the config names, from the hub where it is no folder. Keeps every weight once, as f32 or as
-    /// `model.quantize` says; the files are mapped, not read.
+    /// Loads the model that the config names, from the hub where it is no folder. Each weight is in memory once, as f32
+    /// or as `model.quantize` says; the files are mapped, not read.
     ///
     /// # Errors
     /// [`TrainerError`] naming the file, tensor, model or device at fault.
@@ -101,7 +101,7 @@ impl Model {
         Self::load_on(config, place(config)?)
     }
 
-    /// [`Self::load`] to a place, whatever `model.device` says.
+    /// [`Self::load`] to a given place, whatever `model.device` says.
     pub(super) fn load_on(config: &ModelConfig, place: Place) -> Result<Arc<Self>, TrainerError> {
         let on = (config.quantize, place);
         let model = match &config.path {
@@ -142,8 +142,8 @@ impl Model {
         Ok(Arc::new(model))
     }
 
-    /// Makes sure that the files of the config's model are on this machine, so that [`Self::load`] need not wait for the
-    /// hub; `tell` hears how far each download is. Does nothing for a folder and for the bundled model.
+    /// Downloads the files of the config's model where they are not on this machine, so that [`Self::load`] need not
+    /// wait for the hub; `tell` gets the progress of each file. Does nothing for a folder and for the bundled model.
     ///
     /// # Errors
     /// [`TrainerError::Hub`] where there is neither such a folder nor such a model.
@@ -154,7 +154,8 @@ impl Model {
         }
     }
 
-    /// Puts a model together; `names` are those of config.json, and of tokenizer.json or preprocessor_config.json.
+    /// Makes a model of its files; `names` are the names in errors of config.json, and of tokenizer.json or
+    /// preprocessor_config.json.
     fn from_parts(
         parts: Parts,
         weights: &Checkpoint,
@@ -177,7 +178,7 @@ impl Model {
             let tokenizer = names[1].clone();
             return Err(TrainerError::Vocabulary { tokenizer, tokens, model: name, embeddings });
         }
-        // Side by side: the pages that one of the two has read are there for the other.
+        // In parallel: pages that one of the two has read are in memory for the other.
         let (transformer, fingerprint) = std::thread::scope(|scope| {
             let settings = [parts.settings, parts.preprocessor.unwrap_or_default()];
             let hashing = scope.spawn(move || fingerprint::of_model(&settings, weights));
@@ -198,7 +199,7 @@ impl Model {
         self.tokenizer_fingerprint
     }
 
-    /// Whether a tensor of an adapter folder that takes the place of one of the model's own changes nothing.
+    /// Checks that a tensor of an adapter folder that replaces one of the model's own has the same values.
     pub(super) fn check_replaced(&self, folder: &Path, tensor: String, values: &[f32]) -> Result<(), TrainerError> {
         let spec = &self.transformer.spec;
         let name = tensor.strip_prefix("base_model.model.").unwrap_or(&tensor);
@@ -210,23 +211,23 @@ impl Model {
                 };
                 own.iter().copied().eq(values.iter().map(held))
             }
-            // What the model has no module for is read over, as by PEFT.
+            // A tensor of a module that the model does not have is ignored, as by PEFT.
             None => !name.starts_with(&format!("{}.", spec.names.base)),
         };
         if same { Ok(()) } else { Err(TrainerError::Replaces { folder: folder.into(), tensor }) }
     }
 
-    /// What reads pictures, where the model does.
+    /// The image processor; none for a model that reads tokens.
     pub(super) fn preprocessor(&self) -> Option<&Preprocessor> {
         self.preprocessor.as_ref()
     }
 
-    /// The tokenizer that belongs to the model; one that refuses every text, where the model reads pictures.
+    /// The model's tokenizer; one that refuses every text, where the model reads images.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// Whether it reads pictures in place of tokens.
+    /// True where it reads images in place of tokens.
     pub fn reads_pictures(&self) -> bool {
         self.transformer.spec.reads_pictures()
     }
@@ -236,16 +237,16 @@ impl Model {
         self.transformer.spec.positions
     }
 
-    /// The folder that it came from, its name on the hub, or the bundled model's name.
+    /// Its folder, its name on the hub, or the bundled model's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What a PEFT folder says of an adapter of this model with these settings and this layout, and with these classes where it
-    /// has a head.
+    /// The adapter_config.json of an adapter of this model with these settings and this layout, and with these classes
+    /// where it has a head.
     pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout, classes: &[String]) -> PeftConfig {
         let has_head = layout.tensors().iter().any(|tensor| tensor.spec.role == Role::Head);
-        // PEFT has no word for classes of pictures.
+        // PEFT has no task type for image classification.
         let of_text = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
         let task = (!self.transformer.spec.reads_pictures()).then(|| of_text.into());
         PeftConfig {
@@ -257,16 +258,16 @@ impl Model {
         }
     }
 
-    /// The settings of an adapter folder with its targets as the paths of this model's layers, and without patterns that fit none
-    /// of them: what PEFT makes of it.
+    /// The settings of an adapter folder with the paths of this model's layers as targets, and without patterns that
+    /// match none of them: PEFT's interpretation of them.
     ///
     /// # Errors
-    /// [`TrainerError`] where it names a module that cannot have a pair, or no layer at all.
+    /// [`TrainerError`] where it names a module that cannot have a pair, or matches no layer at all.
     pub fn resolved(&self, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
         resolve::resolved(&self.transformer.spec, adapter)
     }
 
-    /// Whether checkpoints hold the weights that pairs go beside as `[inputs, outputs]`.
+    /// True where checkpoints hold the target weights as `[inputs, outputs]`.
     pub(super) fn transposed(&self) -> bool {
         self.transformer.spec.linears.iter().flatten().any(|linear| linear.transposed)
     }
@@ -283,12 +284,12 @@ impl Model {
         format!("{}: {}, {count} parameters, {} blocks, on {device}", self.name, spec.family, spec.blocks())
     }
 
-    /// Whether it computes on a GPU.
+    /// True where it computes on a GPU.
     pub fn on_gpu(&self) -> bool {
         !self.transformer.place.host
     }
 
-    /// How many weights it has.
+    /// Number of its weights.
     pub fn parameters(&self) -> usize {
         self.transformer.parameters()
     }

@@ -1,4 +1,4 @@
-//! A trainer that makes its delta up: no model, no data, next to no time. It measures everything around training.
+//! The no-op trainer: a pseudo-random delta without model, data and training, to measure everything around training.
 
 use super::trainable::Trainable;
 use super::{TrainKey, Trained, TrainerError};
@@ -10,8 +10,8 @@ use rand_core::Rng;
 /// Values that are drawn; the delta repeats them.
 const BLOCK: usize = 4096;
 
-/// A delta of values in +-0.001, a counter-based function of the key alone; zero outside `trainable`, where it is given,
-/// and in residuals.
+/// A delta of values within +-0.001, a counter-based function of the key alone; zero outside `trainable`, where it is
+/// given, and in residuals.
 ///
 /// # Errors
 /// [`TrainerError`] where the trainable coordinates do not increase or do not fit the layout.

@@ -1,4 +1,4 @@
-//! Local optimizers on flat vectors. Their state lives for one local run: a fresh one every round.
+//! Local optimizers on flat vectors. Their state lives for one local run: it is fresh in every round.
 
 use super::{LocalConfig, OptimizerKind, TrainerError};
 
@@ -6,7 +6,7 @@ const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
-/// One local run's optimizer.
+/// The optimizer of one local run.
 pub(super) struct Optimizer {
     kind: OptimizerKind,
     lr: f32,
@@ -34,7 +34,7 @@ impl Optimizer {
         }
     }
 
-    /// Moves `weights` against `gradient`, which is scaled in place where its norm is above the limit.
+    /// Steps `weights` against `gradient`, which is scaled in place where its norm is above `max_grad_norm`.
     ///
     /// # Errors
     /// [`TrainerError::NotFinite`] where the gradient's norm is NaN or infinite; `weights` are untouched then.

@@ -1,5 +1,5 @@
-//! Pictures for a model: pixels in; out come the normalized patches that it reads, resized as Pillow does and
-//! `preprocessor_config.json` asks for.
+//! The image processor: pixels in; normalized patches out, resized as Pillow does and as `preprocessor_config.json`
+//! asks for.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use super::TrainerError;
 use super::family::Patches;
 use crate::data::Image;
 
-/// What is done to a picture before a model reads it.
+/// The processing of an image before a model reads it: resizing, normalization, cutting into patches.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Preprocessor {
     patches: Patches,
@@ -17,14 +17,14 @@ pub(super) struct Preprocessor {
     offsets: Vec<f32>,
 }
 
-/// What a resized pixel is mixed with.
+/// The resampling filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filter {
     Linear,
     Cubic,
 }
 
-/// The keys of preprocessor_config.json that count.
+/// The keys of preprocessor_config.json that are read.
 #[derive(Deserialize)]
 struct Settings {
     #[serde(default = "bilinear")]
@@ -53,7 +53,7 @@ fn to_unit() -> f32 {
 }
 
 impl Preprocessor {
-    /// Reads preprocessor_config.json, where there is one; `file` is what errors call it.
+    /// Reads preprocessor_config.json, where there is one; `file` is its name in errors.
     pub fn read(json: Option<&[u8]>, file: &str, patches: Patches) -> Result<Self, TrainerError> {
         let settings: Settings = serde_json::from_slice(json.unwrap_or(b"{}"))
             .map_err(|error| TrainerError::Config { file: file.into(), reason: error.to_string() })?;
@@ -85,13 +85,13 @@ impl Preprocessor {
         Ok(Self { patches, filter, factors, offsets })
     }
 
-    /// Positions of a picture: one for the whole, one a patch.
+    /// Positions of an image: the class token and one a patch.
     pub fn positions(&self) -> usize {
         let Patches { size, patch, .. } = self.patches;
         1 + (size[0] / patch[0]) * (size[1] / patch[1])
     }
 
-    /// Checks that a picture can be read.
+    /// Checks that the model can read an image: its channels and its number of values.
     pub fn readable(&self, image: &Image) -> Result<(), TrainerError> {
         let values = image.channels * image.height * image.width;
         match image.channels == self.patches.channels && values > 0 && image.values.len() == values {
@@ -104,8 +104,8 @@ impl Preprocessor {
         }
     }
 
-    /// Appends a row for each position that the model has: zeros for the first one, which stands for the whole, then the
-    /// patches, row by row, each `[channels, patch, patch]`.
+    /// Appends a row for each position: zeros for the class token, then the patches, row by row, each `[channels,
+    /// patch, patch]`.
     pub fn append(&self, image: &Image, rows: &mut Vec<f32>) {
         let Patches { size, patch, .. } = self.patches;
         let planes: Vec<Vec<f32>> = image
@@ -129,7 +129,8 @@ impl Preprocessor {
         }
     }
 
-    /// One channel, `[height, width]`, in the model's size: across, then down, rounded to whole values after each.
+    /// One channel, `[height, width]`, resized to the model's size: across, then down, rounded to whole values after
+    /// each.
     fn resized(&self, pixels: &[u8], [height, width]: [usize; 2]) -> Vec<u8> {
         let [to_height, to_width] = self.patches.size;
         let across = if width == to_width {
@@ -150,14 +151,14 @@ impl Preprocessor {
     }
 }
 
-/// The neighbours that one resized pixel is made of, each with its share of [`WHOLE`]: whole numbers, as Pillow's, so that
-/// what lies between two values is rounded as Pillow rounds it.
+/// The source pixels of one resized pixel, with weights in units of [`WHOLE`]: whole numbers, as in Pillow, so that
+/// values are rounded as in Pillow.
 struct Mix {
     first: usize,
     shares: Vec<i64>,
 }
 
-/// What the shares of a pixel add up to.
+/// The sum of the weights of a pixel.
 const WHOLE: i64 = 1 << 22;
 
 impl Mix {
@@ -169,7 +170,7 @@ impl Mix {
 }
 
 impl Filter {
-    /// How far it reaches, in pixels of the result or the source, whichever are larger.
+    /// The filter's radius, in pixels of the result or of the source, whichever are larger.
     fn reach(self) -> f64 {
         match self {
             Self::Linear => 1.0,
@@ -188,7 +189,7 @@ impl Filter {
         }
     }
 
-    /// What each of `to` pixels is made of, where there are `from`.
+    /// The source pixels of each of `to` pixels, out of `from`.
     fn mixes(self, from: usize, to: usize) -> Vec<Mix> {
         let step = from as f64 / to as f64;
         let stretch = step.max(1.0);

@@ -1,4 +1,4 @@
-//! The trainer pool: one worker a device slot. In: training and evaluation tasks. Out: deltas and losses.
+//! The trainer pool: one worker for each device slot. In: training and evaluation jobs. Out: deltas and losses.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::pool::{OwnTime, Pool, PoolError, Task, Work};
 
 use super::{Evaluated, LocalConfig, Shards, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
 
-/// A task for a trainer.
+/// A job of the pool.
 enum Job {
     Train {
         key: TrainKey,
@@ -29,10 +29,10 @@ enum Job {
     },
 }
 
-/// A reply that crosses the pool: the trainer's answer, or why the pool has none.
+/// A reply of the pool: the trainer's result, or the pool's error.
 type Answer<T> = Result<Result<T, TrainerError>, PoolError>;
 
-/// Sequences of one evaluation batch.
+/// Sequences of an evaluation batch.
 const EVALUATION_BATCH: usize = 16;
 
 /// The handle to the trainer pool; clones share the workers.
@@ -43,7 +43,8 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Starts `size` trainers under a supervisor, with a name for ractor's registry. They count their CPU time in `metrics`.
+    /// Starts `size` workers under a supervisor, with a name for ractor's registry. They count their CPU time in
+    /// `metrics`.
     ///
     /// # Errors
     /// The reason for which ractor could not start the pool.
@@ -65,7 +66,7 @@ impl Trainers {
         Ok(Self { pool: Pool::spawn("trainer", place, size, make, on_restart).await?, shards })
     }
 
-    /// The same workers; what is asked through this handle runs on a client's clock.
+    /// The same workers; jobs of this handle run on a client's clock.
     pub fn timed(&self, clock: &Arc<OwnTime>) -> Self {
         Self { pool: self.pool.timed(clock), shards: self.shards.clone() }
     }
@@ -73,7 +74,7 @@ impl Trainers {
     /// Trains a client from `start` (`P` values); only the coordinates of `trainable` change, or all without it.
     ///
     /// # Errors
-    /// What the trainer says, and [`PoolError`].
+    /// [`TrainerError`] of the training, and [`PoolError`] where the workers have ended or crashed.
     pub async fn train(
         &self,
         key: TrainKey,
@@ -91,7 +92,7 @@ impl Trainers {
     /// Mean loss of `weights` (`P` values) on the validation data of all clients.
     ///
     /// # Errors
-    /// What the trainer says, and [`PoolError`].
+    /// [`TrainerError`] of the evaluation, and [`PoolError`] where the workers have ended or crashed.
     pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> Answer<Evaluated> {
         let mut chunks = Vec::new();
         for chunk in 0..self.shards.validation_chunks() {
@@ -137,7 +138,7 @@ impl Work for Slot {
 
     fn run(&mut self, job: Job) {
         let began = Began::now();
-        // A caller that has gone does not need the reply. What was counted is there before it comes.
+        // A caller that has ended needs no reply. Metrics are counted before the reply is sent.
         match job {
             Job::Train { key, start, cancel, trainable, reply } => {
                 let trainable = trainable.as_ref().map(|at| at.as_slice());
@@ -154,7 +155,7 @@ impl Work for Slot {
     }
 }
 
-/// When a job began, on the thread's CPU clock where the system has one.
+/// The start of a job, on the thread's CPU clock where the system has one.
 struct Began {
     wall: Instant,
     cpu_seconds: Option<f64>,
@@ -165,7 +166,7 @@ impl Began {
         Self { wall: Instant::now(), cpu_seconds: thread_cpu_seconds() }
     }
 
-    /// Seconds of work since then; never negative.
+    /// Seconds since then; never negative.
     fn seconds(&self) -> f64 {
         match (self.cpu_seconds, thread_cpu_seconds()) {
             (Some(began), Some(now)) => (now - began).max(0.0),

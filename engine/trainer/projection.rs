@@ -1,5 +1,5 @@
-//! Linear layers that read the same input, as one matrix product over their frozen weights, with the LoRA pairs of those
-//! among them that are trained and, where the adapter has them, residuals added to the weights.
+//! Linear layers with a common input as one matrix product over their frozen weights, with the LoRA pairs of those that
+//! are trained and, where the adapter has them, residuals added to the weights.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 
 use super::kernel::{Place, add_columns};
 
-/// The most values of a row that share a scale in 8 bits.
+/// Values of a row that share a scale in 8 bits, at most.
 const BLOCK: usize = 64;
 
 /// Frozen linear layers with a common input, their outputs side by side. `Clone` shares the weights.
@@ -29,7 +29,7 @@ pub(super) struct PairPlace {
     pub b: Range<usize>,
     /// Rows of `A`.
     pub rank: usize,
-    /// What `B A` is multiplied by.
+    /// The factor of `B A`.
     pub scale: f32,
     /// The projection's columns that the pair adds to.
     pub outputs: Range<usize>,
@@ -37,7 +37,7 @@ pub(super) struct PairPlace {
     pub residual: Option<Range<usize>>,
 }
 
-/// Which layers of a projection are trained.
+/// The trained pairs of a projection.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PairPlan {
     pub pairs: Vec<PairPlace>,
@@ -45,24 +45,24 @@ pub(super) struct PairPlan {
     pub outputs: usize,
 }
 
-/// The pairs of a projection as two matrices: every `A` on top of the other, every `B` in its own columns and rows.
+/// The pairs of a projection as two matrices: the `A`s stacked, the `B`s in a block-diagonal matrix.
 #[derive(Debug)]
 pub(super) struct Pairs {
     /// `[ranks of all pairs, inputs]`.
     a: Tensor<2>,
     /// `[outputs, ranks of all pairs]`, times each pair's scale.
     b: Tensor<2>,
-    /// The weight to compute with in place of the frozen one: that plus the residuals.
+    /// The frozen weight plus the residuals; none where there is no residual.
     weight: Option<Tensor<2>>,
 }
 
-/// What a projection keeps for its backward pass.
+/// The tensors that a projection saves for its backward pass.
 pub(super) struct Kept {
-    /// What the pairs read, `[rows, inputs]`: the input, after dropout.
+    /// The input of the pairs, `[rows, inputs]`: the projection's input after dropout.
     input: Tensor<2>,
     /// `input A^T`, `[rows, ranks of all pairs]`; `None` without pairs.
     low: Option<Tensor<2>>,
-    /// The dropout's factors.
+    /// The dropout mask.
     mask: Option<Tensor<2>>,
 }
 
@@ -74,9 +74,9 @@ impl Projection {
         Self { weight: place.tensor(weight, [outputs, inputs]), bias }
     }
 
-    /// The same with its weights in 8 bits: each is a whole number from -127 to 127 times the scale of its block, a part
-    /// of a row, so no weight moves by more than a 254th of the largest magnitude of its block. Where a row cannot be cut so
-    /// that the device reads it, the weights stay as they are.
+    /// The same projection in 8 bits: each weight is a whole number from -127 to 127 times the scale of its block, a
+    /// part of a row, so no weight moves by more than a 254th of the largest magnitude in its block. Where a row cannot
+    /// be cut into blocks that the device reads, the weights stay as they are.
     pub fn quantized(self, place: &Place) -> Self {
         let [_, inputs] = self.weight.dims();
         // GPU kernels read four values at a time.
@@ -87,14 +87,14 @@ impl Projection {
         Self { weight: self.weight.quantize_dynamic(&scheme), bias: self.bias }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         let bias = self.bias.as_ref().map_or(0, |bias| bias.dims()[1]);
         self.weight.dims().iter().product::<usize>() + bias
     }
 
-    /// The weight plus the residuals of a flat vector; `None` where there are none, or all are zero. Costs a pass over the
-    /// weight.
+    /// The weight plus the residuals of a flat vector; `None` where there are none, or all are zero. Costs a pass over
+    /// the weight.
     pub fn with_residuals(&self, plan: &PairPlan, flat: &[f32], place: &Place) -> Option<Tensor<2>> {
         let residuals = || plan.pairs.iter().filter_map(|pair| Some((&pair.outputs, &flat[pair.residual.clone()?])));
         if residuals().all(|(_, values)| values.iter().all(|value| *value == 0.0)) {
@@ -107,7 +107,7 @@ impl Projection {
         Some(self.frozen(place) + place.tensor(sum, [plan.outputs, plan.inputs]))
     }
 
-    /// `[rows, inputs]` to `[rows, outputs]`.
+    /// The output for `[rows, inputs]`: `[rows, outputs]`; with the saved tensors.
     pub fn forward(
         &self,
         input: Tensor<2>,
@@ -145,7 +145,7 @@ impl Projection {
         pairs.and_then(|pairs| pairs.weight.clone()).unwrap_or_else(|| self.frozen(place))
     }
 
-    /// The frozen weight in the place's type; made for this use where it is held in 8 bits.
+    /// The frozen weight in the place's type; dequantized for this use where it is held in 8 bits.
     fn frozen(&self, place: &Place) -> Tensor<2> {
         self.weight.clone().dequantize().cast(place.dtype)
     }
@@ -163,18 +163,18 @@ impl Pairs {
 }
 
 impl PairPlan {
-    /// The ranks of all pairs together.
+    /// The sum of the ranks of all pairs.
     fn width(&self) -> usize {
         self.pairs.iter().map(|pair| pair.rank).sum()
     }
 
-    /// Each pair with the first of its rows in `a` and columns in `b`.
+    /// Each pair with its first row in `a` and its first column in `b`.
     fn places(&self) -> impl Iterator<Item = (usize, &PairPlace)> {
         self.pairs.iter().scan(0, |first, pair| Some((std::mem::replace(first, *first + pair.rank), pair)))
     }
 
-    /// The pairs' matrices from the flat vector; `None` where nothing here is trained. `weight` is what
-    /// [`Projection::with_residuals`] made of the same vector.
+    /// The pairs' matrices from the flat vector; `None` where the projection has no pair. `weight` is
+    /// the result of [`Projection::with_residuals`] for the same vector.
     pub fn pairs(&self, flat: &[f32], weight: Option<&Tensor<2>>, place: &Place) -> Option<Pairs> {
         let width = self.width();
         if width == 0 {
@@ -195,7 +195,7 @@ impl PairPlan {
         Some(Pairs { a, b, weight: weight.cloned() })
     }
 
-    /// Puts the gradients of [`Pairs`] in their places of a flat gradient.
+    /// Writes the gradients of [`Pairs`] to their places in a flat gradient.
     pub fn collect(&self, of_a: &[f32], of_b: &[f32], flat: &mut [f32]) {
         let width = self.width();
         for (first, pair) in self.places() {

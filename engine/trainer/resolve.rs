@@ -1,12 +1,12 @@
-//! The rules of an adapter folder in the words of a model: what PEFT makes of them there. Settings go in; the same with the paths
-//! of the layers that have pairs come out.
+//! PEFT's targets for one model: the adapter_config.json of an adapter folder in; the same out with the paths of the
+//! layers that have pairs.
 
 use super::TrainerError;
 use super::family::Spec;
 use super::lora::{LANGUAGE_HEAD_MODULE, paths};
 use crate::adapter::peft::{PairRules, Patterns, PeftConfig, Targets};
 
-/// The settings of an adapter folder in the words of a model.
+/// The settings of an adapter folder with the paths of this model's layers as targets.
 pub(super) fn resolved(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
     let rules = PairRules::new(&adapter)?;
     check_targets_of_file(spec, &adapter, &rules)?;
@@ -45,7 +45,7 @@ fn check_targets_of_file(spec: &Spec, adapter: &PeftConfig, rules: &PairRules) -
     Ok(())
 }
 
-/// The patterns that fit one of these layers.
+/// The patterns that match one of these layers.
 fn used<T: Clone>(
     adapter: &PeftConfig,
     paths: &[String],

@@ -1,4 +1,4 @@
-//! Every client's records as sequences: made when they are needed, kept while there is room.
+//! The clients' data as sequences: tokenized when they are needed, cached while there is room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use crate::data::{self, Dataset, Partition, Sequence};
 
 use super::{Trainer, TrainerError};
 
-/// Records of one evaluation task. Fixed, so that sums are formed alike whatever the number of workers.
+/// Records of one evaluation job. Fixed, so that sums do not depend on the number of workers.
 pub const EVALUATION_CHUNK: usize = 64;
 
-/// The data of all clients. Memory: the numbers of their records, and sequences of at most `data.cache_mb`.
+/// The data of all clients. Memory: the indices of their records, and a cache of sequences of at most `data.cache_mb`.
 pub struct Shards {
     trainer: Arc<Trainer>,
     dataset: Arc<Dataset>,
@@ -22,7 +22,7 @@ pub struct Shards {
     kept: Mutex<Kept>,
 }
 
-/// Whose sequences they are.
+/// The owner of cached sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Train(u32),
@@ -30,8 +30,8 @@ enum Key {
 }
 
 impl Shards {
-    /// Shards over `partition`; nothing is read yet. Records are cut at the model's positions where `data.max_tokens` is above
-    /// them.
+    /// The data of a partition's clients; nothing is read yet. Records are cut at the model's positions where
+    /// `data.max_tokens` is above them.
     pub fn new(trainer: Arc<Trainer>, dataset: Arc<Dataset>, partition: Arc<Partition>, config: data::Config) -> Self {
         let mut notes = trainer.left_out().to_vec();
         let positions = trainer.model().max_positions();
@@ -47,23 +47,23 @@ impl Shards {
         Self { trainer, dataset, partition, config, validation, notes, kept }
     }
 
-    /// The same with one thing more that people should know.
+    /// The same with one more note for people.
     pub fn with_note(mut self, note: Option<String>) -> Self {
         self.notes.extend(note);
         self
     }
 
-    /// What people should know of the model, its adapter and the data before the first round.
+    /// Notes for people on the model, its adapter and the data.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The names of the classes that are told apart; none where the next token is predicted.
+    /// The names of the classes; empty where the next token is predicted.
     pub fn classes(&self) -> &[String] {
         self.dataset.classes()
     }
 
-    /// Who trains on them.
+    /// The trainer of the sequences.
     pub fn trainer(&self) -> &Arc<Trainer> {
         &self.trainer
     }
@@ -91,20 +91,20 @@ impl Shards {
     /// A client's training sequences.
     ///
     /// # Errors
-    /// What reading and the tokenizer say.
+    /// [`TrainerError::Data`] where a record cannot be read or tokenized.
     pub fn train(&self, client: u32) -> Result<Arc<Vec<Sequence>>, TrainerError> {
         self.sequences(Key::Train(client), &self.partition.shards[client as usize].train)
     }
 
-    /// Parts into which the validation data of all clients falls.
+    /// Number of chunks of the validation data of all clients.
     pub fn validation_chunks(&self) -> usize {
         self.validation.len().div_ceil(EVALUATION_CHUNK)
     }
 
-    /// The validation sequences of one part, in roster order.
+    /// The validation sequences of one chunk, in roster order.
     ///
     /// # Errors
-    /// What reading and the tokenizer say.
+    /// [`TrainerError::Data`] where a record cannot be read or tokenized.
     pub fn validation(&self, chunk: usize) -> Result<Arc<Vec<Sequence>>, TrainerError> {
         let first = chunk * EVALUATION_CHUNK;
         let last = self.validation.len().min(first + EVALUATION_CHUNK);
@@ -123,11 +123,11 @@ impl Shards {
     }
 }
 
-/// Sequences up to so many bytes; those that were not used for the longest time go first.
+/// A cache of sequences up to a number of bytes; the least recently used ones go first.
 struct Kept {
     most: usize,
     bytes: usize,
-    /// With the use that was their last.
+    /// Each entry with the number of its last use.
     sequences: HashMap<Key, (u64, Arc<Vec<Sequence>>)>,
     by_use: BTreeMap<u64, Key>,
     uses: u64,
@@ -163,7 +163,7 @@ impl Kept {
     }
 }
 
-/// Memory that sequences take.
+/// Memory of the sequences, bytes.
 fn bytes(sequences: &[Sequence]) -> usize {
     let image = |sequence: &Sequence| sequence.image.as_ref().map_or(0, |image| image.values.len());
     sequences.iter().map(|sequence| size_of::<Sequence>() + 4 * sequence.tokens.capacity() + image(sequence)).sum()

@@ -1,5 +1,5 @@
-//! Where a model lies: `model.path` in, a folder with its files out. A folder is taken as it is; the name of a model on the
-//! Hugging Face hub gives the folder of the hub's cache, filled first where it is not whole.
+//! The folder of a model: `model.path` in, a folder with its files out. A folder is taken as it is; the name of a model
+//! on the Hugging Face hub gives the folder of the hub's cache, filled first where it is not complete.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::TrainerError;
 
-/// How far the download of a model's file is.
+/// The progress of the download of a model's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Download<'a> {
     /// The file, as the hub names it.
     pub file: &'a str,
-    /// Bytes that are here.
+    /// Bytes downloaded so far.
     pub bytes: u64,
     /// Bytes in all.
     pub of: u64,
@@ -22,11 +22,11 @@ pub struct Download<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Located {
     pub folder: PathBuf,
-    /// What people and adapters call the model: the folder, or the name on the hub.
+    /// The model's name for people and adapters: the folder, or the name on the hub.
     pub name: String,
 }
 
-/// A model on the hub.
+/// The name of a model on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HubName {
     /// `org/name`, or the name alone of the few old models that have no organization.
@@ -35,7 +35,7 @@ pub(super) struct HubName {
     pub revision: String,
 }
 
-/// How a file begins that stands for another one until git-lfs has fetched it.
+/// The beginning of a git-lfs pointer, which stands for a file that was not fetched.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Reads a small file of a model's folder.
@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TrainerError> {
     std::fs::read(path).map_err(|source| TrainerError::Read { path: path.into(), source })
 }
 
-/// Refuses what cannot be read to its end, and what stands for a file that is not there.
+/// Refuses a file that cannot be read, and a git-lfs pointer.
 pub(super) fn check_file(path: &Path) -> Result<(), TrainerError> {
     let failed = |source| TrainerError::Read { path: path.into(), source };
     let kind = std::fs::metadata(path).map_err(failed)?;
@@ -83,7 +83,7 @@ pub(super) fn read_tokenizer(path: &Path) -> Result<Vec<u8>, TrainerError> {
     }
 }
 
-/// Finds the folder; `tell` hears of every part of a file that arrives from the hub.
+/// Finds the model's folder; `tell` gets the progress of the download from the hub.
 ///
 /// # Errors
 /// [`TrainerError::Hub`] where there is neither such a folder nor such a model in the cache or on the hub.
@@ -98,7 +98,7 @@ pub(super) fn locate(path: &Path, tell: &mut dyn FnMut(Download)) -> Result<Loca
     }
 }
 
-/// What a path is that is no folder, and what would do.
+/// The message for a path that is no folder, with the remedy.
 fn no_folder(path: &Path) -> String {
     if path.exists() {
         return "is no folder: name the one that config.json, tokenizer.json and model.safetensors lie in".into();

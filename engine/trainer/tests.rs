@@ -1,4 +1,4 @@
-//! What the whole trainer promises, on the bundled model: golden logits, exact gradients, determinism, clear errors.
+//! The whole trainer on the bundled model: golden logits, exact gradients, determinism, clear errors.
 
 mod adapters;
 mod classes;

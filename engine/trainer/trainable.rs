@@ -1,5 +1,5 @@
-//! Which coordinates a local run may change. In: the trainable coordinates and flat vectors. Out: an optimizer step that
-//! sees nothing but these coordinates, so that no clip, momentum, decay or rounding ever reaches the others.
+//! The trainable coordinates of a local run. In: the coordinates and flat vectors. Out: an optimizer step over these
+//! coordinates alone, so that no clip, momentum, decay or rounding ever reaches the others.
 
 use super::TrainerError;
 use super::optimizer::Optimizer;
@@ -13,8 +13,8 @@ pub(super) struct Trainable<'a> {
 }
 
 impl<'a> Trainable<'a> {
-    /// Takes strictly increasing coordinates of the layout; none at all is fine and trains nothing. Those of residuals are
-    /// left out: nobody trains them.
+    /// Takes strictly increasing coordinates of the layout; an empty list trains nothing. Those of residuals are left
+    /// out: they are never trained.
     ///
     /// # Errors
     /// [`TrainerError::TrainableOrder`] and [`TrainerError::TrainableRange`], naming the first one that is wrong.
@@ -30,7 +30,7 @@ impl<'a> Trainable<'a> {
         Ok(Self { at, weights: vec![0.0; at.len()], gradient: vec![0.0; at.len()] })
     }
 
-    /// How many coordinates are trained.
+    /// Number of trained coordinates.
     pub fn count(&self) -> usize {
         self.at.len()
     }
@@ -56,7 +56,7 @@ impl<'a> Trainable<'a> {
         Ok(())
     }
 
-    /// Sets what is not trained to zero.
+    /// Sets all other coordinates to zero.
     pub fn keep(&self, delta: &mut [f32]) {
         let mut next = 0;
         for place in self.at {

@@ -1,7 +1,7 @@
-//! A transformer of any family: token ids or pictures in; logits, or the loss with the gradient of the adapter out.
+//! A transformer of any family: token ids or images in; logits, or the loss with the gradient of the adapter out.
 //!
-//! The backward pass is written out by hand. It computes no gradient of a frozen weight, has no tape, and its sums run
-//! in an order that no other thread can change: the same inputs give the same bits.
+//! The backward pass is written by hand. It computes no gradient of a frozen weight, has no tape, and the order of its
+//! sums does not depend on other threads: the same inputs give the same bits.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, worth};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
 
-/// What a checkpoint calls the language head of every family.
+/// The name of the language head in checkpoints of every family.
 pub(super) const LANGUAGE_HEAD: &str = "lm_head.weight";
 
-/// Frozen weights on a device.
+/// The frozen weights of a model on a device.
 #[derive(Debug)]
 pub(super) struct Transformer {
     pub spec: Spec,
@@ -30,21 +30,21 @@ pub(super) struct Transformer {
     norm: Norm,
     /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
     language_head: Option<Tensor<2>>,
-    /// Whether the two are.
+    /// True where the language head is the embedding.
     tied: bool,
-    /// Weight and bias of the checkpoint's own head for classes, one after the other; empty where it has none.
+    /// Weight and bias of the checkpoint's own classifier head, one after the other; empty where it has none.
     class_head: Vec<f32>,
     rotary: Rotary,
 }
 
-/// Where an adapter's values lie, and what computes its logits.
+/// The place of an adapter's values in the flat vector, block by block, and the output layer.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub blocks: Vec<BlockPlan>,
     pub head: HeadPlan,
 }
 
-/// An adapter's values, ready to compute with.
+/// An adapter's values as tensors.
 pub(super) struct Adapted {
     pub blocks: Vec<BlockPairs>,
     pub head: Head,
@@ -76,7 +76,7 @@ impl Transformer {
         })
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
         let head = self.language_head.as_ref().filter(|_| !self.tied).map_or(0, of);
@@ -84,19 +84,19 @@ impl Transformer {
         self.embedding.parameters() + head + blocks + self.norm.parameters()
     }
 
-    /// The frozen language head; the error names `model`.
+    /// The plan of the frozen language head; the error names `model`.
     pub fn language_head(&self, model: &str) -> Result<HeadPlan, TrainerError> {
         let missing = || TrainerError::MissingTensor { file: model.into(), tensor: LANGUAGE_HEAD.into() };
         self.language_head.clone().map(HeadPlan::Language).ok_or_else(missing)
     }
 
-    /// The rows of the checkpoint's own head for classes; `None` where it has none.
+    /// The rows of the checkpoint's own classifier head; `None` where it has none.
     pub fn class_rows(&self) -> Option<usize> {
         let row = self.spec.hidden + usize::from(self.spec.classifier.bias);
         (!self.class_head.is_empty()).then(|| self.class_head.len() / row)
     }
 
-    /// Puts the checkpoint's own head for classes in its place of a flat vector, where it has as many classes.
+    /// Copies the checkpoint's own classifier head to its place in a flat vector, where it has as many classes.
     pub fn start_head(&self, plan: &ClassPlan, flat: &mut [f32]) {
         let (weight, bias) = (plan.weight.clone(), plan.bias.clone().unwrap_or_default());
         if self.class_head.len() == weight.len() + bias.len() {
@@ -106,13 +106,14 @@ impl Transformer {
         }
     }
 
-    /// The weights that an adapter's residuals change. They hold until the residuals do; a local run makes them once.
+    /// The weights with an adapter's residuals added. They hold while the residuals do not change, so a local run makes
+    /// them once.
     pub fn with_residuals(&self, plan: &Plan, flat: &[f32]) -> Vec<BlockWeights> {
         let blocks = self.blocks.iter().zip(&plan.blocks);
         blocks.map(|(block, plan)| block.with_residuals(plan, flat, &self.place)).collect()
     }
 
-    /// The matrices of an adapter; `weights` of as many blocks as the model has.
+    /// The tensors of an adapter; `weights` of as many blocks as the model has.
     pub fn adapted(&self, plan: &Plan, weights: &[BlockWeights], flat: &[f32]) -> Adapted {
         let of_block = |(plan, weights): (&BlockPlan, &BlockWeights)| {
             std::array::from_fn(|number| plan[number].pairs(flat, weights[number].as_ref(), &self.place))
@@ -121,12 +122,12 @@ impl Transformer {
         Adapted { blocks, head: plan.head.head(flat, &self.place) }
     }
 
-    /// The base model without any pair.
+    /// The base model without any pair, with this output layer.
     pub fn bare(&self, head: Head) -> Adapted {
         Adapted { blocks: self.blocks.iter().map(|_| BlockPairs::default()).collect(), head }
     }
 
-    /// What a batch's predictions are worth: the sum of the losses in nats, and how many are right.
+    /// The sum of a batch's losses in nats, and the number of right predictions.
     pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Result<(f64, u64), TrainerError> {
         let hidden = self.hidden(batch, adapted).select(0, indices(&batch.rows, &self.place));
         let normed = self.norm.forward(&hidden);
@@ -148,8 +149,8 @@ impl Transformer {
     }
 
     /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat. With
-    /// `checkpointing` a block keeps its input alone and its backward pass computes the rest again (Chen et al. 2016): the
-    /// same bits, for less memory and a second forward pass.
+    /// `checkpointing` a block saves its input alone and its backward pass computes the rest again (Chen et al. 2016):
+    /// the same bits, for less memory and a second forward pass.
     pub fn loss_and_gradient(
         &self,
         batch: &Batch,
@@ -188,7 +189,7 @@ impl Transformer {
         let of_last = self.norm.backward(&last, of_normed, last.zeros_like());
         let mut of_x = Tensor::zeros(shape, (&self.place.device, self.place.dtype));
         of_x = of_x.select_assign(0, rows, of_last, IndexingUpdateOp::Add);
-        // Everything is read at once: a device that has to answer in between runs dry.
+        // All results are read at once: a device that has to answer in between runs idle.
         let (mut read, mut places) = (Transaction::default(), Vec::new());
         for losses in losses {
             read = read.register(losses);
@@ -216,7 +217,7 @@ impl Transformer {
         Ok(losses.iter().map(|losses| worth(losses).0).sum())
     }
 
-    /// The values of the token embedding or of the language head, whichever checkpoints call `name`.
+    /// The values of the token embedding or of the language head, by their name in checkpoints.
     pub fn stored_values(&self, name: &str) -> Option<Vec<f32>> {
         let Input::Tokens { tokens, .. } = self.spec.input else { return None };
         let tensor = match name {
@@ -251,8 +252,8 @@ impl Transformer {
     }
 }
 
-/// The language head, and whether it is the embedding. A config that ties the two does not where the checkpoint has both with
-/// other values: `transformers` 5 keeps what is stored.
+/// The language head, and true where it is the embedding. Where config.json ties the two but the checkpoint has both
+/// with other values, they are not tied, as in `transformers` 5.
 fn language_head(
     file: &Checkpoint,
     spec: &Spec,
@@ -282,15 +283,15 @@ fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> 
     Ok(values)
 }
 
-/// What is left of a block's forward pass for its backward pass.
+/// The result of a block's forward pass that is saved for its backward pass.
 #[expect(clippy::large_enum_variant, reason = "there is one a block; a box would buy nothing")]
 enum Memory {
     Whole(BlockKept),
-    /// Its input, and the dropout as it was before.
+    /// Its input, and the dropout stream before the block.
     Input(Tensor<2>, Option<Dropout>),
 }
 
-/// Some of the rows of a tensor.
+/// A range of the rows of a tensor.
 fn part_of(rows: &Tensor<2>, part: &Range<usize>) -> Tensor<2> {
     match part.len() == rows.dims()[0] {
         true => rows.clone(),

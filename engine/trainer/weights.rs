@@ -1,5 +1,6 @@
-//! The weights of a Hugging Face checkpoint: a folder, or the bytes of one safetensors file, in; f32 values out, one tensor
-//! at a time. Files are mapped into memory, not read: what is asked for is converted once, straight from the file's pages.
+//! The weights of a Hugging Face checkpoint: a folder, or the bytes of one safetensors file, in; f32 values out, one
+//! tensor at a time. Files are mapped into memory, not read: a tensor is converted once, straight from the file's
+//! pages.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,15 +14,15 @@ use serde::Deserialize;
 use super::{TrainerError, source};
 use crate::adapter::stored;
 
-/// The file of a checkpoint that is one file.
+/// The file of a checkpoint without shards.
 const WHOLE: &str = "model.safetensors";
-/// The file that tells where the tensors of a checkpoint of several files, its shards, lie.
+/// The index of a checkpoint with shards: the shard of each tensor.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// The tensors of a checkpoint, in one file or in shards.
 #[derive(Debug)]
 pub(super) struct Checkpoint<'a> {
-    /// What errors about a missing tensor call the whole: the one file, or the index.
+    /// The checkpoint's name in errors about a missing tensor: the one file, or the index.
     file: String,
     shards: Vec<Shard<'a>>,
     tensors: HashMap<String, Stored>,
@@ -32,7 +33,7 @@ pub(super) struct Checkpoint<'a> {
 pub(super) struct Shard<'a> {
     /// Its name in the folder.
     pub name: String,
-    /// What errors call it.
+    /// Its name in errors.
     file: String,
     bytes: Bytes<'a>,
 }
@@ -43,7 +44,7 @@ enum Bytes<'a> {
     Given(&'a [u8]),
 }
 
-/// Where a tensor lies and what it is.
+/// A tensor's shard, type, shape and bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stored {
     /// Index of the shard.
@@ -55,7 +56,7 @@ pub(super) struct Stored {
     range: Range<usize>,
 }
 
-/// What model.safetensors.index.json says.
+/// The content of model.safetensors.index.json.
 #[derive(Deserialize)]
 struct Index {
     weight_map: HashMap<String, String>,
@@ -84,7 +85,7 @@ impl Checkpoint<'static> {
         names.dedup();
         let (mut shards, mut found) = (Vec::with_capacity(names.len()), HashMap::new());
         for (number, name) in names.into_iter().enumerate() {
-            // The index comes from elsewhere: it may not point out of its folder.
+            // The index is not trusted: it may not point out of its folder.
             if !matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]) {
                 return Err(failed(format!("shard {name} is no plain file name")));
             }
@@ -110,10 +111,10 @@ impl Checkpoint<'static> {
 }
 
 impl<'a> Checkpoint<'a> {
-    /// Takes the bytes of one file and checks that it is whole; `file` is what errors call it.
+    /// Takes the bytes of one file and checks that it is whole; `file` is its name in errors.
     ///
     /// # Errors
-    /// [`TrainerError::Weights`].
+    /// [`TrainerError::Weights`] where the bytes are no whole safetensors file.
     pub fn read(bytes: &'a [u8], file: &str) -> Result<Self, TrainerError> {
         Self::of_shard(Shard { name: WHOLE.into(), file: file.into(), bytes: Bytes::Given(bytes) })
     }
@@ -123,7 +124,7 @@ impl<'a> Checkpoint<'a> {
         Ok(Self { file: shard.file.clone(), shards: vec![shard], tensors })
     }
 
-    /// Whether there is a tensor of this name.
+    /// True where there is a tensor of this name.
     pub fn has(&self, tensor: &str) -> bool {
         self.tensors.contains_key(tensor)
     }
@@ -138,7 +139,7 @@ impl<'a> Checkpoint<'a> {
         &self.shards
     }
 
-    /// Every tensor with its name, in no order.
+    /// All tensors with their names, in no order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
     }
@@ -148,8 +149,8 @@ impl<'a> Checkpoint<'a> {
         &self.shards[stored.shard].bytes()[stored.range.clone()]
     }
 
-    /// What the checkpoint calls a tensor: its whole name or, where it has that alone, the name without the first part. A
-    /// checkpoint of the base model alone leaves the name of the base out.
+    /// The checkpoint's name of a tensor: the whole name or, where the checkpoint has that alone, the name without its
+    /// first part, which a checkpoint of the base model leaves out.
     pub fn named(&self, tensor: &str) -> String {
         match tensor.split_once('.') {
             Some((_, bare)) if !self.has(tensor) && self.has(bare) => bare.into(),
@@ -175,7 +176,7 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// Where a tensor lies, after a check of its shape.
+    /// The entry of a tensor, after a check of its shape.
     ///
     /// # Errors
     /// As [`Self::values`], but for the type.
@@ -184,7 +185,7 @@ impl<'a> Checkpoint<'a> {
             return Err(TrainerError::MissingTensor { file: self.file.clone(), tensor: tensor.into() });
         };
         if stored.shape != shape {
-            // Values of four bits lie two in a byte: it is their type that does not fit.
+            // Four-bit values lie two in a byte: the error is their type, not their shape.
             if !matches!(stored.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
                 let (file, found) = (self.shards[stored.shard].file.clone(), format!("{:?}", stored.dtype));
                 return Err(TrainerError::TensorType { file, tensor: tensor.into(), found });
@@ -210,7 +211,7 @@ impl Shard<'_> {
         let (header, metadata) = stored::parsed(self.bytes(), SafeTensors::read_metadata)
             .map_err(|reason| TrainerError::Weights { file: self.file.clone(), reason })?;
         let tensors = metadata.tensors().into_iter().map(|(name, info)| {
-            // Offsets count from behind the header, which its own length precedes.
+            // Offsets count from the end of the header, whose own length precedes it.
             let (from, to) = info.data_offsets;
             let first = size_of::<u64>() + header;
             (name, Stored { shard, dtype: info.dtype, shape: info.shape.clone(), range: first + from..first + to })
@@ -228,7 +229,7 @@ fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
     Ok(Shard { name: name.into(), file: path.display().to_string(), bytes: Bytes::Mapped(mapped) })
 }
 
-/// Weights of other kinds that lie where those should that are read.
+/// The error for a folder without model.safetensors: names weights of another format that lie there.
 fn missing(folder: &Path, whole: PathBuf) -> TrainerError {
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut others: Vec<String> = files

@@ -1,5 +1,5 @@
-//! GPT-2: learned positions, norms and linear layers with biases, weights stored `[inputs, outputs]`, one layer for queries,
-//! keys and values together.
+//! GPT-2: learned positions, norms and linear layers with biases, weights stored `[inputs, outputs]`, one layer for
+//! queries, keys and values together.
 
 use super::keys::Means;
 use super::settings::MOST_BLOCKS;
@@ -7,10 +7,10 @@ use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec, gelu};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
 
-/// What its keys mean.
+/// The use of the keys of its configuration class.
 pub(super) const KEYS: &[(&str, Means)] = &[
     ("activation_function", Means::Read),
-    // Its layers compute only where there is an encoder.
+    // Cross attention: its layers compute only where there is an encoder.
     ("add_cross_attention", Means::Idle),
     ("attn_pdrop", Means::Dropout),
     ("bos_token_id", Means::Idle),
@@ -24,12 +24,12 @@ pub(super) const KEYS: &[(&str, Means)] = &[
     ("n_layer", Means::Read),
     ("n_positions", Means::Read),
     ("pad_token_id", Means::Read),
-    // The same numbers, formed in f32, as they are here.
+    // Computed in f32 in any case, as here.
     ("reorder_and_upcast_attn", Means::Idle),
     ("resid_pdrop", Means::Dropout),
     ("scale_attn_by_inverse_layer_idx", Means::Read),
     ("scale_attn_weights", Means::Read),
-    // The summaries are of a model with two heads.
+    // The summary layers belong to a model with two heads.
     ("summary_activation", Means::Idle),
     ("summary_first_dropout", Means::Idle),
     ("summary_proj_to_labels", Means::Idle),
@@ -40,7 +40,7 @@ pub(super) const KEYS: &[(&str, Means)] = &[
     ("vocab_size", Means::Read),
 ];
 
-/// A size under its own name, unless it also stands under the name that other classes have for it, which wins.
+/// A size under its own name, unless config.json also has it under the general name, which wins.
 fn size(settings: &Settings, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
     let name = if settings.get(names[1]).is_some() { names[1] } else { names[0] };
     match most {

@@ -1,20 +1,20 @@
-//! What the keys of the configuration classes of `transformers` 5 mean to the engine. A key that is in no table is one that
-//! its class does not have; `transformers` reads over it, and so does the engine.
+//! The use that the engine makes of each key of the configuration classes of `transformers` 5. A key that is in no
+//! table is one that its class does not have; `transformers` ignores it, and so does the engine.
 
-/// What a key means here.
+/// The use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::trainer) enum Means {
     /// The family reads it.
     Read,
-    /// It changes nothing that is computed here.
+    /// It changes nothing that is computed.
     Idle,
-    /// Dropout of the model in training. The frozen model has none; that it is left out is said.
+    /// Dropout of the base model in training. The frozen model has none; a note for people says so.
     Dropout,
-    /// Its value changes what is computed: refused, unless it is one of these, as JSON.
+    /// Its value would change what is computed: refused, unless it is one of these, as JSON.
     Only(&'static [&'static str]),
 }
 
-/// Those that every class has, or that are read of every class.
+/// The keys that every class has.
 pub(super) const EVERY_CLASS: &[(&str, Means)] = &[
     ("architectures", Means::Idle),
     ("chunk_size_feed_forward", Means::Idle),

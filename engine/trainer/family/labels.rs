@@ -1,21 +1,21 @@
-//! What config.json says of classes: `id2label` and `label2id` in, the names in the order of the head's rows out.
+//! The class names of config.json: `id2label` and `label2id` in, the names in the order of the head's rows out.
 
 use serde_json::Value;
 
 use super::settings::Settings;
 
-/// What a checkpoint says of the classes of its head.
+/// The classes of a checkpoint's head by its config.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::trainer) struct Labels {
-    /// Their names in order, or what is wrong with them, which stops only who needs them; none where there are only those
-    /// that `transformers` makes up, `LABEL_0` and on.
+    /// Their names in order; the error where they contradict each other, which concerns only a run that needs them;
+    /// empty where there are only the default names of `transformers`, `LABEL_0` and on.
     pub names: Result<Vec<String>, String>,
-    /// What the head was trained for, where config.json says so: `regression` for example.
+    /// The value of `problem_type`, `regression` for example; none where config.json has none.
     pub problem: Option<String>,
 }
 
 impl Labels {
-    /// Reads `id2label`, or where it says nothing `label2id`, and `problem_type`.
+    /// Reads `id2label`, or `label2id` where there is no `id2label`, and `problem_type`.
     pub fn read(settings: &Settings) -> Self {
         let problem = settings.get("problem_type").and_then(Value::as_str).map(String::from);
         Self { names: names(settings), problem }
@@ -38,19 +38,19 @@ fn names(settings: &Settings) -> Result<Vec<String>, String> {
     }
 }
 
-/// Names by their numbers, which have to be 0 and on.
+/// The names sorted by their numbers; none where the numbers are not 0 and on.
 fn ordered(mut pairs: Vec<(Option<usize>, Option<String>)>) -> Option<Vec<String>> {
     pairs.sort();
     let fits = pairs.iter().enumerate().all(|(at, (id, _))| *id == Some(at));
     pairs.into_iter().map(|(_, name)| name.filter(|_| fits)).collect()
 }
 
-/// A number, or a text that is one.
+/// A whole number, or a text that is one.
 fn number(value: &Value) -> Option<usize> {
     value.as_u64().map(|id| id as usize).or_else(|| value.as_str()?.parse().ok())
 }
 
-/// Whether there are no names but those that `transformers` makes up.
+/// True where all names are the default names of `transformers`, `LABEL_0` and on.
 fn made_up(names: &[String]) -> bool {
     names.iter().enumerate().all(|(at, name)| *name == format!("LABEL_{at}"))
 }

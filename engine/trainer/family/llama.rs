@@ -1,4 +1,4 @@
-//! Llama 1 to 3, and what has its layout (SmolLM, TinyLlama). Mistral and Qwen are made from the same parts.
+//! Llama 1 to 3, and models of its architecture (SmolLM, TinyLlama). Mistral and Qwen are variants of it.
 
 use super::keys::Means;
 use super::rope;
@@ -7,7 +7,7 @@ use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
 
-/// What the keys mean that the relatives of Llama share.
+/// The use of the keys that Llama and its variants share.
 pub(super) const SHARED_KEYS: &[(&str, Means)] = &[
     ("attention_dropout", Means::Dropout),
     ("bos_token_id", Means::Idle),
@@ -33,20 +33,20 @@ pub(super) const SHARED_KEYS: &[(&str, Means)] = &[
     ("vocab_size", Means::Read),
 ];
 
-/// What those of Llama alone mean.
+/// The use of the keys of Llama alone.
 pub(super) const KEYS: &[(&str, Means)] =
     &[("attention_bias", Means::Read), ("mlp_bias", Means::Read), ("pretraining_tp", Means::Idle)];
 
-/// A relative of Llama: its name, and what its class takes where config.json has no such key.
+/// A variant of Llama: its name, and the defaults of its configuration class.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Relative {
     pub family: &'static str,
     pub vocabulary: usize,
     pub inner: usize,
     pub positions: usize,
-    /// Unset where its class takes as many as there are heads of queries.
+    /// None where the default is the number of query heads.
     pub key_value_heads: Option<usize>,
-    /// Unset where its class divides the hidden size by the heads.
+    /// None where the default is the hidden size over the number of heads.
     pub head_size: Option<usize>,
 }
 
@@ -59,7 +59,7 @@ const LLAMA: Relative = Relative {
     head_size: None,
 };
 
-/// Which linear layers have a bias.
+/// The linear layers that have a bias.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Biases {
     /// Those of queries, keys and values.
@@ -77,7 +77,7 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
 }
 
 impl Relative {
-    /// A model of Llama's layout whose positions see all before them.
+    /// The spec of a model of Llama's architecture with causal attention.
     pub fn spec(self, settings: &Settings, biases: Biases) -> Result<Spec, TrainerError> {
         let hidden = settings.size("hidden_size", 4096)?;
         let inner = settings.size("intermediate_size", self.inner)?;
@@ -116,7 +116,7 @@ impl Relative {
 
     fn heads(self, settings: &Settings, hidden: usize) -> Result<Heads, TrainerError> {
         let query = settings.size("num_attention_heads", 32)?;
-        // A key that is there and `null` means as many as there are heads of queries, where the class allows it.
+        // `null` means the number of query heads, where the class allows it.
         let key_value = match settings.optional_size("num_key_value_heads")? {
             Some(heads) => heads,
             None => self.key_value_heads.filter(|_| !settings.is_null("num_key_value_heads")).unwrap_or(query),

@@ -1,5 +1,5 @@
-//! Mistral 7B and its like: a Llama whose positions see a window of those before them; with `layer_types`, which make it a
-//! Ministral to `transformers`, those of some blocks alone.
+//! Mistral: a Llama with sliding-window attention; with `layer_types` (a Ministral in `transformers`) in some blocks
+//! alone.
 
 use super::keys::Means;
 use super::llama::{Biases, Relative};
@@ -7,7 +7,7 @@ use super::{Settings, Spec};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::Sight;
 
-/// What the keys of Mistral alone mean.
+/// The use of the keys of Mistral alone.
 pub(super) const KEYS: &[(&str, Means)] = &[("layer_types", Means::Read), ("sliding_window", Means::Read)];
 
 const MISTRAL: Relative = Relative {
@@ -30,7 +30,7 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
     Ok(spec)
 }
 
-/// Gives each block what `layer_types` say that it sees, where config.json has them.
+/// Sets each block's attention pattern by `layer_types`, where config.json has them.
 pub(super) fn apply_layer_types(
     spec: &mut Spec,
     settings: &Settings,
@@ -42,7 +42,7 @@ pub(super) fn apply_layer_types(
     let all = all.ok_or_else(|| settings.unsupported("layer_types", types, &of_each))?;
     for (sight, of) in spec.sights.iter_mut().zip(all) {
         *sight = match (of.as_str(), window) {
-            // The second is what older versions called it.
+            // The second is the name in older versions.
             (Some("full_attention" | "attention"), _) => Sight::Before,
             (Some("sliding_attention"), Some(window)) => window,
             (Some("sliding_attention"), None) => {
@@ -55,7 +55,7 @@ pub(super) fn apply_layer_types(
     Ok(())
 }
 
-/// What a position sees; nothing where it sees everything.
+/// The sliding window of config.json; none where attention is full.
 pub(super) fn window(settings: &Settings) -> Result<Option<Sight>, TrainerError> {
     match settings.is_null("sliding_window") {
         true => Ok(None),

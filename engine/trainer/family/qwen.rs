@@ -1,5 +1,6 @@
-//! Qwen 2 and 2.5: a Llama with biases of queries, keys and values. Qwen 3: one without them that norms each head's queries
-//! and keys. In both, the blocks from `max_window_layers` on, or those that `layer_types` names, may see a window alone.
+//! Qwen 2 and 2.5: a Llama with biases of queries, keys and values. Qwen 3: without these, with a norm of each head's
+//! queries and keys. In both, the blocks from `max_window_layers` on, or those that `layer_types` names, may have
+//! sliding-window attention.
 
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use super::llama::{Biases, Relative};
 use super::{Settings, Spec, mistral};
 use crate::trainer::TrainerError;
 
-/// What the keys of both mean.
+/// The use of the keys of both.
 pub(super) const KEYS: &[(&str, Means)] = &[
     ("layer_types", Means::Read),
     ("max_window_layers", Means::Read),
@@ -16,7 +17,7 @@ pub(super) const KEYS: &[(&str, Means)] = &[
     ("use_sliding_window", Means::Read),
 ];
 
-/// What those of Qwen 3 alone mean.
+/// The use of the keys of Qwen 3 alone.
 pub(super) const KEYS_OF_THIRD: &[(&str, Means)] = &[("attention_bias", Means::Read)];
 
 const SECOND: Relative = Relative {

@@ -1,6 +1,7 @@
-//! The rotary settings of config.json in, the turn of each pair of a head's values out: plain ones, `linear` scaling (Chen et
-//! al. 2023), `dynamic`, that of Llama 3, and `yarn` (Peng et al. 2023). `transformers` 5 takes `rope_scaling` where it says
-//! something, else `rope_parameters`, and from outside of them what they lack.
+//! The rotary settings of config.json in, the frequency of each pair of a head's values out: unscaled, `linear` scaling
+//! (Chen et al. 2023), `dynamic`, that of Llama 3, and `yarn` (Peng et al. 2023). As in `transformers` 5,
+//! `rope_scaling` wins over `rope_parameters` where it is not empty, and keys outside of the table fill in what it
+//! lacks.
 
 use std::f64::consts::TAU;
 
@@ -10,10 +11,10 @@ use super::Settings;
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::Turns;
 
-/// What tables of two kinds of layers would be called: only other families have these.
+/// Tables by kind of layer, which other families have; refused.
 const BY_LAYER: [&str; 2] = ["full_attention", "sliding_attention"];
 
-/// How positions turn the `head_size / 2` pairs of values, up to `positions`.
+/// The rotary parameters of a head of `head_size` values, for sequences of up to `positions` tokens.
 pub(super) fn turns(settings: &Settings, head_size: usize, positions: usize) -> Result<Turns, TrainerError> {
     let (name, table) = match settings.table("rope_scaling")? {
         Some(table) => ("rope_scaling", Some(table)),
@@ -39,7 +40,7 @@ pub(super) fn turns(settings: &Settings, head_size: usize, positions: usize) -> 
             let factor = rope.needed("factor")?;
             plain.map(|frequency| frequency / factor).collect()
         }
-        // It slows sequences beyond the model's positions, of which there are none here.
+        // Dynamic scaling slows sequences beyond the model's positions, of which there are none here.
         "dynamic" => rope.needed("factor").map(|_| plain.collect())?,
         "llama3" => rope.llama3(plain)?,
         "yarn" => return rope.yarn(theta, plain.collect()),
@@ -54,17 +55,17 @@ pub(super) fn turns(settings: &Settings, head_size: usize, positions: usize) -> 
     rope.finite(Turns { frequencies, factor: 1.0 })
 }
 
-/// One of the two tables.
+/// The rotary table of config.json in use.
 struct Rope<'a> {
     settings: &'a Settings<'a>,
-    /// What config.json calls it.
+    /// Its key in config.json.
     name: &'static str,
     table: &'a Map<String, Value>,
     positions: usize,
 }
 
 impl Rope<'_> {
-    /// `rope_type`, or `type`, as still older versions call it.
+    /// `rope_type`, or `type`, its name in older versions.
     fn kind(&self) -> Result<&str, TrainerError> {
         let key = if self.table.contains_key("rope_type") { "rope_type" } else { "type" };
         match self.table.get(key) {
@@ -73,7 +74,7 @@ impl Rope<'_> {
         }
     }
 
-    /// A number that is turned into others; nothing where it is missing or `null`.
+    /// A number of the table; none where it is missing or `null`.
     fn number(&self, key: &str) -> Result<Option<f64>, TrainerError> {
         let found = self.table.get(key).filter(|found| !found.is_null());
         let number = |found: &Value| found.as_f64().ok_or_else(|| self.unsupported(key, found, "a number"));
@@ -93,7 +94,7 @@ impl Rope<'_> {
         self.positive(key)?.ok_or_else(|| self.unsupported(key, "missing", "a number above 0"))
     }
 
-    /// A number above 0 beside the table.
+    /// A number above 0 from config.json itself.
     fn outside(&self, key: &str) -> Result<Option<f64>, TrainerError> {
         let found = self.settings.get(key).map(|found| (found, found.as_f64().filter(|number| *number > 0.0)));
         match found {
@@ -103,7 +104,8 @@ impl Rope<'_> {
         }
     }
 
-    /// The length that the model was trained for: outside of the table, where it wins, in it, or that of config.json.
+    /// The context length of the training: from config.json where it is there, else from the table, else the model's
+    /// positions.
     fn trained(&self) -> Result<f64, TrainerError> {
         let key = "original_max_position_embeddings";
         Ok(self.outside(key)?.or(self.positive(key)?).unwrap_or(self.positions as f64))
@@ -116,8 +118,8 @@ impl Rope<'_> {
         if high <= low {
             return Err(self.unsupported("high_freq_factor", high, "more than low_freq_factor"));
         }
-        // Turns that the model saw whole in training stay, those that it saw a part of become slower, and a share of both
-        // lies between.
+        // Fast frequencies, whose period fits into the trained context, stay; slow ones are divided by the factor;
+        // those between are interpolated.
         let scaled = |frequency: f64| {
             let turns = trained * frequency / TAU;
             let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
@@ -128,7 +130,7 @@ impl Rope<'_> {
 
     fn yarn(&self, theta: f64, plain: Vec<f64>) -> Result<Turns, TrainerError> {
         let trained = self.trained()?;
-        // There, `null` means what the two lengths say.
+        // `null` means the quotient of the two lengths.
         let factor = match self.table.get("factor") {
             Some(Value::Null) => self.positions as f64 / trained,
             _ => self.needed("factor")?,
@@ -136,7 +138,7 @@ impl Rope<'_> {
         let half = plain.len();
         let size = 2.0 * half as f64;
         let or = |found: Option<f64>, default| found.filter(|found| *found != 0.0).unwrap_or(default);
-        // The pair that turns so many times in the trained length.
+        // The pair that turns so many times in the trained context.
         let pair = |turns: f64| size * (trained / (turns * TAU)).ln() / (2.0 * theta.ln());
         let (mut low, mut high) = (pair(or(self.number("beta_fast")?, 32.0)), pair(or(self.number("beta_slow")?, 1.0)));
         let truncated = self.table.get("truncate").is_none_or(|found| found.as_bool().unwrap_or(false));
@@ -162,7 +164,8 @@ impl Rope<'_> {
         Ok(turns)
     }
 
-    /// What `yarn` multiplies queries and keys by, so that scores over more positions keep their spread.
+    /// The attention factor of `yarn`, which multiplies queries and keys so that scores over more positions keep their
+    /// spread.
     fn attention_factor(&self, factor: f64) -> Result<f64, TrainerError> {
         if let Some(given) = self.number("attention_factor")? {
             return Ok(given);

@@ -1,20 +1,20 @@
-//! config.json: bytes in; the value of one key out, checked, or the default of the configuration class where it is missing.
-//! `transformers` checks types strictly, so a `null` or a wrong type is an error here, too.
+//! config.json: bytes in; the checked value of one key out, or the default of the configuration class where it is
+//! missing. Like `transformers`, refuses a `null` or a wrong type.
 
 use serde_json::{Map, Value};
 
 use super::TrainerError;
 use super::keys::{EVERY_CLASS, Means};
 
-/// The largest size that a key may give. Every size is checked against the file's tensors later; this bounds what is made
-/// before, and keeps products of two in range.
+/// The largest size that a key may give. Every size is checked against the file's tensors later; this limit bounds the
+/// memory before, and keeps products of two sizes in range.
 const LARGEST: usize = 1 << 24;
 /// The largest number of blocks.
 pub(super) const MOST_BLOCKS: usize = 1 << 14;
-/// The largest number of positions, where these are not learned: no table is made of them.
+/// The largest number of positions that are not learned: no table is made of these.
 pub(super) const MOST_POSITIONS: usize = u32::MAX as usize;
 
-/// A config.json and what errors call it.
+/// A config.json and its name in errors.
 pub(in crate::trainer) struct Settings<'a> {
     keys: Map<String, Value>,
     file: &'a str,
@@ -33,7 +33,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Refuses keys that would change what is computed in a way that the engine does not have.
+    /// Refuses keys whose values ask for a computation that the engine does not support.
     pub fn check_keys(&self, tables: &[&[(&str, Means)]]) -> Result<(), TrainerError> {
         if let Some(found) = self.keys.get("quantization_config").filter(|found| !found.is_null()) {
             let method = found["quant_method"].as_str().unwrap_or("unnamed");
@@ -54,7 +54,7 @@ impl<'a> Settings<'a> {
         Ok(())
     }
 
-    /// The dropout that the file asks for, a line each.
+    /// The dropout settings that are ignored, a line each.
     pub fn left_out(&self, tables: &[&[(&str, Means)]]) -> Vec<String> {
         let dropouts = tables.iter().copied().flatten().filter(|(_, meaning)| *meaning == Means::Dropout);
         let asked = dropouts.filter_map(|(key, _)| {
@@ -76,7 +76,7 @@ impl<'a> Settings<'a> {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
-    /// Whether a key is there and says nothing.
+    /// True where a key is there and `null`.
     pub fn is_null(&self, key: &str) -> bool {
         self.keys.get(key).is_some_and(Value::is_null)
     }
@@ -116,7 +116,7 @@ impl<'a> Settings<'a> {
         found.as_str().ok_or_else(|| self.unsupported(key, found, "a text"))
     }
 
-    /// A table; nothing where it is missing, `null` or empty.
+    /// A table; none where it is missing, `null` or empty.
     pub fn table(&self, key: &str) -> Result<Option<&Map<String, Value>>, TrainerError> {
         match self.get(key) {
             None => Ok(None),
@@ -125,7 +125,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// The token that fills up short sequences; `transformers` takes a number that is no token as none.
+    /// The padding token; none where the number is no token, as in `transformers`.
     pub fn padding(&self) -> Result<Option<u32>, TrainerError> {
         match self.get("pad_token_id") {
             None => Ok(None),
@@ -134,12 +134,12 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// An error that names the key and both values, unless all is `fine`.
+    /// The error of [`Self::unsupported`], unless `fine`.
     pub fn check(&self, fine: bool, key: &str, found: impl ToString, supported: &str) -> Result<(), TrainerError> {
         if fine { Ok(()) } else { Err(self.unsupported(key, found, supported)) }
     }
 
-    /// An error that names the key and both values.
+    /// The error that names the key, the value found and the supported values.
     pub fn unsupported(&self, key: &str, found: impl ToString, supported: &str) -> TrainerError {
         TrainerError::Unsupported {
             file: self.file.into(),

@@ -1,6 +1,6 @@
-//! ViT (Dosovitskiy et al. 2021): pictures cut into patches, one position more in front that stands for the whole, blocks
-//! whose positions see everything. The names are those of checkpoints; newer versions of `transformers` have others in
-//! memory, and write these. PEFT goes by the others: `adapter::peft` renames.
+//! ViT (Dosovitskiy et al. 2021): images cut into patches, a class token in front of them, full attention. The names
+//! are those of checkpoints; newer versions of `transformers` have other names in memory but write these. PEFT goes by
+//! the names in memory: `adapter::peft` renames.
 
 use serde_json::Value;
 
@@ -10,10 +10,10 @@ use super::{Classifier, Input, Labels, Linear, Names, Patches, Settings, Spec, g
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
 
-/// What its keys mean.
+/// The use of the keys of its configuration class.
 pub(super) const KEYS: &[(&str, Means)] = &[
     ("attention_probs_dropout_prob", Means::Dropout),
-    // Of a decoder that fills in masked pictures.
+    // Of a decoder for masked image modelling.
     ("encoder_stride", Means::Idle),
     ("head_dim", Means::Read),
     ("hidden_act", Means::Read),
@@ -33,7 +33,7 @@ pub(super) const KEYS: &[(&str, Means)] = &[
     ("qkv_bias", Means::Read),
 ];
 
-/// The largest side of a picture.
+/// The largest side of an image, in pixels.
 const LARGEST_SIDE: u64 = 1 << 16;
 
 /// Reads a ViT.
@@ -96,7 +96,7 @@ const NAMES: Names = Names {
     last_norm: "layernorm",
 };
 
-/// Height and width, which config.json writes as one number or as two.
+/// Height and width, one number or two in config.json.
 fn sides(settings: &Settings, key: &str, default: usize) -> Result<[usize; 2], TrainerError> {
     let Some(value) = settings.get(key) else { return Ok([default; 2]) };
     let number =

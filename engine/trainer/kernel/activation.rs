@@ -1,23 +1,23 @@
-//! What lies between the two halves of a feed-forward part.
+//! The activation of a feed-forward layer.
 
 use burn::tensor::Tensor;
 
 use super::gelu::{self, Kind};
 use super::{Place, swiglu};
 
-/// The nonlinearity of a family.
+/// The activation of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
-    /// `silu(gate) * up`; reads twice the columns that it gives.
+    /// `silu(gate) * up`; its input has twice the columns of its output.
     SwiGlu,
-    /// `x * P(normal <= x)`, the error function's GELU.
+    /// `x * P(normal <= x)`, the exact GELU.
     Gelu,
-    /// The GELU that a hyperbolic tangent approximates, which GPT-2 has.
+    /// The tanh approximation of GELU, as in GPT-2.
     GeluTanh,
 }
 
 impl Activation {
-    /// `[rows, columns]` to the same shape, or half the columns.
+    /// The activation of `[rows, columns]`: the same shape, or half the columns.
     pub fn forward(self, x: &Tensor<2>, place: &Place) -> Tensor<2> {
         match self {
             Self::SwiGlu => swiglu::swiglu(x, place),

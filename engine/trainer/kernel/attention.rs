@@ -1,6 +1,6 @@
-//! Grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a batch lie one after the other;
-//! in main memory each has its own length, elsewhere all have the same, padded on the right. Where positions see only what
-//! is before them, no real one ever sees a padded one; where they see everything, all sequences must have one length.
+//! Grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a batch lie one after the
+//! other; in main memory each has its own length, elsewhere all have the same, padded on the right. With causal
+//! attention no real position sees a padded one; with full attention all sequences must have one length.
 
 mod host;
 mod lanes;
@@ -9,19 +9,19 @@ use burn::tensor::{DType, Tensor, activation};
 
 use super::{Place, edit, read, simd, slice, wide};
 
-/// What a position sees of its sequence.
+/// The positions that a position attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// Itself and all before it.
+    /// Itself and all positions before it.
     Before,
-    /// Itself and those before it, so many in all; at least 1.
+    /// Itself and the positions before it, so many in all; at least 1.
     Window(usize),
-    /// The whole sequence.
+    /// All positions of the sequence.
     Whole,
 }
 
 impl Sight {
-    /// A window no wider than so many positions.
+    /// The same pattern with a window of at most so many positions.
     pub fn within(self, positions: usize) -> Self {
         match self {
             Self::Window(window) => Self::Window(window.min(positions)),
@@ -30,35 +30,35 @@ impl Sight {
     }
 }
 
-/// How many heads of which size.
+/// Number and size of the attention heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heads {
     /// Heads of queries.
     pub query: usize,
     /// Heads of keys, and of values; each serves `query / key_value` neighbouring query heads.
     pub key_value: usize,
-    /// Values a head.
+    /// Values of a head.
     pub size: usize,
 }
 
 impl Heads {
-    /// Columns of a row that holds queries, keys and values.
+    /// Columns of a row with queries, keys and values.
     pub fn columns(self) -> usize {
         (self.query + 2 * self.key_value) * self.size
     }
 
-    /// What scores are multiplied by, unless a model says otherwise.
+    /// The usual factor of the scores, `1 / sqrt(size)`.
     pub fn score_scale(self) -> f32 {
         (self.size as f32).sqrt().recip()
     }
 }
 
-/// What is added to the scores of sequences of one length so that positions do not see what they must not; made once a pass.
-/// None in main memory, which looks at nothing that it must not.
+/// The masks that are added to the scores of sequences of one length; made once for each pass. Empty in main memory,
+/// where masked scores are not computed.
 pub(crate) struct Masks(Vec<(Sight, Tensor<2>)>);
 
 impl Masks {
-    /// Those of `sights` for sequences of `length` positions.
+    /// The masks of these patterns for sequences of `length` positions.
     pub fn new(sights: &[Sight], length: usize, place: &Place) -> Self {
         let mut masks: Vec<(Sight, Tensor<2>)> = Vec::new();
         for sight in sights.iter().filter(|_| !place.host) {
@@ -82,7 +82,7 @@ impl Masks {
     }
 }
 
-/// One attention over a batch, and what it keeps for its backward pass.
+/// One attention over a batch with the tensors saved for its backward pass.
 pub(crate) struct Attention {
     heads: Heads,
     sight: Sight,
@@ -91,16 +91,16 @@ pub(crate) struct Attention {
 
 #[expect(clippy::large_enum_variant, reason = "one lives for a layer and a step; a box would buy nothing")]
 enum Kept {
-    /// Rows, outputs and the logarithm of each softmax's denominator.
+    /// Rows, outputs and the log-sum-exp of each softmax.
     Host { qkv: Tensor<2>, output: Tensor<2>, log_sums: Vec<simd::Lane> },
-    /// Views of five axes: batch, key head, query head in its group, position, value or position; nothing is repeated
-    /// for the groups.
+    /// Five axes: batch, key head, query head in its group, position, value or position. Keys and values are not
+    /// repeated for the query heads of a group.
     Device { query: Tensor<5>, key: Tensor<5>, value: Tensor<5>, shares: Tensor<5>, output: Tensor<5> },
 }
 
 impl Attention {
-    /// `qkv`: `[sum of lengths, columns]`, rotated, queries scaled. Returns the heads' outputs, `[sum of lengths,
-    /// query * size]`, too.
+    /// The heads' outputs, `[sum of lengths, query * size]`, of `qkv`: `[sum of lengths, columns]`, rotated, queries
+    /// scaled; with the saved tensors.
     pub fn forward(
         qkv: Tensor<2>,
         heads: Heads,
@@ -154,7 +154,8 @@ impl Attention {
         let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let gradient = gradient.reshape([batch, length, heads.key_value, group, heads.size]).permute([0, 2, 3, 1, 4]);
         let of_value = shares.clone().swap_dims(3, 4).matmul(gradient.clone()).sum_dim(2);
-        // The sum over a row of shares * their gradient equals the sum over output * its gradient, which is shorter.
+        // The sum over a row of shares times their gradients equals the sum of the output times its gradient, which is
+        // shorter.
         let along = (gradient.clone() * output).sum_dim(4);
         let of_scores = shares * (gradient.matmul(value.swap_dims(3, 4)) - along);
         let of_query = of_scores.clone().matmul(key);

@@ -1,13 +1,13 @@
-//! Cross entropy of predicted tokens or classes, its gradient by the logits, and how many predictions are right.
+//! Cross entropy of predicted tokens or classes, its gradient by the logits, and the number of right predictions.
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::{Place, edit, exp, wide};
 
-/// What predictions are worth, still on the device.
+/// Losses of predictions and their gradient, on the device.
 pub(crate) struct Loss {
-    /// `[2 * rows, 1]`, f32: the losses in nats, then a one for each row whose largest logit, the first of equals, is the
-    /// target's.
+    /// `[2 * rows, 1]`, f32: the losses in nats, then 1 for each row whose largest logit (the first of equal ones) is
+    /// the target's, else 0.
     pub rows: Tensor<2>,
     /// The gradient of the mean loss by the logits.
     pub gradient: Tensor<2>,
@@ -19,8 +19,8 @@ pub(crate) fn worth(rows: &[f32]) -> (f64, u64) {
     (losses.iter().map(|loss| f64::from(*loss)).sum(), hits.iter().filter(|hit| **hit > 0.5).count() as u64)
 }
 
-/// `logits`: `[rows, choices]`, one row a prediction; `targets`: the right choice of each row, below `choices`; `all`: the
-/// rows over which the mean is taken, of which these may be a part.
+/// The loss of `logits`, `[rows, choices]`, a row for each prediction. `targets`: the right choice of each row, below
+/// `choices`; `all`: the number of rows over which the mean is taken, of which these may be a part.
 pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], all: usize, place: &Place) -> Loss {
     let [rows, choices] = logits.dims();
     let share = 1.0 / all as f32;

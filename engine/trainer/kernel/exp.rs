@@ -1,6 +1,6 @@
 //! `exp` for slices: a polynomial that the compiler turns into vector instructions, the same bits on every machine.
 
-/// e to the x, relative error below 2e-7; x below -87 gives 0, above 88 about 1.7e38, NaN stays NaN.
+/// `e^x`, relative error below 2e-7; x below -87 gives 0, above 88 about 1.7e38, NaN stays NaN.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, which the sum also holds in its low bits.
@@ -28,19 +28,19 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The largest value, in an order of its own that vectorizes; `NEG_INFINITY` of nothing.
+/// The largest value, folded over eight lanes; `NEG_INFINITY` where empty.
 #[inline(always)]
 pub(super) fn max(values: &[f32]) -> f32 {
     fold(values, f32::NEG_INFINITY, |largest, value| if value > largest { value } else { largest })
 }
 
-/// The sum, in an order of its own that vectorizes and never changes.
+/// The sum, folded over eight lanes in an order that never changes.
 #[inline(always)]
 pub(super) fn sum(values: &[f32]) -> f32 {
     fold(values, 0.0, |sum, value| sum + value)
 }
 
-/// The sum of products of two slices of one length.
+/// The dot product of two slices of one length.
 #[inline(always)]
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (left, left_rest) = left.as_chunks::<LANES>();

@@ -1,5 +1,5 @@
-//! GELU (Hendrycks and Gimpel 2016): `x` times the share of a normal distribution below it, exactly or as its paper's
-//! hyperbolic tangent has it. That is `x * sigmoid(2 u)`, since `1 + tanh(u) = 2 sigmoid(2 u)`.
+//! GELU (Hendrycks and Gimpel 2016): `x * P(normal <= x)`, exact or in the tanh approximation of its paper, which is `x
+//! * sigmoid(2 u)`, since `1 + tanh(u) = 2 sigmoid(2 u)`.
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -9,7 +9,7 @@ use super::exp::{exp, sigmoid};
 use super::simd::{Loop, run};
 use super::{Place, edit, slice};
 
-/// Which of the two.
+/// The exact GELU, or its tanh approximation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Exact,
@@ -22,7 +22,7 @@ const CUBIC: f32 = 0.044_715 * LINEAR;
 /// `1 / sqrt(2 pi)`, the height of the normal density.
 const HEIGHT: f32 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 
-/// `[rows, columns]` to the same shape.
+/// The GELU of `[rows, columns]`, to the same shape.
 pub(super) fn gelu(kind: Kind, x: &Tensor<2>, place: &Place) -> Tensor<2> {
     if place.host {
         return edit(x.clone(), |values| run(Forward { kind, values }));
@@ -45,7 +45,7 @@ pub(super) fn gelu_backward(kind: Kind, x: Tensor<2>, gradient: Tensor<2>, place
     gradient * (share + x * slope)
 }
 
-/// What `x` is multiplied by.
+/// The factor of `x`.
 fn share_on_device(kind: Kind, x: Tensor<2>) -> Tensor<2> {
     match kind {
         Kind::Exact => ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
@@ -91,13 +91,13 @@ impl Loop for Backward<'_> {
     }
 }
 
-/// What the approximation multiplies `x` by.
+/// The factor of `x` in the tanh approximation.
 #[inline(always)]
 fn share(x: f32) -> f32 {
     sigmoid(x * (LINEAR + CUBIC * x * x))
 }
 
-/// The normal distribution's share below `x`, to 1e-7, and its density there (Abramowitz and Stegun, 7.1.26).
+/// The normal distribution function at `x`, to 1e-7, and its density there (Abramowitz and Stegun, 7.1.26).
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     let t = 1.0 / (1.0 + 0.327_591_1 * FRAC_1_SQRT_2 * x.abs());

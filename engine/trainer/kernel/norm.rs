@@ -1,4 +1,4 @@
-//! Norms: each row of a tensor made alike in size, with frozen weights, forward and backward.
+//! Norms over the rows of a tensor, with frozen weights, forward and backward.
 
 mod heads;
 mod layer;
@@ -12,16 +12,16 @@ pub(crate) use heads::HeadNorms;
 use layer::LayerNorm;
 use rms::RmsNorm;
 
-/// Which norm a family has.
+/// The kind of a family's norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NormKind {
-    /// Without mean and bias.
+    /// RMSNorm: without mean and bias.
     Rms,
-    /// With both.
+    /// LayerNorm: with both.
     Layer,
 }
 
-/// One norm of either kind.
+/// A norm of either kind.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(crate) enum Norm {
@@ -30,7 +30,7 @@ pub(crate) enum Norm {
 }
 
 impl Norm {
-    /// `weight`, and `bias` where the kind has one, have a value a column.
+    /// `weight`, and `bias` where the kind has one, have a value for each column.
     pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, epsilon: f32, place: &Place) -> Self {
         match bias {
             None => Self::Rms(RmsNorm::new(weight, epsilon, place)),
@@ -38,7 +38,7 @@ impl Norm {
         }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         match self {
             Self::Rms(norm) => norm.parameters(),
@@ -46,7 +46,7 @@ impl Norm {
         }
     }
 
-    /// `[rows, columns]` to the same shape.
+    /// The norm of `[rows, columns]`, to the same shape.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         match self {
             Self::Rms(norm) => norm.forward(x),

@@ -1,5 +1,5 @@
-//! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: value `i` of a head turns with value
-//! `i + head_size / 2`. The queries are multiplied by the scale of the scores, `1 / sqrt(head_size)`, too.
+//! Rotary position embedding (Su et al. 2021) in the Hugging Face layout: value `i` of a head is rotated with value `i
+//! + head_size / 2`. It also multiplies the queries by the factor of the scores.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -7,38 +7,38 @@ use burn::tensor::Tensor;
 
 use super::{Heads, Place, edit};
 
-/// The fewest positions for which tables are made.
+/// The fewest positions of a table.
 const FEWEST: usize = 512;
 
-/// How positions turn the values of a head.
+/// The parameters of a rotary position embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Turns {
-    /// Radians by which a position turns each pair of values, half as many as a head has; all zero where it turns none.
+    /// Radians of rotation a position for each pair of values, half as many as a head has; all zero without rotation.
     pub frequencies: Vec<f64>,
-    /// What turned queries and keys are multiplied by.
+    /// The factor of rotated queries and keys.
     pub factor: f64,
 }
 
 impl Turns {
-    /// Those of a model that tells positions otherwise.
+    /// The parameters of a model without rotary embedding.
     pub fn none(head_size: usize) -> Self {
         Self { frequencies: vec![0.0; head_size / 2], factor: 1.0 }
     }
 }
 
-/// Turns of positions, computed when a sequence is the first to reach them: a model may have many more positions than any
-/// sequence has tokens.
+/// A rotary embedding. Its tables are computed when a sequence first reaches their positions: a model may have many
+/// more positions than any sequence has tokens.
 #[derive(Debug)]
 pub(crate) struct Rotary {
     heads: Heads,
     turns: Turns,
     place: Place,
     tables: RwLock<Arc<Tables>>,
-    /// For devices: each scale of the scores with `[1, 1, turned heads, 1]`.
+    /// For devices: each factor of the scores with `[1, 1, rotated heads, 1]`.
     scales: Vec<(f32, Tensor<4>)>,
 }
 
-/// The turns of positions from 0 on.
+/// Cosines and sines of the positions from 0 on.
 #[derive(Debug)]
 struct Tables {
     positions: usize,
@@ -50,8 +50,8 @@ struct Tables {
 }
 
 impl Rotary {
-    /// Turns for any number of positions; `scales` are those that the scores of some block are multiplied by, once each
-    /// or more often. Where all frequencies are zero, queries are scaled and nothing is turned.
+    /// An embedding for any number of positions; `scales` are the factors of the blocks' scores, each once or more
+    /// often. Where all frequencies are zero, queries are scaled and nothing is rotated.
     pub fn new(turns: Turns, heads: Heads, scales: &[f32], place: &Place) -> Self {
         let turned = heads.query + heads.key_value;
         let mut of_device: Vec<(f32, Tensor<4>)> = Vec::new();
@@ -65,7 +65,7 @@ impl Rotary {
         Self { heads, turns, place: place.clone(), tables, scales: of_device }
     }
 
-    /// Tables that reach so many positions.
+    /// Tables of at least so many positions.
     fn tables(&self, positions: usize) -> Arc<Tables> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         if tables.positions >= positions {
@@ -78,8 +78,8 @@ impl Rotary {
         kept.clone()
     }
 
-    /// Turns the queries and keys of `[sum of lengths, (q + k + v) * head_size]` by their positions and scales the
-    /// queries by `scale`, one of those that it was made with; values stay.
+    /// Rotates the queries and keys of `[sum of lengths, (q + k + v) * head_size]` by their positions and multiplies
+    /// the queries by `scale`, one of those given to [`Self::new`]; values stay.
     pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize], scale: f32) -> Tensor<2> {
         self.turn(qkv, lengths, scale, 1.0)
     }

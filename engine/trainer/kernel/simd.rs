@@ -1,5 +1,5 @@
-//! Loops compiled twice: for any processor of the platform, and for wider vectors where the processor has them. Both give
-//! the same bits: sums are in the order that the loops spell out, and `mul_add` rounds once on every machine.
+//! Loops compiled twice: for any processor of the platform, and for wider vectors where the processor has them. Both
+//! give the same bits: sums have the order that the loops spell out, and `mul_add` rounds once on every machine.
 
 /// Eight values side by side: one AVX register, two NEON ones.
 pub(super) type Lane = [f32; 8];

@@ -9,7 +9,7 @@ use super::*;
 use crate::adapter::AdapterWeights;
 use crate::adapter::peft::{self, Targets};
 
-/// What `transformers` and `peft` computed.
+/// Results of `transformers` and `peft`.
 #[derive(Deserialize)]
 struct Golden {
     tokens: Vec<u32>,
@@ -39,7 +39,7 @@ fn following(name: &str) -> LoraConfig {
     }
 }
 
-/// The settings of a folder of the bundled model in the words of that model.
+/// The settings of a folder of the bundled model, with the paths of that model's layers as targets.
 fn resolved(name: &str) -> LoraConfig {
     let adapter = MODEL.resolved(peft::read_config(&folder(name)).unwrap()).unwrap();
     let (rank_pattern, targets) = (adapter.rank_pattern, adapter.targets);

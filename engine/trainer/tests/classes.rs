@@ -1,4 +1,4 @@
-//! Whose class is which, from a checkpoint to data, and back from a merged model and an adapter folder.
+//! The order of classes, from a checkpoint to data, and back from a merged model and an adapter folder.
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use crate::data::{Goal, Image};
 const MODELS: [&str; 9] =
     ["llama3", "llama-linear", "mistral", "qwen2", "qwen3", "gpt2", "llama-classes", "gpt2-classes", "vit"];
 
-/// A model, what is known of it, and the trainer of its adapter.
+/// A model, its golden values, and the trainer of its adapter.
 struct Golden {
     name: &'static str,
     json: Value,

@@ -1,4 +1,4 @@
-//! What a base in 8 bits promises: nearly the same losses, exact gradients of what is trained, training that learns.
+//! A base in 8 bits: nearly the same losses, exact gradients of the adapter, training that learns.
 
 use super::*;
 

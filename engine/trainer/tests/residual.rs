@@ -1,4 +1,4 @@
-//! What the trainer promises about residuals: exact sums, gradients through them, never trained, kept beside the pairs.
+//! Residuals: exact sums, gradients through them, never trained, kept beside the pairs.
 
 use super::*;
 use crate::adapter::{AdapterWeights, peft};

@@ -124,7 +124,7 @@ fn a_key_that_is_missing_has_the_default_of_its_class() {
         let bare = Map::from_iter([("model_type".to_owned(), model_type.as_str().into())]);
         let mut whole = defaults.as_object().unwrap().clone();
         whole.insert("model_type".into(), model_type.as_str().into());
-        // What is said is said of keys that are there.
+        // Notes are on keys that are there.
         let read = |keys| Spec { left_out: Vec::new(), ..spec(keys).unwrap() };
         assert_eq!(read(&bare), read(&whole), "{model_type}");
     }
@@ -158,7 +158,7 @@ fn every_key_of_every_class_is_in_its_table_and_does_what_the_table_says() {
     let classes = json(&golden().join("keys.json"));
     for (model_type, defaults) in classes.as_object().unwrap() {
         let mut plain = small(model_type);
-        // What a window is of is read only where there is one.
+        // The position of a window is read only where there is a window.
         plain.insert("use_sliding_window".into(), true.into());
         plain.insert("max_window_layers".into(), 0.into());
         let read = spec(&plain).unwrap();

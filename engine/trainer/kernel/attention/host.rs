@@ -1,6 +1,6 @@
-//! Attention in main memory. Eight queries of one head at a time, one to a lane: scores stay in the cache and are never
-//! stored, keys that none of the queries sees are skipped, softmax needs no sum across lanes, and the backward pass computes the
-//! scores again from each query's log-sum-exp (as FlashAttention does, Dao et al. 2022).
+//! Attention in main memory. Eight queries of one head at a time, one in each lane: scores stay in the cache and are
+//! never stored, keys that none of the queries attends to are skipped, softmax needs no sum across lanes, and the
+//! backward pass computes the scores again from each query's log-sum-exp (as FlashAttention does, Dao et al. 2022).
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::trainer::kernel::simd::{Lane, run};
 
 const ZERO: Lane = [0.0; 8];
 
-/// Attention of `qkv`, `[rows, columns]`, rotated, into `output`, `[rows, query heads * size]`. Returns the logarithm of each
-/// softmax's denominator: for each sequence and query head, the sequence's length / 8 rounded up.
+/// Attention of `qkv`, `[rows, columns]`, rotated, into `output`, `[rows, query heads * size]`. The result is the
+/// log-sum-exp of each softmax: for each sequence and query head, the sequence's length / 8 rounded up.
 pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
@@ -44,7 +44,7 @@ pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32]
     log_sums
 }
 
-/// What [`forward`] read and gave, and the gradient of its output.
+/// Input and output of [`forward`], and the gradient of the output.
 pub(super) struct Past<'a> {
     pub heads: Heads,
     pub sight: Sight,
@@ -108,7 +108,7 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
 }
 
 impl Heads {
-    /// The first columns of the key and of the value that serve a query head.
+    /// The first columns of the key and of the value of a query head.
     fn serving(self, head: usize) -> [usize; 2] {
         let serving = head / (self.query / self.key_value);
         [self.query + serving, self.query + self.key_value + serving].map(|head| head * self.size)
@@ -116,7 +116,7 @@ impl Heads {
 }
 
 impl Sight {
-    /// The keys that some query of a block sees.
+    /// The keys that some query of a block attends to.
     fn seen(self, block: &Range<usize>, length: usize) -> Range<usize> {
         match self {
             Self::Before => 0..block.end,
@@ -125,8 +125,8 @@ impl Sight {
         }
     }
 
-    /// Sets the scores that a query does not see so low that their share is zero beside any other. The first score is of
-    /// key `from`, the first lane of query `start`.
+    /// Masks the keys that a query does not attend to with a score so low that their share is zero. The first score is
+    /// of key `from`, the first lane of query `start`.
     fn hide(self, scores: &mut [Lane], from: usize, start: usize) {
         if self != Self::Whole {
             for (ahead, score) in scores[start - from..].iter_mut().enumerate() {
@@ -134,7 +134,7 @@ impl Sight {
             }
         }
         if let Self::Window(window) = self {
-            // The query in lane `place` sees keys from `start + place + 1 - window` on.
+            // The query in lane `place` attends to keys from `start + place + 1 - window` on.
             for (key, score) in scores.iter_mut().enumerate() {
                 let Some(place) = (from + key + window).checked_sub(start).filter(|place| *place < 8) else { break };
                 score[place..].fill(f32::MIN);
@@ -143,7 +143,7 @@ impl Sight {
     }
 }
 
-/// The rows of each sequence.
+/// The rows of each sequence, as a range.
 fn sequences(lengths: &[usize]) -> impl Iterator<Item = Range<usize>> {
     lengths.iter().scan(0, |end, length| {
         *end += length;
@@ -155,12 +155,12 @@ fn longest(lengths: &[usize]) -> usize {
     lengths.iter().copied().max().unwrap_or(0)
 }
 
-/// Eight positions at a time; the last block may have fewer.
+/// Blocks of eight positions; the last may have fewer.
 fn blocks(length: usize) -> impl Iterator<Item = Range<usize>> {
     (0..length).step_by(8).map(move |start| start..length.min(start + 8))
 }
 
-/// Puts some columns of rows in place of what `copy` holds.
+/// Replaces `copy` by some columns of the rows.
 fn copy_columns(copy: &mut Vec<f32>, rows: &[f32], columns: usize, first: usize, count: usize) {
     copy.clear();
     rows.chunks_exact(columns).for_each(|row| copy.extend_from_slice(&row[first..first + count]));
@@ -187,7 +187,8 @@ fn scatter(lanes: &[Lane], rows: &mut [f32], columns: usize, first: usize, block
     }
 }
 
-/// `rows` gets the values of each of the eight places, padded to whole lanes, one place after the other.
+/// Transposes `lanes` to `rows`: the values of each of the eight lanes, padded to whole lanes, one lane after the
+/// other.
 fn transpose(lanes: &[Lane], rows: &mut [Lane]) {
     let width = rows.len() / 8;
     for (value, lane) in lanes.iter().enumerate() {
@@ -197,7 +198,7 @@ fn transpose(lanes: &[Lane], rows: &mut [Lane]) {
     }
 }
 
-/// Adds the first `size` values of rows of `width` lanes to the rows' columns from `first` on.
+/// Adds the first `size` values of each row of `width` lanes to the columns of `rows` from `first` on.
 fn add_rows(lanes: &[Lane], width: usize, rows: &mut [f32], columns: usize, first: usize, size: usize) {
     for (lanes, row) in lanes.chunks_exact(width).zip(rows.chunks_exact_mut(columns)) {
         for (to, from) in row[first..first + size].iter_mut().zip(lanes.as_flattened()) {

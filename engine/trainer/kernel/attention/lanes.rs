@@ -1,6 +1,5 @@
-//! The five loops that attention in main memory is made of, over rows of the batch and lanes of eight queries. Each is
-//! compiled on its own: together they have more values in flight than registers, and then the compiler stops using
-//! vectors.
+//! The five loops of attention in main memory, over rows of the batch and lanes of eight queries. Each is compiled on
+//! its own: together they have more values in flight than registers, and then the compiler stops using vectors.
 
 use std::ops::Range;
 
@@ -16,7 +15,7 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Some rows of `[all rows, count]`.
+    /// A range of the rows of `[all rows, count]`.
     pub fn part(rows: &'a [f32], count: usize, part: &Range<usize>) -> Self {
         Self { rows: &rows[part.start * count..part.end * count], count }
     }
@@ -37,7 +36,7 @@ impl Loop for Score<'_> {
             let (query, keep) = (&self.query[from..], if from == 0 { 0.0 } else { 1.0 });
             let rows = rows.chunks_exact(count).map(|row| &row[from..]);
             if let Some(query) = query.first_chunk::<8>() {
-                // A copy, so that the compiler knows that no score lies in it and keeps it in registers.
+                // A copy, so that the compiler knows that no score aliases it and keeps it in registers.
                 let query = *query;
                 for (score, row) in self.scores.iter_mut().zip(rows) {
                     let Some(row) = row.first_chunk::<8>() else { return };
@@ -66,7 +65,7 @@ impl Loop for Score<'_> {
     }
 }
 
-/// Turns scores into shares that are not yet divided by their sum; gives the sum, and the largest score, of each query.
+/// Softmax without the division: scores to exponentials; with the sum and the largest score of each query.
 pub(super) struct Softmax<'a> {
     pub scores: &'a mut [Lane],
     pub sums: &'a mut Lane,
@@ -93,7 +92,7 @@ impl Loop for Softmax<'_> {
     }
 }
 
-/// Turns scores into shares, and the gradient of shares into that of scores.
+/// Scores to shares, and the gradient of the shares to that of the scores.
 pub(super) struct SoftmaxBackward<'a> {
     pub scores: &'a mut [Lane],
     pub gradients: &'a mut [Lane],
@@ -120,7 +119,7 @@ impl Loop for SoftmaxBackward<'_> {
     }
 }
 
-/// `out[v] = sum over rows of shares[row] * rows[row][v]`.
+/// The weighted sum of rows: `out[v] = sum over rows of shares[row] * rows[row][v]`.
 pub(super) struct Mix<'a> {
     pub out: &'a mut [Lane],
     pub shares: &'a [Lane],
@@ -153,8 +152,8 @@ impl Loop for Mix<'_> {
     }
 }
 
-/// `out[row] += sum over places r of factors[row][r] * rows[r]`. A row of `out` and of `rows`, of which there are eight,
-/// has `rows.len() / 8` lanes.
+/// The sum of outer products: `out[row] += sum over r of factors[row][r] * rows[r]`. `rows` has eight rows; a row of it
+/// and of `out` has `rows.len() / 8` lanes.
 pub(super) struct Spread<'a> {
     pub out: &'a mut [Lane],
     pub factors: &'a [Lane],

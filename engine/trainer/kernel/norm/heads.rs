@@ -1,11 +1,11 @@
-//! The norms of Qwen 3 inside the attention: an RMSNorm over each head of the queries, another over each head of the keys.
+//! The query and key norms of Qwen 3: an RMSNorm over each head of the queries, another over each head of the keys.
 
 use burn::tensor::Tensor;
 
 use super::RmsNorm;
 use crate::trainer::kernel::{Heads, Place, edit, slice};
 
-/// The two norms, whose weights all heads share.
+/// The two norms; all heads share their weights.
 #[derive(Debug)]
 pub(crate) struct HeadNorms {
     heads: Heads,
@@ -15,13 +15,13 @@ pub(crate) struct HeadNorms {
 }
 
 impl HeadNorms {
-    /// `weights`: a value for each of a head's values, for queries and for keys.
+    /// `weights`: a value for each of a head's columns, for queries and for keys.
     pub fn new(heads: Heads, [query, key]: [Vec<f32>; 2], epsilon: f32, place: &Place) -> Self {
         let [query, key] = [query, key].map(|weight| RmsNorm::new(weight, epsilon, place));
         Self { heads, query, key, host: place.host }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         self.query.parameters() + self.key.parameters()
     }
@@ -68,12 +68,12 @@ impl HeadNorms {
         self.with_values(back(&self.query, 0, queries), back(&self.key, queries, keys), &gradient)
     }
 
-    /// Where the columns of the queries end, and those of the keys.
+    /// The ends of the queries' and of the keys' columns.
     fn ends(&self) -> [usize; 2] {
         [self.heads.query, self.heads.query + self.heads.key_value].map(|heads| heads * self.heads.size)
     }
 
-    /// Some columns, a row a head.
+    /// A range of columns, reshaped to a row for each head.
     fn part(&self, qkv: &Tensor<2>, from: usize, to: usize) -> Tensor<2> {
         let (rows, size) = (qkv.dims()[0], self.heads.size);
         qkv.clone().slice([0..rows, from..to]).reshape([rows * (to - from) / size, size])

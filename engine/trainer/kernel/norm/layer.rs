@@ -22,7 +22,7 @@ impl LayerNorm {
         Self { tensors, weight, bias, epsilon, host: place.host }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         2 * self.weight.len()
     }
@@ -74,7 +74,7 @@ impl LayerNorm {
         }
     }
 
-    /// The rows with mean 0 and variance 1, and what they were multiplied by, in f32.
+    /// The rows with mean 0 and variance 1, and the factor of each, in f32.
     fn unit(&self, x: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let x = wide(x.clone());
         let centered = x.clone() - x.mean_dim(1);
@@ -83,7 +83,7 @@ impl LayerNorm {
     }
 }
 
-/// Takes the mean from a row; gives one over what is then its root mean square.
+/// Subtracts the mean from a row; the result is one over its root mean square then.
 fn center(row: &mut [f32], epsilon: f32) -> f32 {
     let mean = exp::sum(row) / row.len() as f32;
     row.iter_mut().for_each(|value| *value -= mean);

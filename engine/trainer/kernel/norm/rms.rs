@@ -19,7 +19,7 @@ impl RmsNorm {
         Self { weight: place.wide(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
     }
 
-    /// How many weights there are.
+    /// Number of weights.
     pub fn parameters(&self) -> usize {
         self.values.len()
     }
