@@ -1,9 +1,11 @@
 //! The trainer: a frozen transformer shared by all clients, LoRA pairs on top of it, local training and evaluation.
 //! Adapter values and token sequences go in, deltas and losses come out. The only room that names `burn`.
 
+mod adapter_targets;
 mod batch;
 mod block;
-mod classes;
+mod class_order;
+mod client_data;
 mod config;
 mod device;
 mod dropout;
@@ -14,31 +16,29 @@ mod fingerprint;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
+mod image_processor;
 mod kernel;
-mod local;
+mod local_training;
 mod lora;
 mod merge;
 mod model;
-mod noop;
+mod model_path;
+mod noop_trainer;
 mod optimizer;
-mod picture;
 mod pool;
 mod projection;
-mod resolve;
-mod shards;
-mod source;
 mod trainable;
 mod transformer;
 mod weights;
 
+pub use client_data::{ClientData, EVALUATION_CHUNK};
 pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
-pub use local::{Evaluated, TrainKey, Trained, Trainer};
+pub use local_training::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, positions, tokenizer};
-pub use noop::noop_train;
+pub use model_path::Download;
+pub use noop_trainer::noop_train;
 pub use pool::Trainers;
-pub use shards::{EVALUATION_CHUNK, Shards};
-pub use source::Download;
 
 #[cfg(test)]
 mod tests;

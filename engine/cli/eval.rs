@@ -98,7 +98,7 @@ fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
 /// An adapter folder tells its ranks, scales, targets and residuals itself; a key that was set all the same must agree with it.
 fn follow_adapter(lora: &mut LoraConfig, model: &Model, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
     let Some(folder) = &lora.init else { return Ok(()) };
-    let adapter = model.resolved(peft::read_config(folder)?)?;
+    let adapter = model.resolve_adapter(peft::read_config(folder)?)?;
     if !given("lora.rank") {
         lora.rank = adapter.rank;
     }
@@ -135,8 +135,8 @@ struct Examples {
 }
 
 /// The data with its classes in the order of the head that is measured.
-fn classed(data: Dataset, config: &Config, model: &Model) -> Result<Dataset, Failure> {
-    let (data, note) = model.classed(data, &config.data, &config.lora)?;
+fn order_classes(data: Dataset, config: &Config, model: &Model) -> Result<Dataset, Failure> {
+    let (data, note) = model.order_classes(data, &config.data, &config.lora)?;
     note.iter().for_each(|note| output::say(&format!("note: {note}")));
     Ok(data)
 }
@@ -147,7 +147,7 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
         Some(path) => Dataset::load_file(path, &config.data, None, Some(model.tokenizer()))?,
         None => Dataset::load(&config.data, None, Some(model.tokenizer()))?,
     };
-    let data = classed(data, config, model)?;
+    let data = order_classes(data, config, model)?;
     let max_tokens = limit.min(model.max_positions());
     let cut = data::Config { max_tokens, long: LongRecords::Truncate, packing: false, ..config.data.clone() };
     let records: Vec<u32> = (0..).take(data.len()).collect();
@@ -159,7 +159,7 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
 /// The validation records of every client of the run.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
     let data = Dataset::load(&config.data, config.partition.field(), Some(model.tokenizer()))?;
-    let data = classed(data, config, model)?;
+    let data = order_classes(data, config, model)?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
     let max_tokens = config.data.max_tokens.min(model.max_positions());

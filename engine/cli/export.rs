@@ -27,7 +27,7 @@ pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
             let run = stored(&arguments.run, voice)?;
             let (trainer, labels) = run.trainer(None)?;
             let weights = run.weights()?;
-            let about = trainer.model().peft(&run.config.lora, trainer.layout(), &labels);
+            let about = trainer.model().peft_config(&run.config.lora, trainer.layout(), &labels);
             peft::write(&arguments.to, trainer.layout(), &weights, &about)?;
         }
     }
@@ -95,7 +95,7 @@ impl Stored<'_> {
         let labels = match self.config.data.task {
             Task::Classification => {
                 let data = Dataset::load(&self.config.data, None, None)?;
-                model.classed(data, &self.config.data, &lora)?.0.classes().to_vec()
+                model.order_classes(data, &self.config.data, &lora)?.0.classes().to_vec()
             }
             Task::Text | Task::Instruction => Vec::new(),
         };

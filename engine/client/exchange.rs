@@ -10,7 +10,7 @@ use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
-use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
+use crate::trainer::{ClientData, TrainKey, Trained, TrainerError, Trainers};
 use crate::wire::UploadHeader;
 
 /// What every client of a run shares.
@@ -21,7 +21,7 @@ pub struct Participants {
     /// The trainer pool.
     pub trainers: Trainers,
     /// Every client's shard.
-    pub shards: Arc<Shards>,
+    pub shards: Arc<ClientData>,
     /// Where each client's state lies; only read from here.
     pub journal: Arc<Journal>,
     /// The coordinates that each tier may train, by tier; none where it trains all.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::FederationError;
 use crate::config::Config;
 use crate::data::{self, Dataset};
-use crate::trainer::{Model, Shards, Trainer};
+use crate::trainer::{ClientData, Model, Trainer};
 
 /// Things of a kind that are kept; the one that was used longest ago goes first. Runs that share come one after the other.
 const KEPT: usize = 4;
@@ -19,7 +19,7 @@ pub struct Inputs {
     models: Shelf<Model>,
     /// With what is to be said of their classes.
     datasets: Shelf<(Arc<Dataset>, Option<String>)>,
-    shards: Shelf<Shards>,
+    shards: Shelf<ClientData>,
 }
 
 impl Inputs {
@@ -37,18 +37,18 @@ impl Inputs {
     /// # Errors
     /// What the model or the data has wrong.
     pub fn dataset(&self, config: &Config) -> Result<Arc<Dataset>, FederationError> {
-        Ok(self.classed(config)?.0)
+        Ok(self.order_classes(config)?.0)
     }
 
     /// The records with their classes in the order of the head, and what is to be said of that.
-    fn classed(&self, config: &Config) -> Result<(Arc<Dataset>, Option<String>), FederationError> {
+    fn order_classes(&self, config: &Config) -> Result<(Arc<Dataset>, Option<String>), FederationError> {
         let (data, field, lora) = (&config.data, config.partition.field(), &config.lora);
         let model = self.model(config)?;
         // Whose class is which is the model's or the adapter's to say.
         let key = json!([data, field, config.model, lora.init, lora.head]);
         let classed = self.datasets.get(key, || {
             let dataset = Dataset::load(data, field, Some(model.tokenizer()))?;
-            let (dataset, note) = model.classed(dataset, data, lora)?;
+            let (dataset, note) = model.order_classes(dataset, data, lora)?;
             Ok(Arc::new((Arc::new(dataset), note)))
         })?;
         Ok(classed.as_ref().clone())
@@ -58,15 +58,15 @@ impl Inputs {
     ///
     /// # Errors
     /// What the model, the adapter's start, the data or its partition have wrong.
-    pub fn shards(&self, config: &Config) -> Result<Arc<Shards>, FederationError> {
+    pub fn shards(&self, config: &Config) -> Result<Arc<ClientData>, FederationError> {
         let Config { model, lora, data, partition, run, .. } = config;
         let key = json!([model, lora, data, partition, run.seed]);
         self.shards.get(key, || {
             let model = self.model(config)?;
-            let (dataset, note) = self.classed(config)?;
+            let (dataset, note) = self.order_classes(config)?;
             let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            Ok(Arc::new(Shards::new(trainer, dataset, split, data.clone()).with_note(note)))
+            Ok(Arc::new(ClientData::new(trainer, dataset, split, data.clone()).with_note(note)))
         })
     }
 }

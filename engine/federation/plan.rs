@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
 use crate::privacy::{Place, Spending};
 use crate::server::sampler;
-use crate::trainer::{Model, Shards};
+use crate::trainer::{ClientData, Model};
 use crate::wire::{self, FrameKind, Header, UploadHeader};
 
 /// A run that can start.
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub model: Arc<Model>,
     pub layout: Arc<AdapterLayout>,
     pub initial: Arc<Vec<f32>>,
-    pub shards: Arc<Shards>,
+    pub shards: Arc<ClientData>,
     pub tiers: Arc<Tiers>,
     /// The coordinates that each tier may train; none where it trains all.
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
@@ -110,7 +110,7 @@ impl Plan {
 
 /// What a config needs, loaded and tried together.
 pub(super) struct Parts {
-    pub shards: Arc<Shards>,
+    pub shards: Arc<ClientData>,
     /// `W0`, what the run starts from.
     pub initial: Arc<Vec<f32>>,
     pub tiers: Arc<Tiers>,
@@ -203,7 +203,7 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 }
 
 /// What must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, shards: &Shards, initial: &[f32], policies: &Policies) -> RunRecord {
+fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Policies) -> RunRecord {
     let (model, layout) = (shards.trainer().model(), shards.trainer().layout());
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::TrainerError;
-use super::picture::Preprocessor;
+use super::image_processor::ImageProcessor;
 use crate::data::{Goal, Sequence};
 
 /// Sequences one after the other, padded on the right to the longest of them where the device needs equal lengths.
@@ -53,7 +53,7 @@ impl Batch {
     }
 
     /// A batch of images, whose first position predicts the class.
-    pub fn of_pictures(sequences: &[&Sequence], preprocessor: &Preprocessor) -> Self {
+    pub fn of_pictures(sequences: &[&Sequence], preprocessor: &ImageProcessor) -> Self {
         let (mut batch, positions) = (Self::empty(), preprocessor.positions());
         for sequence in sequences {
             let (Some(image), Goal::Class(class)) = (&sequence.image, &sequence.goal) else { continue };
@@ -90,16 +90,16 @@ pub(super) struct Limits<'a> {
     /// Classes that the adapter's head tells apart; 0 where the next token is predicted.
     pub classes: usize,
     /// The image processor of a model that reads images.
-    pub pictures: Option<&'a Preprocessor>,
+    pub pictures: Option<&'a ImageProcessor>,
 }
 
 impl Limits<'_> {
     /// The sequences that have a target, after a check of all of them.
-    pub fn usable(self, sequences: &[Sequence]) -> Result<Vec<&Sequence>, TrainerError> {
+    pub fn with_targets(self, sequences: &[Sequence]) -> Result<Vec<&Sequence>, TrainerError> {
         for sequence in sequences {
             match (&sequence.image, self.pictures) {
-                (Some(image), Some(preprocessor)) => preprocessor.readable(image)?,
-                (None, None) => self.readable(&sequence.tokens)?,
+                (Some(image), Some(preprocessor)) => preprocessor.check_image(image)?,
+                (None, None) => self.check_tokens(&sequence.tokens)?,
                 (image, _) => return Err(TrainerError::Input { picture: image.is_some() }),
             }
             match sequence.goal {
@@ -120,7 +120,7 @@ impl Limits<'_> {
     }
 
     /// Checks that the sequence is no longer than the model's positions and that each token has an embedding.
-    pub fn readable(self, tokens: &[u32]) -> Result<(), TrainerError> {
+    pub fn check_tokens(self, tokens: &[u32]) -> Result<(), TrainerError> {
         let Self { positions, embeddings, .. } = self;
         if tokens.len() > positions {
             return Err(TrainerError::TooLong { tokens: tokens.len(), positions });
@@ -179,7 +179,7 @@ mod tests {
         let limits = |classes| Limits { positions: 3, embeddings: 10, classes, pictures: None };
         let error = |classes, tokens: &[u32], goal| {
             let sequence = Sequence { goal, ..sequence(tokens, 0) };
-            limits(classes).usable(&[sequence]).unwrap_err().to_string()
+            limits(classes).with_targets(&[sequence]).unwrap_err().to_string()
         };
         assert_eq!(error(0, &[1, 2, 3, 4], Goal::From(0)), "a sequence has 4 tokens, but the model has 3 positions");
         assert_eq!(error(0, &[1, 10], Goal::From(0)), "a sequence has token 10, but the model has 10 embeddings");
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(error(2, &[1, 2], Goal::From(0)), "a sequence has no class, but the head has 2 classes");
         let image = Arc::new(Image { channels: 1, height: 1, width: 1, values: vec![0] });
         let picture = Sequence { goal: Goal::Class(0), image: Some(image), ..sequence(&[], 0) };
-        let error = limits(2).usable(&[picture]).unwrap_err().to_string();
+        let error = limits(2).with_targets(&[picture]).unwrap_err().to_string();
         assert_eq!(error, "a sequence is a picture, but the model reads tokens");
     }
 

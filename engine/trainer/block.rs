@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 
 use super::family::{Linear, Spec};
-use super::kernel::{Activation, Attention, HeadNorms, Heads, Masks, Norm, NormKind, Place, Rotary, Sight};
-use super::projection::{Kept, PairPlan, Pairs, Projection};
+use super::kernel::{Activation, Attention, AttentionPattern, HeadNorms, Heads, Masks, Norm, NormKind, Place, Rotary};
+use super::projection::{PairPlan, Pairs, Projection, Saved};
 use super::weights::Checkpoint;
 use super::{TrainerError, dropout::Dropout};
 
@@ -13,7 +13,7 @@ use super::{TrainerError, dropout::Dropout};
 pub(super) struct Block {
     norms: [Norm; 2],
     head_norms: Option<HeadNorms>,
-    sight: Sight,
+    pattern: AttentionPattern,
     /// The factor of the attention scores.
     scale: f32,
     activation: Activation,
@@ -39,7 +39,7 @@ pub(super) struct Pass<'a> {
 }
 
 /// The tensors that a block's forward pass saves for its backward pass.
-pub(super) struct BlockKept {
+pub(super) struct BlockSaved {
     input: Tensor<2>,
     middle: Tensor<2>,
     /// Queries, keys and values before the norms of each head; none where the model has no such norms.
@@ -47,27 +47,27 @@ pub(super) struct BlockKept {
     attention: Attention,
     /// The input of the activation.
     inner: Tensor<2>,
-    projections: [Kept; 4],
+    projections: [Saved; 4],
 }
 
 impl Block {
     /// Reads the weights of block `number`.
     pub fn read(file: &Checkpoint, spec: &Spec, number: usize, place: &Place) -> Result<Self, TrainerError> {
-        let [first, second] = spec.names.norms.map(|name| norm(file, spec, spec.path(number, name), place));
+        let [first, second] = spec.names.norms.map(|name| read_norm(file, spec, spec.path(number, name), place));
         let head_norms = match spec.names.head_norms {
             Some(names) => {
-                let weight = |name| file.values(&stored(file, spec, number, name, "weight"), &[spec.heads.size]);
+                let weight = |name| file.values(&tensor_name(file, spec, number, name, "weight"), &[spec.heads.size]);
                 let weights = [weight(names[0])?, weight(names[1])?];
                 Some(HeadNorms::new(spec.heads, weights, spec.epsilon, place))
             }
             None => None,
         };
         let [qkv, out, up, down] = &spec.linears;
-        let projection = |linears: &[Linear]| projection(file, spec, number, linears, place);
+        let projection = |linears: &[Linear]| read_projection(file, spec, number, linears, place);
         Ok(Self {
             norms: [first?, second?],
             head_norms,
-            sight: spec.sights[number],
+            pattern: spec.patterns[number],
             scale: spec.scales[number],
             activation: spec.activation,
             projections: [projection(qkv)?, projection(out)?, projection(up)?, projection(down)?],
@@ -98,7 +98,7 @@ impl Block {
         pairs: &BlockPairs,
         pass: &Pass,
         mut dropout: Option<&mut Dropout>,
-    ) -> (Tensor<2>, BlockKept) {
+    ) -> (Tensor<2>, BlockSaved) {
         let mut project = |number: usize, input: Tensor<2>| {
             let mask = match &mut dropout {
                 Some(dropout) if pairs[number].is_some() => Some(dropout.mask(input.dims(), pass.place)),
@@ -112,7 +112,7 @@ impl Block {
             None => (qkv, None),
         };
         let qkv = pass.rotary.forward(qkv, pass.lengths, self.scale);
-        let seen = (self.sight, &pass.masks);
+        let seen = (self.pattern, &pass.masks);
         let (attended, attention) = Attention::forward(qkv, pass.heads, seen, pass.lengths, pass.place);
         let (attended, kept_out) = project(1, attended);
         let middle = x.clone() + attended;
@@ -120,7 +120,7 @@ impl Block {
         let (fed, kept_down) = project(3, self.activation.forward(&inner, pass.place));
         let output = middle.clone() + fed;
         let projections = [kept_qkv, kept_out, kept_up, kept_down];
-        (output, BlockKept { input: x, middle, unnormed, attention, inner, projections })
+        (output, BlockSaved { input: x, middle, unnormed, attention, inner, projections })
     }
 
     /// The gradient of the block's input and of its pairs' matrices A and B by projection, given the gradient of its
@@ -128,36 +128,36 @@ impl Block {
     /// meaning.
     pub fn backward(
         &self,
-        kept: BlockKept,
+        saved: BlockSaved,
         pairs: &BlockPairs,
         gradient: Tensor<2>,
         pass: &Pass,
         need_input: bool,
     ) -> (Tensor<2>, [Option<[Tensor<2>; 2]>; 4]) {
-        let [kept_qkv, kept_out, kept_up, kept_down] = &kept.projections;
-        let back = |number: usize, kept: &Kept, gradient: &Tensor<2>| {
-            self.projections[number].backward_input(kept, pairs[number].as_ref(), gradient, pass.place)
+        let [kept_qkv, kept_out, kept_up, kept_down] = &saved.projections;
+        let back = |number: usize, saved: &Saved, gradient: &Tensor<2>| {
+            self.projections[number].backward_input(saved, pairs[number].as_ref(), gradient, pass.place)
         };
-        let of_pairs = |number: usize, kept: &Kept, gradient: &Tensor<2>| {
-            pairs[number].as_ref().and_then(|pairs| pairs.backward(kept, gradient))
+        let of_pairs = |number: usize, saved: &Saved, gradient: &Tensor<2>| {
+            pairs[number].as_ref().and_then(|pairs| pairs.backward(saved, gradient))
         };
         let of_down = of_pairs(3, kept_down, &gradient);
         let of_fed = back(3, kept_down, &gradient);
-        let of_inner = self.activation.backward(kept.inner, of_fed, pass.place);
+        let of_inner = self.activation.backward(saved.inner, of_fed, pass.place);
         let of_up = of_pairs(2, kept_up, &of_inner);
         let of_normed = back(2, kept_up, &of_inner);
-        let gradient = self.norms[1].backward(&kept.middle, of_normed, gradient);
+        let gradient = self.norms[1].backward(&saved.middle, of_normed, gradient);
         let of_out = of_pairs(1, kept_out, &gradient);
         let of_attended = back(1, kept_out, &gradient);
-        let of_qkv = kept.attention.backward(of_attended, pass.lengths, pass.place);
+        let of_qkv = saved.attention.backward(of_attended, pass.lengths, pass.place);
         let of_qkv = pass.rotary.backward(of_qkv, pass.lengths, self.scale);
-        let of_qkv = match (&self.head_norms, &kept.unnormed) {
+        let of_qkv = match (&self.head_norms, &saved.unnormed) {
             (Some(norms), Some(unnormed)) => norms.backward(unnormed, of_qkv),
             _ => of_qkv,
         };
         let of_pairs_qkv = of_pairs(0, kept_qkv, &of_qkv);
         let gradient = match need_input {
-            true => self.norms[0].backward(&kept.input, back(0, kept_qkv, &of_qkv), gradient),
+            true => self.norms[0].backward(&saved.input, back(0, kept_qkv, &of_qkv), gradient),
             false => gradient,
         };
         (gradient, [of_pairs_qkv, of_out, of_up, of_down])
@@ -165,8 +165,8 @@ impl Block {
 }
 
 /// Reads a norm by the whole path of its module.
-pub(super) fn norm(file: &Checkpoint, spec: &Spec, path: String, place: &Place) -> Result<Norm, TrainerError> {
-    let values = |part| file.values(&file.named(&format!("{path}.{part}")), &[spec.hidden]);
+pub(super) fn read_norm(file: &Checkpoint, spec: &Spec, path: String, place: &Place) -> Result<Norm, TrainerError> {
+    let values = |part| file.values(&file.checkpoint_name(&format!("{path}.{part}")), &[spec.hidden]);
     let bias = match spec.norm {
         NormKind::Rms => None,
         NormKind::Layer => Some(values("bias")?),
@@ -174,12 +174,12 @@ pub(super) fn norm(file: &Checkpoint, spec: &Spec, path: String, place: &Place) 
     Ok(Norm::new(values("weight")?, bias, spec.epsilon, place))
 }
 
-fn stored(file: &Checkpoint, spec: &Spec, block: usize, part: &str, kind: &str) -> String {
-    file.named(&format!("{}.{kind}", spec.path(block, part)))
+fn tensor_name(file: &Checkpoint, spec: &Spec, block: usize, part: &str, kind: &str) -> String {
+    file.checkpoint_name(&format!("{}.{kind}", spec.path(block, part)))
 }
 
 /// Reads the linear layers of one common input. Where one of them has a bias, the others get a zero bias.
-fn projection(
+fn read_projection(
     file: &Checkpoint,
     spec: &Spec,
     block: usize,
@@ -189,13 +189,13 @@ fn projection(
     let (mut weight, mut bias, mut inputs) = (Vec::new(), Vec::new(), 0);
     for linear in linears {
         inputs = linear.inputs;
-        let name = stored(file, spec, block, linear.path, "weight");
+        let name = tensor_name(file, spec, block, linear.path, "weight");
         weight.extend(match linear.transposed {
             false => file.values(&name, &[linear.outputs, linear.inputs])?,
             true => transpose(&file.values(&name, &[linear.inputs, linear.outputs])?, linear.outputs),
         });
         match linear.bias {
-            true => bias.extend(file.values(&stored(file, spec, block, linear.path, "bias"), &[linear.outputs])?),
+            true => bias.extend(file.values(&tensor_name(file, spec, block, linear.path, "bias"), &[linear.outputs])?),
             false => bias.resize(bias.len() + linear.outputs, 0.0),
         }
     }

@@ -153,7 +153,7 @@ pub struct LocalConfig {
     pub weight_decay: f32,
     /// Passes over the shard where `steps` is 0.
     pub epochs: u32,
-    /// Exactly so many steps, going round the shard as often as it takes; 0 means `epochs` passes.
+    /// Exactly so many steps, going round the shard as often as it takes; 0 key_use `epochs` passes.
     pub steps: u32,
     /// Sequences a step.
     pub batch: usize,

@@ -6,25 +6,25 @@ use super::kernel::Place;
 use super::{Dtype, ModelConfig, TrainerError};
 
 /// The values of `model.device`.
-enum Named {
+enum DeviceName {
     Auto,
     Cpu,
     Gpu(usize),
 }
 
-fn named(device: &str) -> Option<Named> {
+fn parse_device_name(device: &str) -> Option<DeviceName> {
     match device.to_ascii_lowercase().as_str() {
-        "auto" => Some(Named::Auto),
-        "cpu" | "cpu:0" => Some(Named::Cpu),
-        "gpu" | "cuda" => Some(Named::Gpu(0)),
-        other => other.strip_prefix("cuda:")?.parse().ok().map(Named::Gpu),
+        "auto" => Some(DeviceName::Auto),
+        "cpu" | "cpu:0" => Some(DeviceName::Cpu),
+        "gpu" | "cuda" => Some(DeviceName::Gpu(0)),
+        other => other.strip_prefix("cuda:")?.parse().ok().map(DeviceName::Gpu),
     }
 }
 
 impl ModelConfig {
     /// True where `model.device` is the name of a device. This machine may lack the device all the same.
     pub fn names_a_device(&self) -> bool {
-        named(&self.device).is_some()
+        parse_device_name(&self.device).is_some()
     }
 }
 
@@ -33,16 +33,16 @@ impl ModelConfig {
 pub(super) fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
     let device = config.device.as_str();
     let failed = |reason: String| TrainerError::Device { device: device.into(), reason };
-    let place = match named(device) {
-        Some(Named::Cpu) => Place::cpu(),
-        Some(Named::Auto) => match (cuda(0), config.dtype) {
+    let place = match parse_device_name(device) {
+        Some(DeviceName::Cpu) => Place::cpu(),
+        Some(DeviceName::Auto) => match (cuda(0), config.dtype) {
             (Ok(device), _) => of_gpu(device, config.dtype),
             (Err(_), Dtype::F32) => Place::cpu(),
             (Err(reason), Dtype::Bf16) => {
                 return Err(failed(format!("model.dtype bf16 needs a GPU, but {reason}; f32 runs on the CPU, too")));
             }
         },
-        Some(Named::Gpu(number)) => of_gpu(cuda(number).map_err(failed)?, config.dtype),
+        Some(DeviceName::Gpu(number)) => of_gpu(cuda(number).map_err(failed)?, config.dtype),
         None => return Err(failed("unknown; auto, cpu, and gpu, cuda or cuda:N are known".into())),
     };
     match (place.host, config.dtype) {

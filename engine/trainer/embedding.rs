@@ -32,7 +32,7 @@ pub(super) enum Embedding {
 impl Embedding {
     /// Reads the weights.
     pub fn read(file: &Checkpoint, spec: &Spec, place: &Place) -> Result<Self, TrainerError> {
-        let values = |part: &str, shape: &[usize]| file.values(&file.named(&spec.base(part)), shape);
+        let values = |part: &str, shape: &[usize]| file.values(&file.checkpoint_name(&spec.base(part)), shape);
         let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
             let shape = [rows, spec.hidden];
             Ok(place.tensor(values(&format!("{name}.weight"), &shape)?, shape))
@@ -105,7 +105,7 @@ impl Embedding {
 /// The checkpoint's name of the token embedding: `tokens`, or the name of the language head where the two are tied and
 /// the file has that one alone.
 pub(super) fn token_table(file: &Checkpoint, spec: &Spec, tokens: &str) -> String {
-    let name = file.named(&spec.base(&format!("{tokens}.weight")));
+    let name = file.checkpoint_name(&spec.base(&format!("{tokens}.weight")));
     match spec.tied && !file.has(&name) && file.has(LANGUAGE_HEAD) {
         true => LANGUAGE_HEAD.into(),
         false => name,

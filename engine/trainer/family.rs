@@ -2,6 +2,7 @@
 //! checkpoints. A family is one file that makes a spec and lists the meaning of each key of its configuration class,
 //! and one line in [`FAMILIES`].
 
+mod config_json;
 mod gpt2;
 mod keys;
 mod labels;
@@ -9,17 +10,16 @@ mod llama;
 mod mistral;
 mod qwen;
 mod rope;
-mod settings;
 mod vit;
 
 use super::TrainerError;
-use super::kernel::{Activation, Heads, NormKind, Sight, Turns};
-pub(super) use keys::Means;
+use super::kernel::{Activation, AttentionPattern, Heads, NormKind, RopeParameters};
+use config_json::ConfigJson;
+pub(super) use keys::KeyUse;
 pub(super) use labels::Labels;
-use settings::Settings;
 
 /// The reader of a family's config.json.
-type Reader = fn(&Settings) -> Result<Spec, TrainerError>;
+type Reader = fn(&ConfigJson) -> Result<Spec, TrainerError>;
 
 /// A model family.
 struct Family {
@@ -29,19 +29,19 @@ struct Family {
     class: &'static str,
     read: Reader,
     /// The use of the keys of its configuration class, beside those that every class has.
-    keys: &'static [&'static [(&'static str, Means)]],
+    keys: &'static [&'static [(&'static str, KeyUse)]],
 }
 
 const FAMILIES: [Family; 6] = [
     Family { name: "gpt2", class: "GPT2", read: gpt2::read, keys: &[gpt2::KEYS] },
     Family { name: "llama", class: "Llama", read: llama::read, keys: &[llama::SHARED_KEYS, llama::KEYS] },
     Family { name: "mistral", class: "Mistral", read: mistral::read, keys: &[llama::SHARED_KEYS, mistral::KEYS] },
-    Family { name: "qwen2", class: "Qwen2", read: qwen::read_second, keys: &[llama::SHARED_KEYS, qwen::KEYS] },
+    Family { name: "qwen2", class: "Qwen2", read: qwen::read_qwen2, keys: &[llama::SHARED_KEYS, qwen::KEYS] },
     Family {
         name: "qwen3",
         class: "Qwen3",
-        read: qwen::read_third,
-        keys: &[llama::SHARED_KEYS, qwen::KEYS, qwen::KEYS_OF_THIRD],
+        read: qwen::read_qwen3,
+        keys: &[llama::SHARED_KEYS, qwen::KEYS, qwen::QWEN3_KEYS],
     },
     Family { name: "vit", class: "ViT", read: vit::read, keys: &[vit::KEYS] },
 ];
@@ -53,10 +53,10 @@ pub(super) fn class_name(model_type: &str) -> Option<&'static str> {
 
 /// The use of a key of a family's configuration class; `None` where the class has no such key.
 #[cfg(test)]
-pub(super) fn means(model_type: &str, key: &str) -> Option<Means> {
+pub(super) fn key_use(model_type: &str, key: &str) -> Option<KeyUse> {
     let family = FAMILIES.iter().find(|family| family.name == model_type)?;
     let all = keys::EVERY_CLASS.iter().chain(family.keys.iter().copied().flatten());
-    all.copied().find(|(known, _)| *known == key).map(|(_, means)| means)
+    all.copied().find(|(known, _)| *known == key).map(|(_, key_use)| key_use)
 }
 
 /// A transformer of one family and size.
@@ -73,11 +73,11 @@ pub(super) struct Spec {
     /// The attention heads.
     pub heads: Heads,
     /// The attention pattern of each block.
-    pub sights: Vec<Sight>,
+    pub patterns: Vec<AttentionPattern>,
     /// The factor of the attention scores of each block.
     pub scales: Vec<f32>,
     /// The rotary position embedding.
-    pub turns: Turns,
+    pub turns: RopeParameters,
     /// The kind of every norm.
     pub norm: NormKind,
     /// The epsilon of the norms, added to the mean square (or variance) before its root.
@@ -92,12 +92,12 @@ pub(super) struct Spec {
     pub labels: Labels,
     /// The padding token: a class is predicted at the last token that is another.
     pub padding: Option<u32>,
-    /// Settings of config.json that are ignored, such as dropout, as notes for people.
+    /// ConfigJson of config.json that are ignored, such as dropout, as notes for people.
     pub left_out: Vec<String>,
     /// The kind of its input.
     pub input: Input,
     /// The names of its tensors in checkpoints.
-    pub names: Names,
+    pub names: TensorNames,
     /// The linear layers of a block, grouped by common input, in the order in which data flows: query, key and value;
     /// the attention's output; the first feed-forward layers; the feed-forward output.
     pub linears: [Vec<Linear>; 4],
@@ -137,7 +137,7 @@ impl Patches {
 
 /// The names of a family's modules in checkpoints.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Names {
+pub(super) struct TensorNames {
     /// The module of everything but the heads. Checkpoints of the base model alone leave it out.
     pub base: &'static str,
     /// The list of the blocks.
@@ -163,7 +163,7 @@ pub(super) struct Classifier {
 const SCORE: Classifier = Classifier { name: "score", bias: false };
 
 /// The GELU that a key names.
-fn gelu(settings: &Settings, key: &str, default: &str) -> Result<Activation, TrainerError> {
+fn gelu(settings: &ConfigJson, key: &str, default: &str) -> Result<Activation, TrainerError> {
     match settings.word(key, default)? {
         "gelu" | "gelu_python" => Ok(Activation::Gelu),
         "gelu_new" | "gelu_fast" | "gelu_accurate" | "gelu_pytorch_tanh" | "gelu_python_tanh" => {
@@ -198,7 +198,7 @@ impl Linear {
 impl Spec {
     /// Reads and checks config.json; `file` is its name in errors.
     pub fn read(json: &[u8], file: &str) -> Result<Self, TrainerError> {
-        let settings = Settings::new(json, file)?;
+        let settings = ConfigJson::new(json, file)?;
         let found = settings.word("model_type", "")?;
         let Some(family) = FAMILIES.iter().find(|family| family.name == found) else {
             let supported = FAMILIES.map(|family| family.name).join(", ");
@@ -222,12 +222,12 @@ impl Spec {
 
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
-        self.sights.len()
+        self.patterns.len()
     }
 
     /// The whole path of a module of a block, such as `model.layers.0.self_attn.q_proj`.
     pub fn path(&self, block: usize, part: &str) -> String {
-        let Names { base, blocks, .. } = self.names;
+        let TensorNames { base, blocks, .. } = self.names;
         format!("{base}.{blocks}.{block}.{part}")
     }
 

@@ -65,7 +65,7 @@ impl HeadPlan {
 
     /// Writes the gradient of a trained head to its place in a flat gradient, given the head's input, `[rows, hidden]`,
     /// and the gradient of its logits.
-    pub fn collect(&self, input: Tensor<2>, of_logits: Tensor<2>, flat: &mut [f32]) -> Result<(), TrainerError> {
+    pub fn write_gradient(&self, input: Tensor<2>, of_logits: Tensor<2>, flat: &mut [f32]) -> Result<(), TrainerError> {
         let Self::Classes(plan) = self else { return Ok(()) };
         if let Some(bias) = plan.bias.clone() {
             flat[bias].copy_from_slice(&values(of_logits.clone().sum_dim(0))?);

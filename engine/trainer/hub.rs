@@ -10,11 +10,11 @@ use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 
-use super::source::{Download, HubName};
+use super::model_path::{Download, HubName};
 
 /// Files beside the weights, fetched where the model has them. The weights come last, so that a cache that has them is
 /// complete.
-const SMALL: [&str; 6] = [
+const COMPANION_FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
@@ -22,7 +22,7 @@ const SMALL: [&str; 6] = [
     "tokenizer.json",
     "tokenizer_config.json",
 ];
-const WHOLE: &str = "model.safetensors";
+const SINGLE_FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The list of shards in an index.
@@ -52,7 +52,7 @@ fn fetch_into(
     tell: &mut dyn FnMut(Download),
 ) -> Result<PathBuf, String> {
     let repo = Repo::with_revision(hub.name.clone(), RepoType::Model, hub.revision.clone());
-    if let Some(folder) = snapshot(cache, &repo).filter(|folder| whole(folder)) {
+    if let Some(folder) = snapshot(cache, &repo).filter(|folder| is_complete(folder)) {
         return Ok(folder);
     }
     let place = format!("the cache {} has no whole {} at {}", cache.path().display(), hub.name, hub.revision);
@@ -62,22 +62,22 @@ fn fetch_into(
     let files: BTreeSet<String> =
         online.info().map_err(failed)?.siblings.into_iter().map(|file| file.rfilename).collect();
     let mut get = |file: &str| get(cache, &online, &repo, file, tell).map_err(failed);
-    for file in SMALL.into_iter().filter(|file| files.contains(*file)) {
+    for file in COMPANION_FILES.into_iter().filter(|file| files.contains(*file)) {
         get(file)?;
     }
-    match (files.contains(WHOLE), files.contains(INDEX)) {
-        (true, _) => get(WHOLE)?,
+    match (files.contains(SINGLE_FILE), files.contains(INDEX)) {
+        (true, _) => get(SINGLE_FILE)?,
         (false, true) => {
             let index = get(INDEX)?;
-            for shard in shards(&index).ok_or_else(|| format!("{} is no index of shards", index.display()))? {
+            for shard in shard_names(&index).ok_or_else(|| format!("{} is no index of shards", index.display()))? {
                 get(&shard)?;
             }
             index
         }
-        (false, false) => return Err(format!("{place}, and on the hub it has no {WHOLE}")),
+        (false, false) => return Err(format!("{place}, and on the hub it has no {SINGLE_FILE}")),
     };
     let incomplete = || format!("{place}, and on the hub it lacks config.json");
-    snapshot(cache, &repo).filter(|folder| whole(folder)).ok_or_else(incomplete)
+    snapshot(cache, &repo).filter(|folder| is_complete(folder)).ok_or_else(incomplete)
 }
 
 fn get(
@@ -89,7 +89,7 @@ fn get(
 ) -> Result<PathBuf, hf_hub::api::sync::ApiError> {
     match cache.repo(repo.clone()).get(file) {
         Some(path) => Ok(path),
-        None => online.download_with_progress(file, Teller { tell, file: file.into(), bytes: 0, of: 0 }),
+        None => online.download_with_progress(file, ProgressReporter { tell, file: file.into(), bytes: 0, of: 0 }),
     }
 }
 
@@ -105,28 +105,28 @@ fn snapshot(cache: &Cache, repo: &Repo) -> Option<PathBuf> {
 }
 
 /// True where the folder has everything that the model needs.
-fn whole(folder: &Path) -> bool {
+fn is_complete(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).exists();
-    let sharded = || shards(&folder.join(INDEX)).is_some_and(|shards| shards.iter().all(|shard| has(shard)));
-    has("config.json") && (has(WHOLE) || sharded())
+    let sharded = || shard_names(&folder.join(INDEX)).is_some_and(|shards| shards.iter().all(|shard| has(shard)));
+    has("config.json") && (has(SINGLE_FILE) || sharded())
 }
 
 /// The shards that an index names, each a plain file name; `None` where the file is no such index.
-fn shards(index: &Path) -> Option<BTreeSet<String>> {
+fn shard_names(index: &Path) -> Option<BTreeSet<String>> {
     let index: Index = serde_json::from_slice(&std::fs::read(index).ok()?).ok()?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     shards.iter().all(|shard| !shard.contains(['/', '\\']) && !shard.starts_with('.')).then_some(shards)
 }
 
 /// The progress of a file's download, passed on to a callback.
-struct Teller<'a> {
+struct ProgressReporter<'a> {
     tell: &'a mut dyn FnMut(Download),
     file: String,
     bytes: u64,
     of: u64,
 }
 
-impl Progress for Teller<'_> {
+impl Progress for ProgressReporter<'_> {
     fn init(&mut self, size: usize, _file: &str) {
         (self.bytes, self.of) = (0, size as u64);
     }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_filled_cache_needs_no_network() {
-        let dir = cached(&[("config.json", "{}"), (WHOLE, "")]);
+        let dir = cached(&[("config.json", "{}"), (SINGLE_FILE, "")]);
         let folder = dir.path().join("models--org--name/snapshots").join(COMMIT);
         assert_eq!(fetched(&dir, "main").unwrap(), folder);
         assert_eq!(fetched(&dir, COMMIT).unwrap(), folder);
@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn what_neither_cache_nor_hub_has_is_an_error_that_names_both() {
         let index = r#"{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}"#;
-        for files in [&[("config.json", "{}"), (INDEX, index), ("one.safetensors", "")][..], &[(WHOLE, "")], &[]] {
+        for files in [&[("config.json", "{}"), (INDEX, index), ("one.safetensors", "")][..], &[(SINGLE_FILE, "")], &[]]
+        {
             let dir = cached(files);
             let error = fetched(&dir, "main").unwrap_err();
             let start = format!(
@@ -277,7 +278,7 @@ mod tests {
     fn an_index_that_points_out_of_its_folder_is_none() {
         let dir = cached(&[("index", r#"{"weight_map": {"a": "../x"}}"#), ("fine", r#"{"weight_map": {"a": "x"}}"#)]);
         let folder = dir.path().join("models--org--name/snapshots").join(COMMIT);
-        assert_eq!(shards(&folder.join("index")), None);
-        assert_eq!(shards(&folder.join("fine")), Some(BTreeSet::from(["x".to_string()])));
+        assert_eq!(shard_names(&folder.join("index")), None);
+        assert_eq!(shard_names(&folder.join("fine")), Some(BTreeSet::from(["x".to_string()])));
     }
 }

@@ -17,10 +17,10 @@ mod swiglu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub(super) use activation::Activation;
-pub(super) use attention::{Attention, Heads, Masks, Sight};
-pub(super) use cross_entropy::{cross_entropy, worth};
+pub(super) use attention::{Attention, AttentionPattern, Heads, Masks};
+pub(super) use cross_entropy::{cross_entropy, sum_losses};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
-pub(super) use rotary::{Rotary, Turns};
+pub(super) use rotary::{RopeParameters, Rotary};
 
 /// The device of tensors, and the type of the values.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// A tensor of these values, row-major, in f32.
-    fn wide<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    fn tensor_f32<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn add_columns(to: Tensor<2>, values: &Tensor<2>, place: &Place) -> T
 }
 
 /// The same tensor in f32.
-fn wide<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+fn to_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.cast(DType::F32)
 }
 

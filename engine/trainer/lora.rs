@@ -23,7 +23,7 @@ pub(super) fn plan(
     seed: u64,
 ) -> Result<(AdapterLayout, Vec<BlockPlan>, Option<ClassPlan>), TrainerError> {
     check(lora)?;
-    let rules = PairRules::new(&settings(lora))?;
+    let rules = PairRules::new(&peft_config(lora))?;
     check_targets(spec, &rules, classes > 0, "section lora")?;
     check_size(spec, lora, &rules)?;
     let (mut specs, mut offset) = (Vec::new(), 0);
@@ -88,7 +88,7 @@ pub(super) fn plan(
 }
 
 /// The settings as the adapter_config.json of a PEFT folder has them, for any model.
-pub(super) fn settings(lora: &LoraConfig) -> PeftConfig {
+pub(super) fn peft_config(lora: &LoraConfig) -> PeftConfig {
     PeftConfig {
         base_model: None,
         task: None,
@@ -139,7 +139,7 @@ fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> 
 pub(super) const LANGUAGE_HEAD_MODULE: &str = "lm_head";
 
 /// Values that an adapter may have however small its model is: 2^24, 64 MB in f32.
-const FEW: u128 = 1 << 24;
+const ALWAYS_ALLOWED_VALUES: u128 = 1 << 24;
 
 /// Bounds an adapter before it is made, by four times the weights of its target layers.
 fn check_size(spec: &Spec, lora: &LoraConfig, rules: &PairRules) -> Result<(), TrainerError> {
@@ -150,7 +150,7 @@ fn check_size(spec: &Spec, lora: &LoraConfig, rules: &PairRules) -> Result<(), T
             weights += (linear.inputs * linear.outputs) as u128;
         }
     }
-    let limit = FEW.max(4 * weights);
+    let limit = ALWAYS_ALLOWED_VALUES.max(4 * weights);
     let key =
         if lora.rank_pattern.0.iter().any(|(_, rank)| *rank > lora.rank) { "lora.rank_pattern" } else { "lora.rank" };
     let [values, limit] = [values, limit].map(|count| u64::try_from(count).unwrap_or(u64::MAX));

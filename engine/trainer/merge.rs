@@ -9,9 +9,9 @@ use safetensors::Dtype;
 use safetensors::tensor::View;
 use serde_json::{Value, json};
 
-use super::source::{Located, locate};
-use super::weights::{Checkpoint, INDEX, Stored};
-use super::{ModelConfig, Trainer, TrainerError, family, model, source};
+use super::model_path::{ModelFolder, locate};
+use super::weights::{Checkpoint, INDEX, TensorEntry};
+use super::{ModelConfig, Trainer, TrainerError, family, model, model_path};
 use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
 
 /// The file that is rewritten for a classifier head.
@@ -50,27 +50,27 @@ impl Trainer {
         to: &Path,
     ) -> Result<(), TrainerError> {
         let transposed = self.model().transposed();
-        let base_name = self.model().transformer.spec.names.base;
+        let base_prefix = self.model().transformer.spec.names.base;
         let merger =
-            |checkpoint| Merger { checkpoint, layout: self.layout(), values: &weights.0, transposed, base_name };
+            |checkpoint| Merger { checkpoint, layout: self.layout(), values: &weights.0, transposed, base_prefix };
         std::fs::create_dir_all(to).map_err(|source| TrainerError::Write { path: to.into(), source })?;
         match &base.path {
             None => {
                 let checkpoint = Checkpoint::read(model::BUNDLED_FILES[1], "model.safetensors")?;
                 merger(&checkpoint).write(to)?;
-                write(&to.join(CONFIG), &self.settings(model::BUNDLED_FILES[0], labels)?)?;
+                write(&to.join(CONFIG), &self.config_json(model::BUNDLED_FILES[0], labels)?)?;
                 write(&to.join("tokenizer.json"), model::BUNDLED_FILES[2])?;
                 write(&to.join("tokenizer_config.json"), model::BUNDLED_TOKENIZER_CONFIG)
             }
             Some(path) => {
-                let Located { folder, .. } = locate(path, &mut |_| ())?;
+                let ModelFolder { folder, .. } = locate(path, &mut |_| ())?;
                 if std::fs::canonicalize(&folder).ok() == std::fs::canonicalize(to).ok() {
                     return Err(TrainerError::OntoBase { folder });
                 }
                 merger(&Checkpoint::open(&folder)?).write(to)?;
-                write(&to.join(CONFIG), &self.settings(&source::read(&folder.join(CONFIG))?, labels)?)?;
+                write(&to.join(CONFIG), &self.config_json(&model_path::read(&folder.join(CONFIG))?, labels)?)?;
                 for file in COPIED.iter().filter(|file| folder.join(file).exists()) {
-                    write(&to.join(file), &source::read(&folder.join(file))?)?;
+                    write(&to.join(file), &model_path::read(&folder.join(file))?)?;
                 }
                 Ok(())
             }
@@ -78,7 +78,7 @@ impl Trainer {
     }
 
     /// config.json: the base's own, or that of a classifier where the adapter has a head.
-    fn settings(&self, base: &[u8], labels: &[String]) -> Result<Vec<u8>, TrainerError> {
+    fn config_json(&self, base: &[u8], labels: &[String]) -> Result<Vec<u8>, TrainerError> {
         let head = self.layout().tensors().iter().find(|tensor| tensor.spec.role == Role::Head);
         let Some(head) = head else { return Ok(base.into()) };
         let failed = |error: serde_json::Error| TrainerError::Config { file: CONFIG.into(), reason: error.to_string() };
@@ -107,12 +107,12 @@ struct Merger<'a> {
     /// True where the base holds the trained weights as `[inputs, outputs]`.
     transposed: bool,
     /// The prefix of the base model's tensors in a checkpoint with a head.
-    base_name: &'static str,
+    base_prefix: &'static str,
 }
 
 /// The adapter's change of one weight.
 #[derive(Debug, Clone, Copy, Default)]
-struct Change<'a> {
+struct WeightChange<'a> {
     a: Option<&'a TensorInfo>,
     b: Option<&'a TensorInfo>,
     residual: Option<&'a TensorInfo>,
@@ -125,7 +125,7 @@ impl<'a> Merger<'a> {
         let heads: Vec<&TensorInfo> =
             self.layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::Head).collect();
         let named = |head: &'a TensorInfo| head.spec.bare_name();
-        let missing = self.missing_name(!heads.is_empty());
+        let missing = self.missing_prefix(!heads.is_empty());
         let whole = |name: &str| match missing.filter(|_| !HEADS.iter().any(|head| name.starts_with(head))) {
             Some(base) => format!("{base}.{name}"),
             None => name.to_owned(),
@@ -139,12 +139,17 @@ impl<'a> Merger<'a> {
                     continue;
                 }
                 let change = changes.get(name).copied();
-                tensors.push((whole(name), Merged { merger: self, dtype: stored.dtype, stored: Some(stored), change }));
+                tensors.push((
+                    whole(name),
+                    MergedTensor { merger: self, dtype: stored.dtype, stored: Some(stored), change },
+                ));
             }
             for head in heads.iter().filter(|_| number == 0) {
-                let change = Some(Change { residual: Some(head), ..Change::default() });
-                tensors
-                    .push((named(head).to_owned(), Merged { merger: self, dtype: Dtype::F32, stored: None, change }));
+                let change = Some(WeightChange { residual: Some(head), ..WeightChange::default() });
+                tensors.push((
+                    named(head).to_owned(),
+                    MergedTensor { merger: self, dtype: Dtype::F32, stored: None, change },
+                ));
             }
             index.extend(tensors.iter().map(|(name, _)| (name.clone(), json!(shard.name))));
             let path = to.join(&shard.name);
@@ -163,17 +168,17 @@ impl<'a> Merger<'a> {
 
     /// The prefix that a checkpoint of the base model alone leaves out of its names. With a head beside it the result
     /// is a checkpoint of the whole model, whose names have the prefix.
-    fn missing_name(&self, has_head: bool) -> Option<&'static str> {
-        let begins = |name: &str| name.strip_prefix(self.base_name).is_some_and(|rest| rest.starts_with('.'));
-        (has_head && !self.checkpoint.tensors().any(|(name, _)| begins(name))).then_some(self.base_name)
+    fn missing_prefix(&self, has_head: bool) -> Option<&'static str> {
+        let begins = |name: &str| name.strip_prefix(self.base_prefix).is_some_and(|rest| rest.starts_with('.'));
+        (has_head && !self.checkpoint.tensors().any(|(name, _)| begins(name))).then_some(self.base_prefix)
     }
 
     /// The changes, by the names of the base's tensors.
-    fn changes(&self) -> Result<HashMap<String, Change<'a>>, TrainerError> {
-        let mut changes: HashMap<String, Change> = HashMap::new();
+    fn changes(&self) -> Result<HashMap<String, WeightChange<'a>>, TrainerError> {
+        let mut changes: HashMap<String, WeightChange> = HashMap::new();
         for tensor in self.layout.tensors().iter().filter(|tensor| tensor.spec.role != Role::Head) {
             let (layer, role) = (tensor.spec.layer(), tensor.spec.role);
-            let name = self.checkpoint.named(&format!("{layer}.weight"));
+            let name = self.checkpoint.checkpoint_name(&format!("{layer}.weight"));
             let change = changes.entry(name).or_default();
             match role {
                 Role::LoraA => change.a = Some(tensor),
@@ -190,7 +195,7 @@ impl<'a> Merger<'a> {
     }
 
     /// A base weight plus its change, as bytes of its type.
-    fn merge(&self, stored: &Stored, change: &Change) -> Vec<u8> {
+    fn merge(&self, stored: &TensorEntry, change: &WeightChange) -> Vec<u8> {
         let read = stored::floats(stored.dtype, self.checkpoint.bytes(stored));
         let mut weight = read.unwrap_or_else(|| unreachable!("`changes` checked the types"));
         let [outputs, inputs] = change.shape();
@@ -204,7 +209,7 @@ impl<'a> Merger<'a> {
     }
 }
 
-impl Change<'_> {
+impl WeightChange<'_> {
     /// `[outputs, inputs]`.
     fn shape(&self) -> [usize; 2] {
         let side = |tensor: Option<&TensorInfo>, side: usize| Some(tensor?.spec.shape[side]);
@@ -230,15 +235,15 @@ impl Change<'_> {
 }
 
 /// A tensor of the merged model: of the base, changed or not, or of the head.
-struct Merged<'a> {
+struct MergedTensor<'a> {
     merger: &'a Merger<'a>,
     dtype: Dtype,
     /// Its entry in the base; none for a head, which lies in the adapter alone.
-    stored: Option<&'a Stored>,
-    change: Option<Change<'a>>,
+    stored: Option<&'a TensorEntry>,
+    change: Option<WeightChange<'a>>,
 }
 
-impl View for Merged<'_> {
+impl View for MergedTensor<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -246,7 +251,7 @@ impl View for Merged<'_> {
     fn shape(&self) -> &[usize] {
         match (self.stored, &self.change) {
             (Some(stored), _) => &stored.shape,
-            (None, Some(Change { residual: Some(head), .. })) => &head.spec.shape,
+            (None, Some(WeightChange { residual: Some(head), .. })) => &head.spec.shape,
             (None, _) => &[],
         }
     }

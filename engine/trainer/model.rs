@@ -9,12 +9,12 @@ use half::bf16;
 
 use super::device::place;
 use super::family::{Input, Spec};
+use super::image_processor::ImageProcessor;
 use super::kernel::Place;
-use super::picture::Preprocessor;
-use super::source::{Download, Located, locate, read, read_tokenizer};
+use super::model_path::{Download, ModelFolder, locate, read, read_tokenizer};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
-use super::{LoraConfig, ModelConfig, Quantize, TrainerError, fingerprint, lora, resolve};
+use super::{LoraConfig, ModelConfig, Quantize, TrainerError, adapter_targets, fingerprint, lora};
 use crate::adapter::peft::PeftConfig;
 use crate::adapter::{AdapterLayout, Role};
 use crate::data::Tokenizer;
@@ -44,7 +44,7 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
     let Some(path) = &config.path else {
         return Ok(Tokenizer::from_bytes(BUNDLED_FILES[2], format!("{BUNDLED}/tokenizer.json"))?);
     };
-    let Located { folder, name } = locate(path, &mut |_| ())?;
+    let ModelFolder { folder, name } = locate(path, &mut |_| ())?;
     let file = folder.join("config.json");
     match Spec::read(&read(&file)?, &file.display().to_string())?.reads_pictures() {
         true => no_tokenizer(&name),
@@ -77,7 +77,7 @@ pub struct Model {
     pub(super) transformer: Transformer,
     tokenizer: Tokenizer,
     /// The image processor of a model that reads images.
-    preprocessor: Option<Preprocessor>,
+    preprocessor: Option<ImageProcessor>,
     name: String,
     fingerprint: blake3::Hash,
     tokenizer_fingerprint: blake3::Hash,
@@ -85,7 +85,7 @@ pub struct Model {
 
 /// The files of a model's folder beside the weights, as bytes.
 #[derive(Clone, Copy)]
-struct Parts<'a> {
+struct FolderFiles<'a> {
     settings: &'a [u8],
     tokenizer: Option<&'a [u8]>,
     preprocessor: Option<&'a [u8]>,
@@ -109,17 +109,17 @@ impl Model {
                 let [settings, weights, tokenizer] = BUNDLED_FILES;
                 let names = ["config.json", "tokenizer.json"].map(|file| format!("{BUNDLED}/{file}"));
                 let weights = Checkpoint::read(weights, &format!("{BUNDLED}/model.safetensors"))?;
-                let parts = Parts { settings, tokenizer: Some(tokenizer), preprocessor: None };
+                let parts = FolderFiles { settings, tokenizer: Some(tokenizer), preprocessor: None };
                 Self::from_parts(parts, &weights, names, "stories260k".into(), on)?
             }
             Some(path) => {
-                let Located { folder, name } = locate(path, &mut |_| ())?;
+                let ModelFolder { folder, name } = locate(path, &mut |_| ())?;
                 let files = ["config.json", "tokenizer.json", "preprocessor_config.json"].map(|file| folder.join(file));
                 let given = |file: &Path| file.exists().then(|| read(file)).transpose();
                 let (settings, preprocessor) = (read(&files[0])?, given(&files[2])?);
                 let pictures = Spec::read(&settings, &files[0].display().to_string())?.reads_pictures();
                 let tokenizer = if pictures { None } else { Some(read_tokenizer(&files[1])?) };
-                let parts = Parts {
+                let parts = FolderFiles {
                     settings: &settings,
                     tokenizer: tokenizer.as_deref(),
                     preprocessor: preprocessor.as_deref(),
@@ -157,7 +157,7 @@ impl Model {
     /// Makes a model of its files; `names` are the names in errors of config.json, and of tokenizer.json or
     /// preprocessor_config.json.
     fn from_parts(
-        parts: Parts,
+        parts: FolderFiles,
         weights: &Checkpoint,
         names: [String; 2],
         name: String,
@@ -166,7 +166,7 @@ impl Model {
         let spec = Spec::read(parts.settings, &names[0])?;
         let (tokenizer, preprocessor) = match (spec.input, parts.tokenizer) {
             (Input::Patches(patches), _) => {
-                let preprocessor = Preprocessor::read(parts.preprocessor, &names[1], patches)?;
+                let preprocessor = ImageProcessor::read(parts.preprocessor, &names[1], patches)?;
                 (no_tokenizer(&name)?, Some(preprocessor))
             }
             (Input::Tokens { .. }, bytes) => {
@@ -218,7 +218,7 @@ impl Model {
     }
 
     /// The image processor; none for a model that reads tokens.
-    pub(super) fn preprocessor(&self) -> Option<&Preprocessor> {
+    pub(super) fn preprocessor(&self) -> Option<&ImageProcessor> {
         self.preprocessor.as_ref()
     }
 
@@ -244,7 +244,7 @@ impl Model {
 
     /// The adapter_config.json of an adapter of this model with these settings and this layout, and with these classes
     /// where it has a head.
-    pub fn peft(&self, config: &LoraConfig, layout: &AdapterLayout, classes: &[String]) -> PeftConfig {
+    pub fn peft_config(&self, config: &LoraConfig, layout: &AdapterLayout, classes: &[String]) -> PeftConfig {
         let has_head = layout.tensors().iter().any(|tensor| tensor.spec.role == Role::Head);
         // PEFT has no task type for image classification.
         let of_text = if has_head { "SEQ_CLS" } else { "CAUSAL_LM" };
@@ -254,7 +254,7 @@ impl Model {
             task,
             fan_in_fan_out: self.transposed(),
             classes: classes.to_vec(),
-            ..lora::settings(config)
+            ..lora::peft_config(config)
         }
     }
 
@@ -263,8 +263,8 @@ impl Model {
     ///
     /// # Errors
     /// [`TrainerError`] where it names a module that cannot have a pair, or matches no layer at all.
-    pub fn resolved(&self, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
-        resolve::resolved(&self.transformer.spec, adapter)
+    pub fn resolve_adapter(&self, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
+        adapter_targets::resolve_targets(&self.transformer.spec, adapter)
     }
 
     /// True where checkpoints hold the target weights as `[inputs, outputs]`.
@@ -305,7 +305,7 @@ mod tests {
         let names = ["config.json", "tokenizer.json"].map(String::from);
         Checkpoint::read(weights, "model.safetensors")
             .and_then(|weights| {
-                let parts = Parts { settings, tokenizer: Some(tokenizer), preprocessor: None };
+                let parts = FolderFiles { settings, tokenizer: Some(tokenizer), preprocessor: None };
                 Model::from_parts(parts, &weights, names, "m".into(), (Quantize::None, Place::cpu()))
             })
             .map_err(|error| error.to_string())

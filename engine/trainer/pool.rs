@@ -10,7 +10,7 @@ use crate::adapter::AdapterLayout;
 use crate::metrics::{Metrics, thread_cpu_seconds};
 use crate::pool::{OwnTime, Pool, PoolError, Task, Work};
 
-use super::{Evaluated, LocalConfig, Shards, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
+use super::{ClientData, Evaluated, LocalConfig, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
 
 /// A job of the pool.
 enum Job {
@@ -30,7 +30,7 @@ enum Job {
 }
 
 /// A reply of the pool: the trainer's result, or the pool's error.
-type Answer<T> = Result<Result<T, TrainerError>, PoolError>;
+type PoolResult<T> = Result<Result<T, TrainerError>, PoolError>;
 
 /// Sequences of an evaluation batch.
 const EVALUATION_BATCH: usize = 16;
@@ -39,7 +39,7 @@ const EVALUATION_BATCH: usize = 16;
 #[derive(Clone)]
 pub struct Trainers {
     pool: Pool<Job>,
-    shards: Arc<Shards>,
+    shards: Arc<ClientData>,
 }
 
 impl Trainers {
@@ -49,7 +49,7 @@ impl Trainers {
     /// # Errors
     /// The reason for which ractor could not start the pool.
     pub async fn spawn(
-        shards: Arc<Shards>,
+        shards: Arc<ClientData>,
         local: LocalConfig,
         (size, metrics): (usize, Arc<Metrics>),
         place: (String, ActorCell),
@@ -81,7 +81,7 @@ impl Trainers {
         start: Arc<Vec<f32>>,
         cancel: Arc<AtomicBool>,
         trainable: Option<Arc<Vec<u32>>>,
-    ) -> Answer<Trained> {
+    ) -> PoolResult<Trained> {
         let job = |reply| {
             let (start, cancel, trainable) = (start.clone(), cancel.clone(), trainable.clone());
             Job::Train { key, start, cancel, trainable, reply }
@@ -93,7 +93,7 @@ impl Trainers {
     ///
     /// # Errors
     /// [`TrainerError`] of the evaluation, and [`PoolError`] where the workers have ended or crashed.
-    pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> Answer<Evaluated> {
+    pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> PoolResult<Evaluated> {
         let mut chunks = Vec::new();
         for chunk in 0..self.shards.validation_chunks() {
             let (pool, weights, cancel) = (self.pool.clone(), weights.clone(), cancel.clone());
@@ -128,7 +128,7 @@ impl Trainers {
 struct Slot {
     trainer: Arc<Trainer>,
     layout: Arc<AdapterLayout>,
-    shards: Arc<Shards>,
+    shards: Arc<ClientData>,
     local: Arc<LocalConfig>,
     metrics: Arc<Metrics>,
 }
@@ -137,7 +137,7 @@ impl Work for Slot {
     type Job = Job;
 
     fn run(&mut self, job: Job) {
-        let began = Began::now();
+        let began = CpuTimer::now();
         // A caller that has ended needs no reply. Metrics are counted before the reply is sent.
         match job {
             Job::Train { key, start, cancel, trainable, reply } => {
@@ -156,12 +156,12 @@ impl Work for Slot {
 }
 
 /// The start of a job, on the thread's CPU clock where the system has one.
-struct Began {
+struct CpuTimer {
     wall: Instant,
     cpu_seconds: Option<f64>,
 }
 
-impl Began {
+impl CpuTimer {
     fn now() -> Self {
         Self { wall: Instant::now(), cpu_seconds: thread_cpu_seconds() }
     }

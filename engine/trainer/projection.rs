@@ -57,7 +57,7 @@ pub(super) struct Pairs {
 }
 
 /// The tensors that a projection saves for its backward pass.
-pub(super) struct Kept {
+pub(super) struct Saved {
     /// The input of the pairs, `[rows, inputs]`: the projection's input after dropout.
     input: Tensor<2>,
     /// `input A^T`, `[rows, ranks of all pairs]`; `None` without pairs.
@@ -114,28 +114,34 @@ impl Projection {
         pairs: Option<&Pairs>,
         mask: Option<Tensor<2>>,
         place: &Place,
-    ) -> (Tensor<2>, Kept) {
+    ) -> (Tensor<2>, Saved) {
         let output = input.clone().matmul(self.weight(pairs, place).transpose());
         let output = match &self.bias {
             Some(bias) => add_columns(output, bias, place),
             None => output,
         };
-        let Some(pairs) = pairs else { return (output, Kept { input, low: None, mask: None }) };
+        let Some(pairs) = pairs else { return (output, Saved { input, low: None, mask: None }) };
         let input = match &mask {
             Some(mask) => input * mask.clone(),
             None => input,
         };
         let low = input.clone().matmul(pairs.a.clone().transpose());
         let output = output + low.clone().matmul(pairs.b.clone().transpose());
-        (output, Kept { input, low: Some(low), mask })
+        (output, Saved { input, low: Some(low), mask })
     }
 
     /// The gradient of the input, given that of the output.
-    pub fn backward_input(&self, kept: &Kept, pairs: Option<&Pairs>, gradient: &Tensor<2>, place: &Place) -> Tensor<2> {
+    pub fn backward_input(
+        &self,
+        saved: &Saved,
+        pairs: Option<&Pairs>,
+        gradient: &Tensor<2>,
+        place: &Place,
+    ) -> Tensor<2> {
         let through_base = gradient.clone().matmul(self.weight(pairs, place));
         let Some(pairs) = pairs else { return through_base };
         let through_pairs = gradient.clone().matmul(pairs.b.clone()).matmul(pairs.a.clone());
-        match &kept.mask {
+        match &saved.mask {
             Some(mask) => through_base + through_pairs * mask.clone(),
             None => through_base + through_pairs,
         }
@@ -153,10 +159,10 @@ impl Projection {
 
 impl Pairs {
     /// The gradients of `a` and of `b`, given that of the projection's output.
-    pub fn backward(&self, kept: &Kept, gradient: &Tensor<2>) -> Option<[Tensor<2>; 2]> {
-        let low = kept.low.clone()?;
+    pub fn backward(&self, saved: &Saved, gradient: &Tensor<2>) -> Option<[Tensor<2>; 2]> {
+        let low = saved.low.clone()?;
         let of_low = gradient.clone().matmul(self.b.clone());
-        let of_a = of_low.transpose().matmul(kept.input.clone());
+        let of_a = of_low.transpose().matmul(saved.input.clone());
         let of_b = gradient.clone().transpose().matmul(low);
         Some([of_a, of_b])
     }
@@ -169,7 +175,7 @@ impl PairPlan {
     }
 
     /// Each pair with its first row in `a` and its first column in `b`.
-    fn places(&self) -> impl Iterator<Item = (usize, &PairPlace)> {
+    fn pairs_with_offsets(&self) -> impl Iterator<Item = (usize, &PairPlace)> {
         self.pairs.iter().scan(0, |first, pair| Some((std::mem::replace(first, *first + pair.rank), pair)))
     }
 
@@ -182,7 +188,7 @@ impl PairPlan {
         }
         let mut a = Vec::with_capacity(width * self.inputs);
         let mut b = vec![0.0; self.outputs * width];
-        for (first, pair) in self.places() {
+        for (first, pair) in self.pairs_with_offsets() {
             a.extend_from_slice(&flat[pair.a.clone()]);
             let rows = b[pair.outputs.start * width..pair.outputs.end * width].chunks_exact_mut(width);
             for (row, values) in rows.zip(flat[pair.b.clone()].chunks_exact(pair.rank)) {
@@ -196,9 +202,9 @@ impl PairPlan {
     }
 
     /// Writes the gradients of [`Pairs`] to their places in a flat gradient.
-    pub fn collect(&self, of_a: &[f32], of_b: &[f32], flat: &mut [f32]) {
+    pub fn write_gradients(&self, of_a: &[f32], of_b: &[f32], flat: &mut [f32]) {
         let width = self.width();
-        for (first, pair) in self.places() {
+        for (first, pair) in self.pairs_with_offsets() {
             flat[pair.a.clone()].copy_from_slice(&of_a[first * self.inputs..(first + pair.rank) * self.inputs]);
             let rows = of_b[pair.outputs.start * width..pair.outputs.end * width].chunks_exact(width);
             for (to, row) in flat[pair.b.clone()].chunks_exact_mut(pair.rank).zip(rows) {

@@ -311,7 +311,7 @@ fn an_adapter_goes_out_to_a_peft_folder_and_comes_back_as_a_start() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig::default());
     let first = trainer(&lora);
     let weights = AdapterWeights(anywhere(&first));
-    peft::write(dir.path(), first.layout(), &weights, &MODEL.peft(&lora, first.layout(), &[])).unwrap();
+    peft::write(dir.path(), first.layout(), &weights, &MODEL.peft_config(&lora, first.layout(), &[])).unwrap();
     let init = Some(dir.path().to_path_buf());
     let second = Trainer::new(MODEL.clone(), &LoraConfig { init: init.clone(), ..lora.clone() }, 0, 2).unwrap();
     assert_eq!(*second.start(), weights);

@@ -8,12 +8,12 @@ use std::ops::Range;
 use burn::tensor::{DType, IndexingUpdateOp, Tensor, TensorData, Transaction};
 
 use super::batch::Batch;
-use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
+use super::block::{self, Block, BlockPairs, BlockPlan, BlockSaved, BlockWeights, Pass};
 use super::dropout::Dropout;
 use super::embedding::{Embedding, indices, token_table};
 use super::family::{Input, Spec};
 use super::head::{ClassPlan, Head, HeadPlan};
-use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, worth};
+use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
 
@@ -39,13 +39,13 @@ pub(super) struct Transformer {
 
 /// The place of an adapter's values in the flat vector, block by block, and the output layer.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct AdapterPlan {
     pub blocks: Vec<BlockPlan>,
     pub head: HeadPlan,
 }
 
 /// An adapter's values as tensors.
-pub(super) struct Adapted {
+pub(super) struct AdapterTensors {
     pub blocks: Vec<BlockPairs>,
     pub head: Head,
 }
@@ -54,7 +54,7 @@ impl Transformer {
     /// Reads all weights; those of the blocks' linear layers into 8 bits where `quantize` says so, block by block.
     pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
         let embedding = Embedding::read(file, &spec, &place)?;
-        let (language_head, tied) = language_head(file, &spec, &embedding, &place)?;
+        let (language_head, tied) = read_language_head(file, &spec, &embedding, &place)?;
         let read = |number| -> Result<Block, TrainerError> {
             let block = Block::read(file, &spec, number, &place)?;
             Ok(match quantize {
@@ -67,9 +67,9 @@ impl Transformer {
             embedding,
             language_head,
             tied,
-            class_head: class_head(file, &spec)?,
+            class_head: read_class_head(file, &spec)?,
             blocks,
-            norm: block::norm(file, &spec, spec.base(spec.names.last_norm), &place)?,
+            norm: block::read_norm(file, &spec, spec.base(spec.names.last_norm), &place)?,
             rotary: Rotary::new(spec.turns.clone(), spec.heads, &spec.scales, &place),
             spec,
             place,
@@ -108,34 +108,34 @@ impl Transformer {
 
     /// The weights with an adapter's residuals added. They hold while the residuals do not change, so a local run makes
     /// them once.
-    pub fn with_residuals(&self, plan: &Plan, flat: &[f32]) -> Vec<BlockWeights> {
+    pub fn with_residuals(&self, plan: &AdapterPlan, flat: &[f32]) -> Vec<BlockWeights> {
         let blocks = self.blocks.iter().zip(&plan.blocks);
         blocks.map(|(block, plan)| block.with_residuals(plan, flat, &self.place)).collect()
     }
 
     /// The tensors of an adapter; `weights` of as many blocks as the model has.
-    pub fn adapted(&self, plan: &Plan, weights: &[BlockWeights], flat: &[f32]) -> Adapted {
+    pub fn adapter_tensors(&self, plan: &AdapterPlan, weights: &[BlockWeights], flat: &[f32]) -> AdapterTensors {
         let of_block = |(plan, weights): (&BlockPlan, &BlockWeights)| {
             std::array::from_fn(|number| plan[number].pairs(flat, weights[number].as_ref(), &self.place))
         };
         let blocks = plan.blocks.iter().zip(weights).map(of_block).collect();
-        Adapted { blocks, head: plan.head.head(flat, &self.place) }
+        AdapterTensors { blocks, head: plan.head.head(flat, &self.place) }
     }
 
     /// The base model without any pair, with this output layer.
-    pub fn bare(&self, head: Head) -> Adapted {
-        Adapted { blocks: self.blocks.iter().map(|_| BlockPairs::default()).collect(), head }
+    pub fn without_pairs(&self, head: Head) -> AdapterTensors {
+        AdapterTensors { blocks: self.blocks.iter().map(|_| BlockPairs::default()).collect(), head }
     }
 
     /// The sum of a batch's losses in nats, and the number of right predictions.
-    pub fn loss(&self, batch: &Batch, adapted: &Adapted) -> Result<(f64, u64), TrainerError> {
+    pub fn loss(&self, batch: &Batch, adapted: &AdapterTensors) -> Result<(f64, u64), TrainerError> {
         let hidden = self.hidden(batch, adapted).select(0, indices(&batch.rows, &self.place));
         let normed = self.norm.forward(&hidden);
         let (mut loss_sum, mut correct) = (0.0, 0);
         for part in adapted.head.parts(&normed) {
             let logits = adapted.head.forward(part_of(&normed, &part), &self.place);
             let of_part = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
-            let (loss, hits) = worth(&values(of_part.rows)?);
+            let (loss, hits) = sum_losses(&values(of_part.rows)?);
             loss_sum += loss;
             correct += hits;
         }
@@ -143,7 +143,7 @@ impl Transformer {
     }
 
     /// Logits `[rows, vocabulary or classes]` of some rows of a batch.
-    pub fn logits(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
+    pub fn logits(&self, batch: &Batch, adapted: &AdapterTensors) -> Tensor<2> {
         let hidden = self.hidden(batch, adapted);
         self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
     }
@@ -154,22 +154,22 @@ impl Transformer {
     pub fn loss_and_gradient(
         &self,
         batch: &Batch,
-        plan: &Plan,
-        adapted: &Adapted,
+        plan: &AdapterPlan,
+        adapted: &AdapterTensors,
         (mut dropout, checkpointing): (Option<&mut Dropout>, bool),
         gradient: &mut [f32],
     ) -> Result<f64, TrainerError> {
         let pass = self.pass(&batch.lengths);
         let mut x = self.embedding.forward(batch, &self.place);
         let shape = x.dims();
-        let mut kept: Vec<Memory> = Vec::with_capacity(self.blocks.len());
+        let mut saved: Vec<SavedBlock> = Vec::with_capacity(self.blocks.len());
         for (block, pairs) in self.blocks.iter().zip(&adapted.blocks) {
             let before = checkpointing.then(|| (x.clone(), dropout.as_deref().cloned()));
             let (output, of_block) = block.forward(x, pairs, &pass, dropout.as_deref_mut());
             x = output;
-            kept.push(match before {
-                Some((input, dropout)) => Memory::Input(input, dropout),
-                None => Memory::Whole(of_block),
+            saved.push(match before {
+                Some((input, dropout)) => SavedBlock::Input(input, dropout),
+                None => SavedBlock::All(of_block),
             });
         }
         let rows = indices(&batch.rows, &self.place);
@@ -181,7 +181,7 @@ impl Transformer {
             let logits = adapted.head.forward(read.clone(), &self.place);
             let loss = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
             of_normed.push(adapted.head.backward(loss.gradient.clone()));
-            plan.head.collect(read, loss.gradient, gradient)?;
+            plan.head.write_gradient(read, loss.gradient, gradient)?;
             losses.push(loss.rows);
         }
         let parts = losses.len();
@@ -194,13 +194,13 @@ impl Transformer {
         for losses in losses {
             read = read.register(losses);
         }
-        for (number, ((block, kept), plan)) in self.blocks.iter().zip(kept).zip(&plan.blocks).enumerate().rev() {
+        for (number, ((block, saved), plan)) in self.blocks.iter().zip(saved).zip(&plan.blocks).enumerate().rev() {
             let pairs = &adapted.blocks[number];
-            let kept = match kept {
-                Memory::Whole(kept) => kept,
-                Memory::Input(input, mut dropout) => block.forward(input, pairs, &pass, dropout.as_mut()).1,
+            let saved = match saved {
+                SavedBlock::All(saved) => saved,
+                SavedBlock::Input(input, mut dropout) => block.forward(input, pairs, &pass, dropout.as_mut()).1,
             };
-            let (of_input, of_pairs) = block.backward(kept, pairs, of_x, &pass, number > 0);
+            let (of_input, of_pairs) = block.backward(saved, pairs, of_x, &pass, number > 0);
             of_x = of_input;
             for (plan, of_pairs) in plan.iter().zip(of_pairs) {
                 let Some([of_a, of_b]) = of_pairs else { continue };
@@ -212,9 +212,9 @@ impl Transformer {
         let read: Vec<Vec<f32>> = read.into_iter().map(floats).collect::<Result<_, _>>()?;
         let (losses, of_pairs) = read.split_at(parts);
         for (plan, of_pairs) in places.into_iter().zip(of_pairs.chunks_exact(2)) {
-            plan.collect(&of_pairs[0], &of_pairs[1], gradient);
+            plan.write_gradients(&of_pairs[0], &of_pairs[1], gradient);
         }
-        Ok(losses.iter().map(|losses| worth(losses).0).sum())
+        Ok(losses.iter().map(|losses| sum_losses(losses).0).sum())
     }
 
     /// The values of the token embedding or of the language head, by their name in checkpoints.
@@ -233,7 +233,7 @@ impl Transformer {
         self.embedding.tokens().unwrap().to_data().try_into_vec().unwrap()
     }
 
-    fn hidden(&self, batch: &Batch, adapted: &Adapted) -> Tensor<2> {
+    fn hidden(&self, batch: &Batch, adapted: &AdapterTensors) -> Tensor<2> {
         let pass = self.pass(&batch.lengths);
         let blocks = self.blocks.iter().zip(&adapted.blocks);
         blocks.fold(self.embedding.forward(batch, &self.place), |x, (block, pairs)| {
@@ -243,7 +243,7 @@ impl Transformer {
 
     fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
         let length = lengths.first().copied().unwrap_or_default();
-        let masks = Masks::new(&self.spec.sights, length, &self.place);
+        let masks = Masks::new(&self.spec.patterns, length, &self.place);
         Pass { rotary: &self.rotary, masks, heads: self.spec.heads, place: &self.place, lengths }
     }
 
@@ -254,7 +254,7 @@ impl Transformer {
 
 /// The language head, and true where it is the embedding. Where config.json ties the two but the checkpoint has both
 /// with other values, they are not tied, as in `transformers` 5.
-fn language_head(
+fn read_language_head(
     file: &Checkpoint,
     spec: &Spec,
     embedding: &Embedding,
@@ -273,7 +273,7 @@ fn language_head(
     Ok((Some(place.tensor(own, shape)), false))
 }
 
-fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {
+fn read_class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {
     let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", spec.classifier.name));
     let Some(classes) = file.shape(&weight).and_then(|shape| shape.first()) else { return Ok(Vec::new()) };
     let mut values = file.values(&weight, &[*classes, spec.hidden])?;
@@ -285,8 +285,9 @@ fn class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> 
 
 /// The result of a block's forward pass that is saved for its backward pass.
 #[expect(clippy::large_enum_variant, reason = "there is one a block; a box would buy nothing")]
-enum Memory {
-    Whole(BlockKept),
+enum SavedBlock {
+    /// All tensors.
+    All(BlockSaved),
     /// Its input, and the dropout stream before the block.
     Input(Tensor<2>, Option<Dropout>),
 }

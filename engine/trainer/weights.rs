@@ -11,11 +11,11 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::{TrainerError, source};
+use super::{TrainerError, model_path};
 use crate::adapter::stored;
 
 /// The file of a checkpoint without shards.
-const WHOLE: &str = "model.safetensors";
+const SINGLE_FILE: &str = "model.safetensors";
 /// The index of a checkpoint with shards: the shard of each tensor.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
@@ -25,7 +25,7 @@ pub(super) struct Checkpoint<'a> {
     /// The checkpoint's name in errors about a missing tensor: the one file, or the index.
     file: String,
     shards: Vec<Shard<'a>>,
-    tensors: HashMap<String, Stored>,
+    tensors: HashMap<String, TensorEntry>,
 }
 
 /// One safetensors file.
@@ -46,7 +46,7 @@ enum Bytes<'a> {
 
 /// A tensor's shard, type, shape and bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Stored {
+pub(super) struct TensorEntry {
     /// Index of the shard.
     pub shard: usize,
     /// Type of the values in the file.
@@ -69,15 +69,15 @@ impl Checkpoint<'static> {
     /// # Errors
     /// [`TrainerError`] naming the file that is missing or cut off, or the tensor that the index names and no shard has.
     pub fn open(folder: &Path) -> Result<Self, TrainerError> {
-        let (whole, index) = (folder.join(WHOLE), folder.join(INDEX));
+        let (whole, index) = (folder.join(SINGLE_FILE), folder.join(INDEX));
         if whole.exists() || !index.exists() {
             return match whole.exists() {
-                true => Self::of_shard(map(&whole, WHOLE)?),
-                false => Err(missing(folder, whole)),
+                true => Self::of_shard(map(&whole, SINGLE_FILE)?),
+                false => Err(missing_weights(folder, whole)),
             };
         }
         let file = index.display().to_string();
-        let text = source::read(&index)?;
+        let text = model_path::read(&index)?;
         let failed = |reason: String| TrainerError::Index { file: file.clone(), reason };
         let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
         let mut names: Vec<&String> = weight_map.values().collect();
@@ -116,7 +116,7 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// [`TrainerError::Weights`] where the bytes are no whole safetensors file.
     pub fn read(bytes: &'a [u8], file: &str) -> Result<Self, TrainerError> {
-        Self::of_shard(Shard { name: WHOLE.into(), file: file.into(), bytes: Bytes::Given(bytes) })
+        Self::of_shard(Shard { name: SINGLE_FILE.into(), file: file.into(), bytes: Bytes::Given(bytes) })
     }
 
     fn of_shard(shard: Shard<'a>) -> Result<Self, TrainerError> {
@@ -140,18 +140,18 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// All tensors with their names, in no order.
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorEntry)> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
     }
 
     /// The bytes of a tensor as its file has them.
-    pub fn bytes(&self, stored: &Stored) -> &[u8] {
+    pub fn bytes(&self, stored: &TensorEntry) -> &[u8] {
         &self.shards[stored.shard].bytes()[stored.range.clone()]
     }
 
     /// The checkpoint's name of a tensor: the whole name or, where the checkpoint has that alone, the name without its
     /// first part, which a checkpoint of the base model leaves out.
-    pub fn named(&self, tensor: &str) -> String {
+    pub fn checkpoint_name(&self, tensor: &str) -> String {
         match tensor.split_once('.') {
             Some((_, bare)) if !self.has(tensor) && self.has(bare) => bare.into(),
             _ => tensor.into(),
@@ -180,7 +180,7 @@ impl<'a> Checkpoint<'a> {
     ///
     /// # Errors
     /// As [`Self::values`], but for the type.
-    pub fn check(&self, tensor: &str, shape: &[usize]) -> Result<&Stored, TrainerError> {
+    pub fn check(&self, tensor: &str, shape: &[usize]) -> Result<&TensorEntry, TrainerError> {
         let Some(stored) = self.tensors.get(tensor) else {
             return Err(TrainerError::MissingTensor { file: self.file.clone(), tensor: tensor.into() });
         };
@@ -207,21 +207,21 @@ impl Shard<'_> {
     }
 
     /// Every tensor of the file, as of shard `shard`.
-    fn tensors(&self, shard: usize) -> Result<impl Iterator<Item = (String, Stored)> + use<>, TrainerError> {
+    fn tensors(&self, shard: usize) -> Result<impl Iterator<Item = (String, TensorEntry)> + use<>, TrainerError> {
         let (header, metadata) = stored::parsed(self.bytes(), SafeTensors::read_metadata)
             .map_err(|reason| TrainerError::Weights { file: self.file.clone(), reason })?;
         let tensors = metadata.tensors().into_iter().map(|(name, info)| {
             // Offsets count from the end of the header, whose own length precedes it.
             let (from, to) = info.data_offsets;
             let first = size_of::<u64>() + header;
-            (name, Stored { shard, dtype: info.dtype, shape: info.shape.clone(), range: first + from..first + to })
+            (name, TensorEntry { shard, dtype: info.dtype, shape: info.shape.clone(), range: first + from..first + to })
         });
         Ok(tensors.collect::<Vec<_>>().into_iter())
     }
 }
 
 fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
-    source::check_file(path)?;
+    model_path::check_file(path)?;
     // SAFETY: the pages are read as plain bytes, of which every pattern is valid; a file that another process cuts off
     // while it is mapped ends this one with a bus error, as documented on `open`.
     let mapped = File::open(path).and_then(|file| unsafe { Mmap::map(&file) });
@@ -230,7 +230,7 @@ fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
 }
 
 /// The error for a folder without model.safetensors: names weights of another format that lie there.
-fn missing(folder: &Path, whole: PathBuf) -> TrainerError {
+fn missing_weights(folder: &Path, whole: PathBuf) -> TrainerError {
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut others: Vec<String> = files
         .filter_map(|name| name.into_string().ok())
@@ -245,7 +245,7 @@ fn missing(folder: &Path, whole: PathBuf) -> TrainerError {
         return TrainerError::Read { path: whole, source };
     };
     let reason = format!(
-        "it is missing, and {first} is not read: write {WHOLE} with transformers, from_pretrained({:?}) and save_pretrained",
+        "it is missing, and {first} is not read: write {SINGLE_FILE} with transformers, from_pretrained({:?}) and save_pretrained",
         folder.display().to_string()
     );
     TrainerError::File { path: whole, reason }
@@ -306,7 +306,7 @@ mod tests {
             "{error}"
         );
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1044992\n";
-        std::fs::write(dir.path().join(WHOLE), pointer).unwrap();
+        std::fs::write(dir.path().join(SINGLE_FILE), pointer).unwrap();
         let error = refused(&dir);
         assert!(
             error.starts_with(
@@ -314,8 +314,8 @@ mod tests {
             ),
             "{error}"
         );
-        std::fs::remove_file(dir.path().join(WHOLE)).unwrap();
-        std::fs::create_dir(dir.path().join(WHOLE)).unwrap();
+        std::fs::remove_file(dir.path().join(SINGLE_FILE)).unwrap();
+        std::fs::create_dir(dir.path().join(SINGLE_FILE)).unwrap();
         assert_eq!(refused(&dir), "model file model.safetensors: it is a directory, not a file");
     }
 
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn one_file_wins_over_an_index_beside_it() {
         let dir = sharded(r#""x": "nowhere.safetensors""#);
-        std::fs::write(dir.path().join(WHOLE), file(&[("x", Dtype::F32, &f32s(&[9.0]))])).unwrap();
+        std::fs::write(dir.path().join(SINGLE_FILE), file(&[("x", Dtype::F32, &f32s(&[9.0]))])).unwrap();
         assert_eq!(Checkpoint::open(dir.path()).unwrap().values("x", &[1]).unwrap(), [9.0]);
     }
 

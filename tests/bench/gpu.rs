@@ -126,7 +126,7 @@ fn speed(folder: &str, dtype: &str, settings: &[&str]) {
     let model = Model::load(&config).expect("the model");
     let lora = LoraConfig { targets: ["q_proj", "v_proj"].into(), ..LoraConfig::default() };
     let trainer = Trainer::new(model, &lora, 0, 1).expect("the adapter");
-    let about = trainer.model().peft(&lora, trainer.layout());
+    let about = trainer.model().peft_config(&lora, trainer.layout());
     peft::write(&Path::new(folder).join("adapter"), trainer.layout(), trainer.start(), &about)
         .expect("the adapter's folder");
     eprintln!("{}, loaded in {:.1} s", trainer.model().describe(), began.elapsed().as_secs_f64());

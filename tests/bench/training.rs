@@ -113,7 +113,7 @@ fn main() {
     let model = Model::load(&config).expect("the model");
     let lora = LoraConfig { targets: ["q_proj", "v_proj"].into(), ..LoraConfig::default() };
     let trainer = Trainer::new(model, &lora, 0, 1).expect("the adapter");
-    let about = trainer.model().peft(&lora, trainer.layout(), &[]);
+    let about = trainer.model().peft_config(&lora, trainer.layout(), &[]);
     peft::write(&folder.join("adapter"), trainer.layout(), trainer.start(), &about).expect("the adapter's folder");
 
     let local = LocalConfig { lr: 1e-3, steps: STEPS, batch: SEQUENCES, ..LocalConfig::default() };

@@ -1,47 +1,47 @@
 //! GPT-2: learned positions, norms and linear layers with biases, weights stored `[inputs, outputs]`, one layer for
 //! queries, keys and values together.
 
-use super::keys::Means;
-use super::settings::MOST_BLOCKS;
-use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec, gelu};
+use super::config_json::MOST_BLOCKS;
+use super::keys::KeyUse;
+use super::{ConfigJson, Input, Labels, Linear, SCORE, Spec, TensorNames, gelu};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
+use crate::trainer::kernel::{AttentionPattern, Heads, NormKind, RopeParameters};
 
 /// The use of the keys of its configuration class.
-pub(super) const KEYS: &[(&str, Means)] = &[
-    ("activation_function", Means::Read),
+pub(super) const KEYS: &[(&str, KeyUse)] = &[
+    ("activation_function", KeyUse::Read),
     // Cross attention: its layers compute only where there is an encoder.
-    ("add_cross_attention", Means::Idle),
-    ("attn_pdrop", Means::Dropout),
-    ("bos_token_id", Means::Idle),
-    ("embd_pdrop", Means::Dropout),
-    ("eos_token_id", Means::Idle),
-    ("initializer_range", Means::Idle),
-    ("layer_norm_epsilon", Means::Read),
-    ("n_embd", Means::Read),
-    ("n_head", Means::Read),
-    ("n_inner", Means::Read),
-    ("n_layer", Means::Read),
-    ("n_positions", Means::Read),
-    ("pad_token_id", Means::Read),
+    ("add_cross_attention", KeyUse::Idle),
+    ("attn_pdrop", KeyUse::Dropout),
+    ("bos_token_id", KeyUse::Idle),
+    ("embd_pdrop", KeyUse::Dropout),
+    ("eos_token_id", KeyUse::Idle),
+    ("initializer_range", KeyUse::Idle),
+    ("layer_norm_epsilon", KeyUse::Read),
+    ("n_embd", KeyUse::Read),
+    ("n_head", KeyUse::Read),
+    ("n_inner", KeyUse::Read),
+    ("n_layer", KeyUse::Read),
+    ("n_positions", KeyUse::Read),
+    ("pad_token_id", KeyUse::Read),
     // Computed in f32 in any case, as here.
-    ("reorder_and_upcast_attn", Means::Idle),
-    ("resid_pdrop", Means::Dropout),
-    ("scale_attn_by_inverse_layer_idx", Means::Read),
-    ("scale_attn_weights", Means::Read),
+    ("reorder_and_upcast_attn", KeyUse::Idle),
+    ("resid_pdrop", KeyUse::Dropout),
+    ("scale_attn_by_inverse_layer_idx", KeyUse::Read),
+    ("scale_attn_weights", KeyUse::Read),
     // The summary layers belong to a model with two heads.
-    ("summary_activation", Means::Idle),
-    ("summary_first_dropout", Means::Idle),
-    ("summary_proj_to_labels", Means::Idle),
-    ("summary_type", Means::Idle),
-    ("summary_use_proj", Means::Idle),
-    ("tie_word_embeddings", Means::Read),
-    ("use_cache", Means::Idle),
-    ("vocab_size", Means::Read),
+    ("summary_activation", KeyUse::Idle),
+    ("summary_first_dropout", KeyUse::Idle),
+    ("summary_proj_to_labels", KeyUse::Idle),
+    ("summary_type", KeyUse::Idle),
+    ("summary_use_proj", KeyUse::Idle),
+    ("tie_word_embeddings", KeyUse::Read),
+    ("use_cache", KeyUse::Idle),
+    ("vocab_size", KeyUse::Read),
 ];
 
 /// A size under its own name, unless config.json also has it under the general name, which wins.
-fn size(settings: &Settings, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
+fn size(settings: &ConfigJson, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
     let name = if settings.get(names[1]).is_some() { names[1] } else { names[0] };
     match most {
         Some(most) => settings.size_to(name, default, most),
@@ -50,7 +50,7 @@ fn size(settings: &Settings, names: [&str; 2], default: usize, most: Option<usiz
 }
 
 /// Reads a GPT-2.
-pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
+pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
     let hidden = size(settings, ["n_embd", "hidden_size"], 768, None)?;
     let layers = size(settings, ["n_layer", "num_hidden_layers"], 12, Some(MOST_BLOCKS))?;
     let query = size(settings, ["n_head", "num_attention_heads"], 12, None)?;
@@ -68,9 +68,9 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
         vocabulary: settings.size("vocab_size", 50_257)?,
         positions: size(settings, ["n_positions", "max_position_embeddings"], 1024, None)?,
         heads,
-        sights: vec![Sight::Before; layers],
+        patterns: vec![AttentionPattern::Causal; layers],
         scales: (0..layers).map(scale_of).collect(),
-        turns: Turns::none(heads.size),
+        turns: RopeParameters::none(heads.size),
         norm: NormKind::Layer,
         epsilon: settings.number("layer_norm_epsilon", 1e-5)? as f32,
         activation: gelu(settings, "activation_function", "gelu_new")?,
@@ -90,8 +90,8 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
     })
 }
 
-const NAMES: Names =
-    Names { base: "transformer", blocks: "h", norms: ["ln_1", "ln_2"], head_norms: None, last_norm: "ln_f" };
+const NAMES: TensorNames =
+    TensorNames { base: "transformer", blocks: "h", norms: ["ln_1", "ln_2"], head_norms: None, last_norm: "ln_f" };
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 
 /// The use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::trainer) enum Means {
+pub(in crate::trainer) enum KeyUse {
     /// The family reads it.
     Read,
     /// It changes nothing that is computed.
@@ -15,19 +15,19 @@ pub(in crate::trainer) enum Means {
 }
 
 /// The keys that every class has.
-pub(super) const EVERY_CLASS: &[(&str, Means)] = &[
-    ("architectures", Means::Idle),
-    ("chunk_size_feed_forward", Means::Idle),
-    ("dtype", Means::Idle),
-    ("id2label", Means::Read),
-    ("is_causal", Means::Only(&["true"])),
-    ("is_encoder_decoder", Means::Idle),
-    ("label2id", Means::Read),
-    ("num_labels", Means::Idle),
-    ("output_hidden_states", Means::Idle),
-    ("per_layer_config", Means::Only(&["null", "{}"])),
-    ("problem_type", Means::Read),
-    ("return_dict", Means::Idle),
-    ("torch_dtype", Means::Idle),
-    ("transformers_version", Means::Idle),
+pub(super) const EVERY_CLASS: &[(&str, KeyUse)] = &[
+    ("architectures", KeyUse::Idle),
+    ("chunk_size_feed_forward", KeyUse::Idle),
+    ("dtype", KeyUse::Idle),
+    ("id2label", KeyUse::Read),
+    ("is_causal", KeyUse::Only(&["true"])),
+    ("is_encoder_decoder", KeyUse::Idle),
+    ("label2id", KeyUse::Read),
+    ("num_labels", KeyUse::Idle),
+    ("output_hidden_states", KeyUse::Idle),
+    ("per_layer_config", KeyUse::Only(&["null", "{}"])),
+    ("problem_type", KeyUse::Read),
+    ("return_dict", KeyUse::Idle),
+    ("torch_dtype", KeyUse::Idle),
+    ("transformers_version", KeyUse::Idle),
 ];

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::settings::Settings;
+use super::config_json::ConfigJson;
 
 /// The classes of a checkpoint's head by its config.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,18 +11,18 @@ pub(in crate::trainer) struct Labels {
     /// empty where there are only the default names of `transformers`, `LABEL_0` and on.
     pub names: Result<Vec<String>, String>,
     /// The value of `problem_type`, `regression` for example; none where config.json has none.
-    pub problem: Option<String>,
+    pub problem_type: Option<String>,
 }
 
 impl Labels {
     /// Reads `id2label`, or `label2id` where there is no `id2label`, and `problem_type`.
-    pub fn read(settings: &Settings) -> Self {
-        let problem = settings.get("problem_type").and_then(Value::as_str).map(String::from);
-        Self { names: names(settings), problem }
+    pub fn read(settings: &ConfigJson) -> Self {
+        let problem_type = settings.get("problem_type").and_then(Value::as_str).map(String::from);
+        Self { names: names(settings), problem_type }
     }
 }
 
-fn names(settings: &Settings) -> Result<Vec<String>, String> {
+fn names(settings: &ConfigJson) -> Result<Vec<String>, String> {
     let table = |key| settings.get(key).and_then(Value::as_object).into_iter().flatten();
     let by_id = table("id2label").map(|(id, name)| (id.parse().ok(), name.as_str().map(String::from))).collect();
     let by_id = ordered(by_id).ok_or("id2label does not have a name for each number from 0 on")?;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Vec<String>, String> {
-        let settings = Settings::new(json.as_bytes(), "config.json").unwrap();
+        let settings = ConfigJson::new(json.as_bytes(), "config.json").unwrap();
         Labels::read(&settings).names
     }
 

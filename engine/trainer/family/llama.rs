@@ -1,45 +1,45 @@
 //! Llama 1 to 3, and models of its architecture (SmolLM, TinyLlama). Mistral and Qwen are variants of it.
 
-use super::keys::Means;
+use super::config_json::{MOST_BLOCKS, MOST_POSITIONS};
+use super::keys::KeyUse;
 use super::rope;
-use super::settings::{MOST_BLOCKS, MOST_POSITIONS};
-use super::{Input, Labels, Linear, Names, SCORE, Settings, Spec};
+use super::{ConfigJson, Input, Labels, Linear, SCORE, Spec, TensorNames};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::{Activation, Heads, NormKind, Sight};
+use crate::trainer::kernel::{Activation, AttentionPattern, Heads, NormKind};
 
 /// The use of the keys that Llama and its variants share.
-pub(super) const SHARED_KEYS: &[(&str, Means)] = &[
-    ("attention_dropout", Means::Dropout),
-    ("bos_token_id", Means::Idle),
-    ("eos_token_id", Means::Idle),
-    ("head_dim", Means::Read),
-    ("hidden_act", Means::Read),
-    ("hidden_size", Means::Read),
-    ("initializer_range", Means::Idle),
-    ("intermediate_size", Means::Read),
-    ("max_position_embeddings", Means::Read),
-    ("num_attention_heads", Means::Read),
-    ("num_hidden_layers", Means::Read),
-    ("num_key_value_heads", Means::Read),
-    ("original_max_position_embeddings", Means::Read),
-    ("pad_token_id", Means::Read),
-    ("partial_rotary_factor", Means::Read),
-    ("rms_norm_eps", Means::Read),
-    ("rope_parameters", Means::Read),
-    ("rope_scaling", Means::Read),
-    ("rope_theta", Means::Read),
-    ("tie_word_embeddings", Means::Read),
-    ("use_cache", Means::Idle),
-    ("vocab_size", Means::Read),
+pub(super) const SHARED_KEYS: &[(&str, KeyUse)] = &[
+    ("attention_dropout", KeyUse::Dropout),
+    ("bos_token_id", KeyUse::Idle),
+    ("eos_token_id", KeyUse::Idle),
+    ("head_dim", KeyUse::Read),
+    ("hidden_act", KeyUse::Read),
+    ("hidden_size", KeyUse::Read),
+    ("initializer_range", KeyUse::Idle),
+    ("intermediate_size", KeyUse::Read),
+    ("max_position_embeddings", KeyUse::Read),
+    ("num_attention_heads", KeyUse::Read),
+    ("num_hidden_layers", KeyUse::Read),
+    ("num_key_value_heads", KeyUse::Read),
+    ("original_max_position_embeddings", KeyUse::Read),
+    ("pad_token_id", KeyUse::Read),
+    ("partial_rotary_factor", KeyUse::Read),
+    ("rms_norm_eps", KeyUse::Read),
+    ("rope_parameters", KeyUse::Read),
+    ("rope_scaling", KeyUse::Read),
+    ("rope_theta", KeyUse::Read),
+    ("tie_word_embeddings", KeyUse::Read),
+    ("use_cache", KeyUse::Idle),
+    ("vocab_size", KeyUse::Read),
 ];
 
 /// The use of the keys of Llama alone.
-pub(super) const KEYS: &[(&str, Means)] =
-    &[("attention_bias", Means::Read), ("mlp_bias", Means::Read), ("pretraining_tp", Means::Idle)];
+pub(super) const KEYS: &[(&str, KeyUse)] =
+    &[("attention_bias", KeyUse::Read), ("mlp_bias", KeyUse::Read), ("pretraining_tp", KeyUse::Idle)];
 
 /// A variant of Llama: its name, and the defaults of its configuration class.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Relative {
+pub(super) struct LlamaVariant {
     pub family: &'static str,
     pub vocabulary: usize,
     pub inner: usize,
@@ -50,7 +50,7 @@ pub(super) struct Relative {
     pub head_size: Option<usize>,
 }
 
-const LLAMA: Relative = Relative {
+const LLAMA: LlamaVariant = LlamaVariant {
     family: "Llama",
     vocabulary: 32_000,
     inner: 11_008,
@@ -71,14 +71,14 @@ pub(super) struct Biases {
 }
 
 /// Reads a Llama.
-pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
+pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
     let attention = settings.flag("attention_bias", false)?;
     LLAMA.spec(settings, Biases { qkv: attention, out: attention, mlp: settings.flag("mlp_bias", false)? })
 }
 
-impl Relative {
+impl LlamaVariant {
     /// The spec of a model of Llama's architecture with causal attention.
-    pub fn spec(self, settings: &Settings, biases: Biases) -> Result<Spec, TrainerError> {
+    pub fn spec(self, settings: &ConfigJson, biases: Biases) -> Result<Spec, TrainerError> {
         let hidden = settings.size("hidden_size", 4096)?;
         let inner = settings.size("intermediate_size", self.inner)?;
         let layers = settings.size_to("num_hidden_layers", 32, MOST_BLOCKS)?;
@@ -97,7 +97,7 @@ impl Relative {
             vocabulary: settings.size("vocab_size", self.vocabulary)?,
             positions,
             heads,
-            sights: vec![Sight::Before; layers],
+            patterns: vec![AttentionPattern::Causal; layers],
             scales: vec![heads.score_scale(); layers],
             turns: rope::turns(settings, heads.size, positions)?,
             norm: NormKind::Rms,
@@ -114,9 +114,9 @@ impl Relative {
         })
     }
 
-    fn heads(self, settings: &Settings, hidden: usize) -> Result<Heads, TrainerError> {
+    fn heads(self, settings: &ConfigJson, hidden: usize) -> Result<Heads, TrainerError> {
         let query = settings.size("num_attention_heads", 32)?;
-        // `null` means the number of query heads, where the class allows it.
+        // `null` key_use the number of query heads, where the class allows it.
         let key_value = match settings.optional_size("num_key_value_heads")? {
             Some(heads) => heads,
             None => self.key_value_heads.filter(|_| !settings.is_null("num_key_value_heads")).unwrap_or(query),
@@ -132,7 +132,7 @@ impl Relative {
     }
 }
 
-const NAMES: Names = Names {
+const NAMES: TensorNames = TensorNames {
     base: "model",
     blocks: "layers",
     norms: ["input_layernorm", "post_attention_layernorm"],

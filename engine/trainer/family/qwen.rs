@@ -4,23 +4,23 @@
 
 use serde_json::Value;
 
-use super::keys::Means;
-use super::llama::{Biases, Relative};
-use super::{Settings, Spec, mistral};
+use super::keys::KeyUse;
+use super::llama::{Biases, LlamaVariant};
+use super::{ConfigJson, Spec, mistral};
 use crate::trainer::TrainerError;
 
 /// The use of the keys of both.
-pub(super) const KEYS: &[(&str, Means)] = &[
-    ("layer_types", Means::Read),
-    ("max_window_layers", Means::Read),
-    ("sliding_window", Means::Read),
-    ("use_sliding_window", Means::Read),
+pub(super) const KEYS: &[(&str, KeyUse)] = &[
+    ("layer_types", KeyUse::Read),
+    ("max_window_layers", KeyUse::Read),
+    ("sliding_window", KeyUse::Read),
+    ("use_sliding_window", KeyUse::Read),
 ];
 
 /// The use of the keys of Qwen 3 alone.
-pub(super) const KEYS_OF_THIRD: &[(&str, Means)] = &[("attention_bias", Means::Read)];
+pub(super) const QWEN3_KEYS: &[(&str, KeyUse)] = &[("attention_bias", KeyUse::Read)];
 
-const SECOND: Relative = Relative {
+const QWEN2: LlamaVariant = LlamaVariant {
     family: "Qwen 2",
     vocabulary: 151_936,
     inner: 22_016,
@@ -29,23 +29,23 @@ const SECOND: Relative = Relative {
     head_size: None,
 };
 
-const THIRD: Relative = Relative { family: "Qwen 3", head_size: Some(128), ..SECOND };
+const QWEN3: LlamaVariant = LlamaVariant { family: "Qwen 3", head_size: Some(128), ..QWEN2 };
 
 /// Reads a Qwen 2 or 2.5.
-pub(super) fn read_second(settings: &Settings) -> Result<Spec, TrainerError> {
-    let spec = SECOND.spec(settings, Biases { qkv: true, out: false, mlp: false })?;
+pub(super) fn read_qwen2(settings: &ConfigJson) -> Result<Spec, TrainerError> {
+    let spec = QWEN2.spec(settings, Biases { qkv: true, out: false, mlp: false })?;
     with_windows(spec, settings)
 }
 
 /// Reads a Qwen 3.
-pub(super) fn read_third(settings: &Settings) -> Result<Spec, TrainerError> {
+pub(super) fn read_qwen3(settings: &ConfigJson) -> Result<Spec, TrainerError> {
     let bias = settings.flag("attention_bias", false)?;
-    let mut spec = THIRD.spec(settings, Biases { qkv: bias, out: bias, mlp: false })?;
+    let mut spec = QWEN3.spec(settings, Biases { qkv: bias, out: bias, mlp: false })?;
     spec.names.head_norms = Some(["self_attn.q_norm", "self_attn.k_norm"]);
     with_windows(spec, settings)
 }
 
-fn with_windows(mut spec: Spec, settings: &Settings) -> Result<Spec, TrainerError> {
+fn with_windows(mut spec: Spec, settings: &ConfigJson) -> Result<Spec, TrainerError> {
     let window = match settings.flag("use_sliding_window", false)? {
         true => mistral::window(settings)?.map(|window| window.within(spec.positions)),
         false => None,
@@ -56,7 +56,10 @@ fn with_windows(mut spec: Spec, settings: &Settings) -> Result<Spec, TrainerErro
         settings.unsupported("max_window_layers", found, "a whole number from 0 on")
     })?;
     if let Some(window) = window {
-        spec.sights.iter_mut().skip(usize::try_from(first).unwrap_or(usize::MAX)).for_each(|sight| *sight = window);
+        spec.patterns
+            .iter_mut()
+            .skip(usize::try_from(first).unwrap_or(usize::MAX))
+            .for_each(|pattern| *pattern = window);
     }
     mistral::apply_layer_types(&mut spec, settings, window)?;
     Ok(spec)
@@ -65,7 +68,7 @@ fn with_windows(mut spec: Spec, settings: &Settings) -> Result<Spec, TrainerErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::kernel::Sight;
+    use crate::trainer::kernel::AttentionPattern;
 
     fn read(kind: &str, more: &str) -> Spec {
         tried(kind, more).unwrap()
@@ -80,17 +83,18 @@ mod tests {
 
     #[test]
     fn windows_begin_where_the_config_says_and_only_if_it_wants_them() {
-        assert_eq!(read("qwen2", "\"max_window_layers\": 3,").sights, [Sight::Before; 5]);
-        let [before, window] = [Sight::Before, Sight::Window(9)];
+        assert_eq!(read("qwen2", "\"max_window_layers\": 3,").patterns, [AttentionPattern::Causal; 5]);
+        let [before, window] = [AttentionPattern::Causal, AttentionPattern::SlidingWindow(9)];
         let head = "\"head_dim\": 8,";
-        let sights = read("qwen3", &format!("{head} \"use_sliding_window\": true, \"max_window_layers\": 3,")).sights;
-        assert_eq!(sights, [before, before, before, window, window]);
+        let patterns =
+            read("qwen3", &format!("{head} \"use_sliding_window\": true, \"max_window_layers\": 3,")).patterns;
+        assert_eq!(patterns, [before, before, before, window, window]);
         let types = |last: &str| {
             let four = "\"sliding_attention\", \"full_attention\", \"full_attention\", \"attention\"";
             format!("\"use_sliding_window\": true, \"layer_types\": [{four}, \"{last}\"],")
         };
-        let sights = read("qwen2", &types("sliding_attention")).sights;
-        assert_eq!(sights, [window, before, before, before, window], "layer_types wins");
+        let patterns = read("qwen2", &types("sliding_attention")).patterns;
+        assert_eq!(patterns, [window, before, before, before, window], "layer_types wins");
         let error = tried("qwen2", &types("chunked_attention")).unwrap_err();
         assert!(error.contains("layer_types is \"chunked_attention\", but only full_attention or"), "{error}");
         let error = tried("qwen2", "\"layer_types\": [\"full_attention\"],").unwrap_err();

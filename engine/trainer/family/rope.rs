@@ -7,15 +7,15 @@ use std::f64::consts::TAU;
 
 use serde_json::{Map, Value};
 
-use super::Settings;
+use super::ConfigJson;
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::Turns;
+use crate::trainer::kernel::RopeParameters;
 
 /// Tables by kind of layer, which other families have; refused.
 const BY_LAYER: [&str; 2] = ["full_attention", "sliding_attention"];
 
 /// The rotary parameters of a head of `head_size` values, for sequences of up to `positions` tokens.
-pub(super) fn turns(settings: &Settings, head_size: usize, positions: usize) -> Result<Turns, TrainerError> {
+pub(super) fn turns(settings: &ConfigJson, head_size: usize, positions: usize) -> Result<RopeParameters, TrainerError> {
     let (name, table) = match settings.table("rope_scaling")? {
         Some(table) => ("rope_scaling", Some(table)),
         None => ("rope_parameters", settings.table("rope_parameters")?),
@@ -52,12 +52,12 @@ pub(super) fn turns(settings: &Settings, head_size: usize, positions: usize) -> 
             ));
         }
     };
-    rope.finite(Turns { frequencies, factor: 1.0 })
+    rope.finite(RopeParameters { frequencies, factor: 1.0 })
 }
 
 /// The rotary table of config.json in use.
 struct Rope<'a> {
-    settings: &'a Settings<'a>,
+    settings: &'a ConfigJson<'a>,
     /// Its key in config.json.
     name: &'static str,
     table: &'a Map<String, Value>,
@@ -128,9 +128,9 @@ impl Rope<'_> {
         Ok(plain.map(scaled).collect())
     }
 
-    fn yarn(&self, theta: f64, plain: Vec<f64>) -> Result<Turns, TrainerError> {
+    fn yarn(&self, theta: f64, plain: Vec<f64>) -> Result<RopeParameters, TrainerError> {
         let trained = self.trained()?;
-        // `null` means the quotient of the two lengths.
+        // `null` key_use the quotient of the two lengths.
         let factor = match self.table.get("factor") {
             Some(Value::Null) => self.positions as f64 / trained,
             _ => self.needed("factor")?,
@@ -154,10 +154,10 @@ impl Rope<'_> {
             frequency * ((1.0 - slowed) + slowed / factor)
         };
         let frequencies = plain.into_iter().enumerate().map(scaled).collect();
-        self.finite(Turns { frequencies, factor: self.attention_factor(factor)? })
+        self.finite(RopeParameters { frequencies, factor: self.attention_factor(factor)? })
     }
 
-    fn finite(&self, turns: Turns) -> Result<Turns, TrainerError> {
+    fn finite(&self, turns: RopeParameters) -> Result<RopeParameters, TrainerError> {
         let finite = turns.factor.is_finite() && turns.frequencies.iter().all(|frequency| frequency.is_finite());
         let found = Value::Object(self.table.clone());
         self.settings.check(finite, self.name, found, "what gives finite turns")?;
@@ -188,8 +188,8 @@ mod tests {
     use super::*;
 
     /// The turns of a head of 8 values in a model of 512 positions.
-    fn read(json: &str) -> Result<Turns, String> {
-        let settings = Settings::new(json.as_bytes(), "config.json").unwrap();
+    fn read(json: &str) -> Result<RopeParameters, String> {
+        let settings = ConfigJson::new(json.as_bytes(), "config.json").unwrap();
         turns(&settings, 8, 512).map_err(|error| error.to_string())
     }
 

@@ -4,40 +4,40 @@
 
 use serde_json::Value;
 
-use super::keys::Means;
-use super::settings::MOST_BLOCKS;
-use super::{Classifier, Input, Labels, Linear, Names, Patches, Settings, Spec, gelu};
+use super::config_json::MOST_BLOCKS;
+use super::keys::KeyUse;
+use super::{Classifier, ConfigJson, Input, Labels, Linear, Patches, Spec, TensorNames, gelu};
 use crate::trainer::TrainerError;
-use crate::trainer::kernel::{Heads, NormKind, Sight, Turns};
+use crate::trainer::kernel::{AttentionPattern, Heads, NormKind, RopeParameters};
 
 /// The use of the keys of its configuration class.
-pub(super) const KEYS: &[(&str, Means)] = &[
-    ("attention_probs_dropout_prob", Means::Dropout),
+pub(super) const KEYS: &[(&str, KeyUse)] = &[
+    ("attention_probs_dropout_prob", KeyUse::Dropout),
     // Of a decoder for masked image modelling.
-    ("encoder_stride", Means::Idle),
-    ("head_dim", Means::Read),
-    ("hidden_act", Means::Read),
-    ("hidden_dropout_prob", Means::Dropout),
-    ("hidden_size", Means::Read),
-    ("image_size", Means::Read),
-    ("initializer_range", Means::Idle),
-    ("intermediate_size", Means::Read),
-    ("layer_norm_eps", Means::Read),
-    ("num_attention_heads", Means::Read),
-    ("num_channels", Means::Read),
-    ("num_hidden_layers", Means::Read),
-    ("patch_size", Means::Read),
+    ("encoder_stride", KeyUse::Idle),
+    ("head_dim", KeyUse::Read),
+    ("hidden_act", KeyUse::Read),
+    ("hidden_dropout_prob", KeyUse::Dropout),
+    ("hidden_size", KeyUse::Read),
+    ("image_size", KeyUse::Read),
+    ("initializer_range", KeyUse::Idle),
+    ("intermediate_size", KeyUse::Read),
+    ("layer_norm_eps", KeyUse::Read),
+    ("num_attention_heads", KeyUse::Read),
+    ("num_channels", KeyUse::Read),
+    ("num_hidden_layers", KeyUse::Read),
+    ("patch_size", KeyUse::Read),
     // A classifier has no pooler.
-    ("pooler_act", Means::Idle),
-    ("pooler_output_size", Means::Idle),
-    ("qkv_bias", Means::Read),
+    ("pooler_act", KeyUse::Idle),
+    ("pooler_output_size", KeyUse::Idle),
+    ("qkv_bias", KeyUse::Read),
 ];
 
 /// The largest side of an image, in pixels.
 const LARGEST_SIDE: u64 = 1 << 16;
 
 /// Reads a ViT.
-pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
+pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
     let (hidden, query) = (settings.size("hidden_size", 768)?, settings.size("num_attention_heads", 12)?);
     let inner = settings.size("intermediate_size", 3072)?;
     let layers = settings.size_to("num_hidden_layers", 12, MOST_BLOCKS)?;
@@ -62,9 +62,9 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
         vocabulary: 0,
         positions: 1 + (size[0] / patch[0]) * (size[1] / patch[1]),
         heads,
-        sights: vec![Sight::Whole; layers],
+        patterns: vec![AttentionPattern::Full; layers],
         scales: vec![heads.score_scale(); layers],
-        turns: Turns::none(head_size),
+        turns: RopeParameters::none(head_size),
         norm: NormKind::Layer,
         epsilon: settings.number("layer_norm_eps", 1e-12)? as f32,
         activation: gelu(settings, "hidden_act", "gelu")?,
@@ -88,7 +88,7 @@ pub(super) fn read(settings: &Settings) -> Result<Spec, TrainerError> {
     })
 }
 
-const NAMES: Names = Names {
+const NAMES: TensorNames = TensorNames {
     base: "vit",
     blocks: "encoder.layer",
     norms: ["layernorm_before", "layernorm_after"],
@@ -97,7 +97,7 @@ const NAMES: Names = Names {
 };
 
 /// Height and width, one number or two in config.json.
-fn sides(settings: &Settings, key: &str, default: usize) -> Result<[usize; 2], TrainerError> {
+fn sides(settings: &ConfigJson, key: &str, default: usize) -> Result<[usize; 2], TrainerError> {
     let Some(value) = settings.get(key) else { return Ok([default; 2]) };
     let number =
         |value: &Value| value.as_u64().filter(|side| (1..=LARGEST_SIDE).contains(side)).map(|side| side as usize);

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::gelu::{self, Kind};
+use super::gelu::{self, GeluKind};
 use super::{Place, swiglu};
 
 /// The activation of a family.
@@ -21,8 +21,8 @@ impl Activation {
     pub fn forward(self, x: &Tensor<2>, place: &Place) -> Tensor<2> {
         match self {
             Self::SwiGlu => swiglu::swiglu(x, place),
-            Self::Gelu => gelu::gelu(Kind::Exact, x, place),
-            Self::GeluTanh => gelu::gelu(Kind::Tanh, x, place),
+            Self::Gelu => gelu::gelu(GeluKind::Exact, x, place),
+            Self::GeluTanh => gelu::gelu(GeluKind::Tanh, x, place),
         }
     }
 
@@ -30,8 +30,8 @@ impl Activation {
     pub fn backward(self, x: Tensor<2>, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
         match self {
             Self::SwiGlu => swiglu::swiglu_backward(x, gradient, place),
-            Self::Gelu => gelu::gelu_backward(Kind::Exact, x, gradient, place),
-            Self::GeluTanh => gelu::gelu_backward(Kind::Tanh, x, gradient, place),
+            Self::Gelu => gelu::gelu_backward(GeluKind::Exact, x, gradient, place),
+            Self::GeluTanh => gelu::gelu_backward(GeluKind::Tanh, x, gradient, place),
         }
     }
 }

@@ -3,29 +3,29 @@
 //! attention no real position sees a padded one; with full attention all sequences must have one length.
 
 mod host;
-mod lanes;
+mod host_loops;
 
 use burn::tensor::{DType, Tensor, activation};
 
-use super::{Place, edit, read, simd, slice, wide};
+use super::{Place, edit, read, simd, slice, to_f32};
 
 /// The positions that a position attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum AttentionPattern {
     /// Itself and all positions before it.
-    Before,
+    Causal,
     /// Itself and the positions before it, so many in all; at least 1.
-    Window(usize),
+    SlidingWindow(usize),
     /// All positions of the sequence.
-    Whole,
+    Full,
 }
 
-impl Sight {
+impl AttentionPattern {
     /// The same pattern with a window of at most so many positions.
     pub fn within(self, positions: usize) -> Self {
         match self {
-            Self::Window(window) => Self::Window(window.min(positions)),
-            sight => sight,
+            Self::SlidingWindow(window) => Self::SlidingWindow(window.min(positions)),
+            pattern => pattern,
         }
     }
 }
@@ -55,27 +55,27 @@ impl Heads {
 
 /// The masks that are added to the scores of sequences of one length; made once for each pass. Empty in main memory,
 /// where masked scores are not computed.
-pub(crate) struct Masks(Vec<(Sight, Tensor<2>)>);
+pub(crate) struct Masks(Vec<(AttentionPattern, Tensor<2>)>);
 
 impl Masks {
     /// The masks of these patterns for sequences of `length` positions.
-    pub fn new(sights: &[Sight], length: usize, place: &Place) -> Self {
-        let mut masks: Vec<(Sight, Tensor<2>)> = Vec::new();
-        for sight in sights.iter().filter(|_| !place.host) {
+    pub fn new(patterns: &[AttentionPattern], length: usize, place: &Place) -> Self {
+        let mut masks: Vec<(AttentionPattern, Tensor<2>)> = Vec::new();
+        for pattern in patterns.iter().filter(|_| !place.host) {
             let hidden = || Tensor::full([length, length], f32::NEG_INFINITY, (&place.device, DType::F32));
-            let mask = match sight {
-                Sight::Whole => continue,
-                _ if masks.iter().any(|(known, _)| known == sight) => continue,
-                Sight::Before => hidden().triu(1),
-                Sight::Window(window) => hidden().triu(1) + hidden().tril(-(*window as i64)),
+            let mask = match pattern {
+                AttentionPattern::Full => continue,
+                _ if masks.iter().any(|(known, _)| known == pattern) => continue,
+                AttentionPattern::Causal => hidden().triu(1),
+                AttentionPattern::SlidingWindow(window) => hidden().triu(1) + hidden().tril(-(*window as i64)),
             };
-            masks.push((*sight, mask));
+            masks.push((*pattern, mask));
         }
         Self(masks)
     }
 
-    fn hide(&self, scores: Tensor<5>, sight: Sight) -> Tensor<5> {
-        match self.0.iter().find(|(known, _)| *known == sight) {
+    fn hide(&self, scores: Tensor<5>, pattern: AttentionPattern) -> Tensor<5> {
+        match self.0.iter().find(|(known, _)| *known == pattern) {
             Some((_, mask)) => scores + mask.clone().unsqueeze(),
             None => scores,
         }
@@ -85,12 +85,12 @@ impl Masks {
 /// One attention over a batch with the tensors saved for its backward pass.
 pub(crate) struct Attention {
     heads: Heads,
-    sight: Sight,
-    kept: Kept,
+    pattern: AttentionPattern,
+    saved: Saved,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one lives for a layer and a step; a box would buy nothing")]
-enum Kept {
+enum Saved {
     /// Rows, outputs and the log-sum-exp of each softmax.
     Host { qkv: Tensor<2>, output: Tensor<2>, log_sums: Vec<simd::Lane> },
     /// Five axes: batch, key head, query head in its group, position, value or position. Keys and values are not
@@ -104,16 +104,16 @@ impl Attention {
     pub fn forward(
         qkv: Tensor<2>,
         heads: Heads,
-        (sight, masks): (Sight, &Masks),
+        (pattern, masks): (AttentionPattern, &Masks),
         lengths: &[usize],
         place: &Place,
     ) -> (Tensor<2>, Self) {
         let rows = qkv.dims()[0];
         if place.host {
             let mut output = vec![0.0; rows * heads.query * heads.size];
-            let log_sums = read(&qkv, |qkv| host::forward(heads, sight, lengths, qkv, &mut output));
+            let log_sums = read(&qkv, |qkv| host::forward(heads, pattern, lengths, qkv, &mut output));
             let output = place.tensor(output, [rows, heads.query * heads.size]);
-            return (output.clone(), Self { heads, sight, kept: Kept::Host { qkv, output, log_sums } });
+            return (output.clone(), Self { heads, pattern, saved: Saved::Host { qkv, output, log_sums } });
         }
         let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let view = |from: usize, group: usize| {
@@ -124,23 +124,23 @@ impl Attention {
         let query = view(0, group);
         let key = view(heads.query, 1);
         let value = view(heads.query + heads.key_value, 1);
-        let scores = wide(query.clone().matmul(key.clone().swap_dims(3, 4)));
-        let shares = activation::softmax(masks.hide(scores, sight), 4).cast(place.dtype);
+        let scores = to_f32(query.clone().matmul(key.clone().swap_dims(3, 4)));
+        let shares = activation::softmax(masks.hide(scores, pattern), 4).cast(place.dtype);
         let output = shares.clone().matmul(value.clone());
         let joined = output.clone().permute([0, 3, 1, 2, 4]).reshape([rows, heads.query * heads.size]);
-        (joined, Self { heads, sight, kept: Kept::Device { query, key, value, shares, output } })
+        (joined, Self { heads, pattern, saved: Saved::Device { query, key, value, shares, output } })
     }
 
     /// The gradient of `qkv`, given that of the outputs.
     pub fn backward(self, gradient: Tensor<2>, lengths: &[usize], place: &Place) -> Tensor<2> {
         let (heads, rows) = (self.heads, gradient.dims()[0]);
-        let (query, key, value, shares, output) = match self.kept {
-            Kept::Host { qkv, output, log_sums } => {
+        let (query, key, value, shares, output) = match self.saved {
+            Saved::Host { qkv, output, log_sums } => {
                 let of_qkv = place.tensor(vec![0.0; rows * heads.columns()], [rows, heads.columns()]);
                 let [qkv, output, gradient] = [&qkv, &output, &gradient].map(Tensor::to_data);
-                let past = host::Past {
+                let past = host::BackwardInput {
                     heads,
-                    sight: self.sight,
+                    pattern: self.pattern,
                     lengths,
                     qkv: slice(&qkv),
                     output: slice(&output),
@@ -149,7 +149,7 @@ impl Attention {
                 };
                 return edit(of_qkv, |of_qkv| host::backward(past, of_qkv));
             }
-            Kept::Device { query, key, value, shares, output } => (query, key, value, shares, output),
+            Saved::Device { query, key, value, shares, output } => (query, key, value, shares, output),
         };
         let (batch, length, group) = (lengths.len(), rows / lengths.len(), heads.query / heads.key_value);
         let gradient = gradient.reshape([batch, length, heads.key_value, group, heads.size]).permute([0, 2, 3, 1, 4]);

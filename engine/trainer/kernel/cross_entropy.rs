@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
-use super::{Place, edit, exp, wide};
+use super::{Place, edit, exp, to_f32};
 
 /// Losses of predictions and their gradient, on the device.
 pub(crate) struct Loss {
@@ -14,7 +14,7 @@ pub(crate) struct Loss {
 }
 
 /// The sum of the losses in nats and the number of right predictions, given [`Loss::rows`].
-pub(crate) fn worth(rows: &[f32]) -> (f64, u64) {
+pub(crate) fn sum_losses(rows: &[f32]) -> (f64, u64) {
     let (losses, hits) = rows.split_at(rows.len() / 2);
     (losses.iter().map(|loss| f64::from(*loss)).sum(), hits.iter().filter(|hit| **hit > 0.5).count() as u64)
 }
@@ -27,8 +27,8 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], all: usize, plac
     if !place.host {
         return on_device(logits, targets, share);
     }
-    let mut worth = vec![0.0; 2 * rows];
-    let (losses, hits) = worth.split_at_mut(rows);
+    let mut sum_losses = vec![0.0; 2 * rows];
+    let (losses, hits) = sum_losses.split_at_mut(rows);
     let gradient = edit(logits, |logits| {
         let rows = logits.chunks_exact_mut(choices).zip(targets).zip(losses).zip(hits);
         for (((logits, target), loss), hit) in rows {
@@ -49,12 +49,12 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: &[u32], all: usize, plac
             logits[target] -= share;
         }
     });
-    Loss { rows: place.tensor(worth, [2 * rows, 1]), gradient }
+    Loss { rows: place.tensor(sum_losses, [2 * rows, 1]), gradient }
 }
 
 fn on_device(logits: Tensor<2>, targets: &[u32], share: f32) -> Loss {
     let (rows, device, dtype) = (logits.dims()[0], logits.device(), logits.dtype());
-    let logits = wide(logits);
+    let logits = to_f32(logits);
     let targets: Vec<i64> = targets.iter().map(|target| i64::from(*target)).collect();
     let targets: Tensor<2, Int> = Tensor::from_data(TensorData::new(targets, [rows, 1]), &device);
     let hits = logits.clone().argmax(1).equal(targets.clone()).float().cast(DType::F32);

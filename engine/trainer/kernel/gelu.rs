@@ -11,7 +11,7 @@ use super::{Place, edit, slice};
 
 /// The exact GELU, or its tanh approximation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum GeluKind {
     Exact,
     Tanh,
 }
@@ -23,7 +23,7 @@ const CUBIC: f32 = 0.044_715 * LINEAR;
 const HEIGHT: f32 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 
 /// The GELU of `[rows, columns]`, to the same shape.
-pub(super) fn gelu(kind: Kind, x: &Tensor<2>, place: &Place) -> Tensor<2> {
+pub(super) fn gelu(kind: GeluKind, x: &Tensor<2>, place: &Place) -> Tensor<2> {
     if place.host {
         return edit(x.clone(), |values| run(Forward { kind, values }));
     }
@@ -32,29 +32,29 @@ pub(super) fn gelu(kind: Kind, x: &Tensor<2>, place: &Place) -> Tensor<2> {
 }
 
 /// The gradient of the input `x`, given that of the output.
-pub(super) fn gelu_backward(kind: Kind, x: Tensor<2>, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
+pub(super) fn gelu_backward(kind: GeluKind, x: Tensor<2>, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
     if place.host {
         let x = x.to_data();
         return edit(gradient, |gradient| run(Backward { kind, x: slice(&x), gradient }));
     }
     let share = share_on_device(kind, x.clone());
     let slope = match kind {
-        Kind::Exact => (x.clone().square() * -0.5).exp() * HEIGHT,
-        Kind::Tanh => share.clone() * (share.clone().neg() + 1.0) * (x.clone().square() * (3.0 * CUBIC) + LINEAR),
+        GeluKind::Exact => (x.clone().square() * -0.5).exp() * HEIGHT,
+        GeluKind::Tanh => share.clone() * (share.clone().neg() + 1.0) * (x.clone().square() * (3.0 * CUBIC) + LINEAR),
     };
     gradient * (share + x * slope)
 }
 
 /// The factor of `x`.
-fn share_on_device(kind: Kind, x: Tensor<2>) -> Tensor<2> {
+fn share_on_device(kind: GeluKind, x: Tensor<2>) -> Tensor<2> {
     match kind {
-        Kind::Exact => ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
-        Kind::Tanh => activation::sigmoid(x.clone() * (x.square() * CUBIC + LINEAR)),
+        GeluKind::Exact => ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
+        GeluKind::Tanh => activation::sigmoid(x.clone() * (x.square() * CUBIC + LINEAR)),
     }
 }
 
 struct Forward<'a> {
-    kind: Kind,
+    kind: GeluKind,
     values: &'a mut [f32],
 }
 
@@ -62,14 +62,14 @@ impl Loop for Forward<'_> {
     #[inline(always)]
     fn run(self) {
         match self.kind {
-            Kind::Exact => self.values.iter_mut().for_each(|x| *x *= normal(*x).0),
-            Kind::Tanh => self.values.iter_mut().for_each(|x| *x *= share(*x)),
+            GeluKind::Exact => self.values.iter_mut().for_each(|x| *x *= normal(*x).0),
+            GeluKind::Tanh => self.values.iter_mut().for_each(|x| *x *= share(*x)),
         }
     }
 }
 
 struct Backward<'a> {
-    kind: Kind,
+    kind: GeluKind,
     x: &'a [f32],
     gradient: &'a mut [f32],
 }
@@ -79,11 +79,11 @@ impl Loop for Backward<'_> {
     fn run(self) {
         let values = self.gradient.iter_mut().zip(self.x);
         match self.kind {
-            Kind::Exact => values.for_each(|(gradient, x)| {
+            GeluKind::Exact => values.for_each(|(gradient, x)| {
                 let (below, density) = normal(*x);
                 *gradient *= below + x * density;
             }),
-            Kind::Tanh => values.for_each(|(gradient, x)| {
+            GeluKind::Tanh => values.for_each(|(gradient, x)| {
                 let share = share(*x);
                 *gradient *= share + x * share * (1.0 - share) * (LINEAR + 3.0 * CUBIC * x * x);
             }),
@@ -119,7 +119,7 @@ mod tests {
         (-800..=800).map(|step| step as f32 * 0.01).collect()
     }
 
-    fn on(place: &Place, kind: Kind) -> [Vec<f32>; 2] {
+    fn on(place: &Place, kind: GeluKind) -> [Vec<f32>; 2] {
         let (x, count) = (inputs(), inputs().len());
         let ones = place.tensor(vec![1.0; count], [1, count]);
         let x = place.tensor(x, [1, count]);
@@ -131,7 +131,7 @@ mod tests {
     fn both_kinds_agree_with_their_formulas() {
         let exact = |x: f64| 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt()));
         let tanh = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
-        let formulas: [(Kind, &dyn Fn(f64) -> f64); 2] = [(Kind::Exact, &exact), (Kind::Tanh, &tanh)];
+        let formulas: [(GeluKind, &dyn Fn(f64) -> f64); 2] = [(GeluKind::Exact, &exact), (GeluKind::Tanh, &tanh)];
         for (kind, formula) in formulas {
             let [values, slopes] = on(&Place::cpu(), kind);
             for ((x, value), slope) in inputs().into_iter().zip(values).zip(slopes) {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn tensor_operations_give_what_slices_give() {
-        for kind in [Kind::Exact, Kind::Tanh] {
+        for kind in [GeluKind::Exact, GeluKind::Tanh] {
             let [host, device] = [true, false].map(|host| on(&Place { host, ..Place::cpu() }, kind));
             for (left, right) in host.iter().flatten().zip(device.iter().flatten()) {
                 assert!((left - right).abs() < 2e-6, "{left} is not {right}");

@@ -41,7 +41,7 @@ fn following(name: &str) -> LoraConfig {
 
 /// The settings of a folder of the bundled model, with the paths of that model's layers as targets.
 fn resolved(name: &str) -> LoraConfig {
-    let adapter = MODEL.resolved(peft::read_config(&folder(name)).unwrap()).unwrap();
+    let adapter = MODEL.resolve_adapter(peft::read_config(&folder(name)).unwrap()).unwrap();
     let (rank_pattern, targets) = (adapter.rank_pattern, adapter.targets);
     LoraConfig { rank_pattern, targets, ..following(name) }
 }
@@ -146,7 +146,7 @@ fn a_head_that_peft_trained_is_read_with_its_pairs_and_merged() {
 /// Writes the trainer's start and compares the folder with the one that PEFT made.
 fn assert_written_as_peft_wrote_it(name: &str, trainer: &Trainer) {
     let dir = tempfile::tempdir().unwrap();
-    let about = trainer.model().peft(&following(name), trainer.layout(), &[]);
+    let about = trainer.model().peft_config(&following(name), trainer.layout(), &[]);
     peft::write(dir.path(), trainer.layout(), trainer.start(), &about).unwrap();
     let config = |folder: PathBuf| -> Value {
         let mut config: Value =
@@ -219,7 +219,7 @@ fn a_vits_adapter_has_the_names_that_layers_have_in_memory() {
     let again = Trainer::new(trainer.model().clone(), &lora, 3, 1).unwrap();
     assert_eq!((again.layout(), again.start()), (trainer.layout(), trainer.start()));
     let dir = tempfile::tempdir().unwrap();
-    let about = again.model().peft(&lora, again.layout(), &[]);
+    let about = again.model().peft_config(&lora, again.layout(), &[]);
     peft::write(dir.path(), again.layout(), again.start(), &about).unwrap();
     let config = peft::read_config(dir.path()).unwrap();
     let expected = ["attention.q_proj", "attention.o_proj", "mlp.fc2"];

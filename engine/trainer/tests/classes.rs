@@ -57,7 +57,7 @@ fn answers(
 
 /// The accuracy on data in the order of the head's classes, and that order.
 fn accuracy(model: &Arc<Model>, config: &data::Config, lora: &LoraConfig) -> Result<(f64, Vec<String>), TrainerError> {
-    let (data, _) = model.classed(Dataset::load(config, None, None)?, config, lora)?;
+    let (data, _) = model.order_classes(Dataset::load(config, None, None)?, config, lora)?;
     let trainer = Trainer::new(model.clone(), lora, data.classes().len(), 1)?;
     let records = data.read(&(0..).take(data.len()).collect::<Vec<u32>>())?;
     let sequences = tokenize(model.tokenizer(), &records, config)?;
@@ -106,7 +106,8 @@ fn a_trained_classifier_comes_back_from_its_merged_model_and_its_folder_with_its
     assert!(found > 0.9 && classes == names, "{found}");
 
     let folder = tempfile::tempdir().unwrap();
-    peft::write(folder.path(), trainer.layout(), &weights, &model.peft(&lora, trainer.layout(), &names)).unwrap();
+    peft::write(folder.path(), trainer.layout(), &weights, &model.peft_config(&lora, trainer.layout(), &names))
+        .unwrap();
     let plain = load(base(&["LABEL_0", "LABEL_1", "LABEL_2"]).path());
     let init = LoraConfig { init: Some(folder.path().into()), ..lora };
     assert_eq!(accuracy(&plain, &config, &init).unwrap(), (1.0, names.to_vec()));

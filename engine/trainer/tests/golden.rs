@@ -158,7 +158,7 @@ fn without_targets_every_linear_layer_of_every_family_has_a_pair_and_the_folder_
         let pairs = default.layout().tensors().iter().filter(|tensor| tensor.spec.role == Role::LoraA).count();
         assert_eq!(pairs, spec.blocks() * spec.linears.iter().flatten().count(), "{}", golden.name);
         let dir = tempfile::tempdir().unwrap();
-        let about = model.peft(&LoraConfig::default(), default.layout(), &[]);
+        let about = model.peft_config(&LoraConfig::default(), default.layout(), &[]);
         peft::write(dir.path(), default.layout(), default.start(), &about).unwrap();
         let names = peft::read_config(dir.path()).unwrap().targets;
         assert!(matches!(&names, peft::Targets::Names(names) if !names.is_empty()), "{}: {names}", golden.name);
@@ -207,7 +207,7 @@ fn stored(folder: &std::path::Path) -> Vec<(String, Vec<usize>, Vec<u8>)> {
 fn the_adapter_that_peft_wrote_is_written_again_bit_for_bit_in_every_family() {
     for golden in MODELS.map(Golden::read) {
         let (trainer, dir) = (&golden.trainer, tempfile::tempdir().unwrap());
-        let about = trainer.model().peft(&golden.lora, trainer.layout(), &[]);
+        let about = trainer.model().peft_config(&golden.lora, trainer.layout(), &[]);
         peft::write(dir.path(), trainer.layout(), trainer.start(), &about).unwrap();
         // This ViT's adapter has the names of its checkpoint; what is written has the names of memory.
         if golden.name != "vit" {

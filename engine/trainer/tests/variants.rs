@@ -154,7 +154,7 @@ fn other(key: &str, default: &Value) -> Value {
 
 #[test]
 fn every_key_of_every_class_is_in_its_table_and_does_what_the_table_says() {
-    use crate::trainer::family::{Means, means};
+    use crate::trainer::family::{KeyUse, key_use};
     let classes = json(&golden().join("keys.json"));
     for (model_type, defaults) in classes.as_object().unwrap() {
         let mut plain = small(model_type);
@@ -164,18 +164,18 @@ fn every_key_of_every_class_is_in_its_table_and_does_what_the_table_says() {
         let read = spec(&plain).unwrap();
         for (key, default) in defaults.as_object().unwrap() {
             let of = || format!("{model_type}: {key}");
-            let means = means(model_type, key).unwrap_or_else(|| panic!("{} is in no table", of()));
+            let key_use = key_use(model_type, key).unwrap_or_else(|| panic!("{} is in no table", of()));
             let mut changed = plain.clone();
             changed.insert(key.clone(), if key == "use_sliding_window" { false.into() } else { other(key, default) });
-            match (means, spec(&changed)) {
-                (Means::Read, Ok(found)) => assert_ne!(found, read, "{}", of()),
-                (Means::Read, Err(error)) => assert!(error.contains(&format!("{key} is ")), "{}: {error}", of()),
-                (Means::Idle, found) => assert_eq!(found.unwrap(), read, "{}", of()),
-                (Means::Dropout, found) => {
+            match (key_use, spec(&changed)) {
+                (KeyUse::Read, Ok(found)) => assert_ne!(found, read, "{}", of()),
+                (KeyUse::Read, Err(error)) => assert!(error.contains(&format!("{key} is ")), "{}: {error}", of()),
+                (KeyUse::Idle, found) => assert_eq!(found.unwrap(), read, "{}", of()),
+                (KeyUse::Dropout, found) => {
                     let said = found.unwrap().left_out.concat();
                     assert!(said.contains(&format!("{key} 0.25 is left out")), "{}: {said}", of());
                 }
-                (Means::Only(_), found) => {
+                (KeyUse::Only(_), found) => {
                     let error = found.unwrap_err();
                     assert!(error.contains(&format!("{key} is ")), "{}: {error}", of());
                 }

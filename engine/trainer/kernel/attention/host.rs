@@ -4,15 +4,21 @@
 
 use std::ops::Range;
 
-use super::lanes::{Head, Mix, Score, Softmax, SoftmaxBackward, Spread};
-use super::{Heads, Sight};
+use super::host_loops::{HeadRows, OuterProducts, Score, Softmax, SoftmaxBackward, WeightedSum};
+use super::{AttentionPattern, Heads};
 use crate::trainer::kernel::simd::{Lane, run};
 
 const ZERO: Lane = [0.0; 8];
 
 /// Attention of `qkv`, `[rows, columns]`, rotated, into `output`, `[rows, query heads * size]`. The result is the
 /// log-sum-exp of each softmax: for each sequence and query head, the sequence's length / 8 rounded up.
-pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32], output: &mut [f32]) -> Vec<Lane> {
+pub(super) fn forward(
+    heads: Heads,
+    pattern: AttentionPattern,
+    lengths: &[usize],
+    qkv: &[f32],
+    output: &mut [f32],
+) -> Vec<Lane> {
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let (mut query, mut mixed) = (vec![ZERO; size], vec![ZERO; size]);
     let mut shares = vec![ZERO; longest(lengths)];
@@ -22,19 +28,19 @@ pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32]
         let length = end - start;
         let (rows, outputs) = (&qkv[start * columns..end * columns], &mut output[start * width..end * width]);
         for head in 0..heads.query {
-            for (copy, first) in [&mut keys, &mut values].into_iter().zip(heads.serving(head)) {
+            for (copy, first) in [&mut keys, &mut values].into_iter().zip(heads.key_value_columns(head)) {
                 copy_columns(copy, rows, columns, first, size);
             }
             for block in blocks(length) {
                 gather(&mut query, rows, columns, head * size, block.clone());
-                let seen = sight.seen(&block, length);
-                let [keys, values] = [&keys, &values].map(|rows| Head::part(rows, size, &seen));
+                let seen = pattern.attended_keys(&block, length);
+                let [keys, values] = [&keys, &values].map(|rows| HeadRows::part(rows, size, &seen));
                 let shares = &mut shares[..seen.len()];
                 run(Score { scores: shares, keys, query: &query });
-                sight.hide(shares, seen.start, block.start);
+                pattern.hide(shares, seen.start, block.start);
                 let [mut sums, mut largest] = [ZERO; 2];
                 run(Softmax { scores: shares, sums: &mut sums, largest: &mut largest });
-                run(Mix { out: &mut mixed, shares, values });
+                run(WeightedSum { out: &mut mixed, shares, values });
                 mixed.iter_mut().for_each(|mixed| mixed.iter_mut().zip(&sums).for_each(|(mixed, sum)| *mixed /= sum));
                 scatter(&mixed, outputs, width, head * size, block);
                 log_sums.push(std::array::from_fn(|lane| largest[lane] + sums[lane].ln()));
@@ -45,9 +51,9 @@ pub(super) fn forward(heads: Heads, sight: Sight, lengths: &[usize], qkv: &[f32]
 }
 
 /// Input and output of [`forward`], and the gradient of the output.
-pub(super) struct Past<'a> {
+pub(super) struct BackwardInput<'a> {
     pub heads: Heads,
-    pub sight: Sight,
+    pub pattern: AttentionPattern,
     pub lengths: &'a [usize],
     pub qkv: &'a [f32],
     pub output: &'a [f32],
@@ -56,8 +62,8 @@ pub(super) struct Past<'a> {
 }
 
 /// Writes the gradient of `qkv` to `of_qkv`, which is zero at first.
-pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
-    let Past { heads, sight, lengths, .. } = past;
+pub(super) fn backward(input: BackwardInput, of_qkv: &mut [f32]) {
+    let BackwardInput { heads, pattern, lengths, .. } = input;
     let (columns, width, size) = (heads.columns(), heads.query * heads.size, heads.size);
     let lanes = size.div_ceil(8);
     let [mut query, mut gradient, mut output, mut of_query] = [(); 4].map(|()| vec![ZERO; size]);
@@ -65,13 +71,13 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
     let [mut shares, mut of_scores] = [(); 2].map(|()| vec![ZERO; longest(lengths)]);
     let [mut of_keys, mut of_values] = [(); 2].map(|()| vec![ZERO; longest(lengths) * lanes]);
     let [mut keys, mut values] = [(); 2].map(|()| Vec::with_capacity(longest(lengths) * size));
-    let mut log_sums = past.log_sums.iter();
+    let mut log_sums = input.log_sums.iter();
     for Range { start, end } in sequences(lengths) {
         let length = end - start;
-        let (rows, of_rows) = (&past.qkv[start * columns..end * columns], &mut of_qkv[start * columns..end * columns]);
-        let [outputs, gradients] = [past.output, past.gradient].map(|values| &values[start * width..end * width]);
+        let (rows, of_rows) = (&input.qkv[start * columns..end * columns], &mut of_qkv[start * columns..end * columns]);
+        let [outputs, gradients] = [input.output, input.gradient].map(|values| &values[start * width..end * width]);
         for head in 0..heads.query {
-            let [key, value] = heads.serving(head);
+            let [key, value] = heads.key_value_columns(head);
             copy_columns(&mut keys, rows, columns, key, size);
             copy_columns(&mut values, rows, columns, value, size);
             of_keys.fill(ZERO);
@@ -86,20 +92,20 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
                         *along += output * gradient;
                     }
                 }
-                let seen = sight.seen(&block, length);
-                let [keys, values] = [&keys, &values].map(|rows| Head::part(rows, size, &seen));
+                let seen = pattern.attended_keys(&block, length);
+                let [keys, values] = [&keys, &values].map(|rows| HeadRows::part(rows, size, &seen));
                 let (shares, of_scores) = (&mut shares[..seen.len()], &mut of_scores[..seen.len()]);
                 run(Score { scores: shares, keys, query: &query });
-                sight.hide(shares, seen.start, block.start);
+                pattern.hide(shares, seen.start, block.start);
                 run(Score { scores: of_scores, keys: values, query: &gradient });
                 run(SoftmaxBackward { scores: shares, gradients: of_scores, log_sums: *log_sums, along });
-                run(Mix { out: &mut of_query, shares: of_scores, values: keys });
+                run(WeightedSum { out: &mut of_query, shares: of_scores, values: keys });
                 scatter(&of_query, of_rows, columns, head * size, block);
                 transpose(&query, &mut query_rows);
                 transpose(&gradient, &mut gradient_rows);
                 let first = seen.start * lanes;
-                run(Spread { out: &mut of_keys[first..], factors: of_scores, rows: &query_rows });
-                run(Spread { out: &mut of_values[first..], factors: shares, rows: &gradient_rows });
+                run(OuterProducts { out: &mut of_keys[first..], factors: of_scores, rows: &query_rows });
+                run(OuterProducts { out: &mut of_values[first..], factors: shares, rows: &gradient_rows });
             }
             add_rows(&of_keys, lanes, of_rows, columns, key, size);
             add_rows(&of_values, lanes, of_rows, columns, value, size);
@@ -109,31 +115,31 @@ pub(super) fn backward(past: Past, of_qkv: &mut [f32]) {
 
 impl Heads {
     /// The first columns of the key and of the value of a query head.
-    fn serving(self, head: usize) -> [usize; 2] {
+    fn key_value_columns(self, head: usize) -> [usize; 2] {
         let serving = head / (self.query / self.key_value);
         [self.query + serving, self.query + self.key_value + serving].map(|head| head * self.size)
     }
 }
 
-impl Sight {
+impl AttentionPattern {
     /// The keys that some query of a block attends to.
-    fn seen(self, block: &Range<usize>, length: usize) -> Range<usize> {
+    fn attended_keys(self, block: &Range<usize>, length: usize) -> Range<usize> {
         match self {
-            Self::Before => 0..block.end,
-            Self::Window(window) => (block.start + 1).saturating_sub(window)..block.end,
-            Self::Whole => 0..length,
+            Self::Causal => 0..block.end,
+            Self::SlidingWindow(window) => (block.start + 1).saturating_sub(window)..block.end,
+            Self::Full => 0..length,
         }
     }
 
     /// Masks the keys that a query does not attend to with a score so low that their share is zero. The first score is
     /// of key `from`, the first lane of query `start`.
     fn hide(self, scores: &mut [Lane], from: usize, start: usize) {
-        if self != Self::Whole {
+        if self != Self::Full {
             for (ahead, score) in scores[start - from..].iter_mut().enumerate() {
                 score[..ahead].fill(f32::MIN);
             }
         }
-        if let Self::Window(window) = self {
+        if let Self::SlidingWindow(window) = self {
             // The query in lane `place` attends to keys from `start + place + 1 - window` on.
             for (key, score) in scores.iter_mut().enumerate() {
                 let Some(place) = (from + key + window).checked_sub(start).filter(|place| *place < 8) else { break };

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::trainer::kernel::{Place, edit, exp, slice, wide};
+use crate::trainer::kernel::{Place, edit, exp, slice, to_f32};
 
 /// One LayerNorm with its frozen weight and bias.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     /// `weight` and `bias` have one value a column.
     pub fn new(weight: Vec<f32>, bias: Vec<f32>, epsilon: f32, place: &Place) -> Self {
-        let tensors = [&weight, &bias].map(|values| place.wide(values.clone(), [1, values.len()]));
+        let tensors = [&weight, &bias].map(|values| place.tensor_f32(values.clone(), [1, values.len()]));
         Self { tensors, weight, bias, epsilon, host: place.host }
     }
 
@@ -50,10 +50,10 @@ impl LayerNorm {
             return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
         }
         let (unit, inverse) = self.unit(x);
-        let scaled = wide(gradient) * self.tensors[0].clone();
+        let scaled = to_f32(gradient) * self.tensors[0].clone();
         let along = (scaled.clone() * unit.clone()).mean_dim(1);
         let mean = scaled.clone().mean_dim(1);
-        (wide(skip) + (scaled - mean - unit * along) * inverse).cast(x.dtype())
+        (to_f32(skip) + (scaled - mean - unit * along) * inverse).cast(x.dtype())
     }
 
     fn backward_rows(&self, x: &[f32], gradient: &[f32], skip: &mut [f32]) {
@@ -76,7 +76,7 @@ impl LayerNorm {
 
     /// The rows with mean 0 and variance 1, and the factor of each, in f32.
     fn unit(&self, x: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let x = wide(x.clone());
+        let x = to_f32(x.clone());
         let centered = x.clone() - x.mean_dim(1);
         let inverse = (centered.clone().square().mean_dim(1) + self.epsilon).sqrt().recip();
         (centered * inverse.clone(), inverse)

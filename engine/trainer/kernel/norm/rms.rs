@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::trainer::kernel::{Place, edit, exp, slice, wide};
+use crate::trainer::kernel::{Place, edit, exp, slice, to_f32};
 
 /// One RMSNorm with its frozen weight.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct RmsNorm {
 impl RmsNorm {
     /// `weight` has one value a column.
     pub fn new(weight: Vec<f32>, epsilon: f32, place: &Place) -> Self {
-        Self { weight: place.wide(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
+        Self { weight: place.tensor_f32(weight.clone(), [1, weight.len()]), values: weight, epsilon, host: place.host }
     }
 
     /// Number of weights.
@@ -29,7 +29,7 @@ impl RmsNorm {
         if self.host {
             return edit(x.clone(), |rows| self.forward_rows(rows));
         }
-        let wide_x = wide(x.clone());
+        let wide_x = to_f32(x.clone());
         (wide_x.clone() * self.inverse_rms(wide_x) * self.weight.clone()).cast(x.dtype())
     }
 
@@ -49,12 +49,12 @@ impl RmsNorm {
             let (x, gradient) = (x.to_data(), gradient.into_data());
             return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
         }
-        let wide_x = wide(x.clone());
+        let wide_x = to_f32(x.clone());
         let inverse = self.inverse_rms(wide_x.clone());
         let unit = wide_x * inverse.clone();
-        let scaled = wide(gradient) * self.weight.clone();
+        let scaled = to_f32(gradient) * self.weight.clone();
         let along = (scaled.clone() * unit.clone()).mean_dim(1);
-        (wide(skip) + (scaled - unit * along) * inverse).cast(x.dtype())
+        (to_f32(skip) + (scaled - unit * along) * inverse).cast(x.dtype())
     }
 
     /// Adds the gradient of the rows `x` in main memory to `skip`.

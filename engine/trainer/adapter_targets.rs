@@ -7,7 +7,7 @@ use super::lora::{LANGUAGE_HEAD_MODULE, paths};
 use crate::adapter::peft::{PairRules, Patterns, PeftConfig, Targets};
 
 /// The settings of an adapter folder with the paths of this model's layers as targets.
-pub(super) fn resolved(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
+pub(super) fn resolve_targets(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, TrainerError> {
     let rules = PairRules::new(&adapter)?;
     check_targets_of_file(spec, &adapter, &rules)?;
     let mut chosen = Vec::new();
@@ -21,8 +21,8 @@ pub(super) fn resolved(spec: &Spec, adapter: PeftConfig) -> Result<PeftConfig, T
         return Err(TrainerError::UnknownTarget { target, known });
     }
     let (mut ranks, mut alphas) = (adapter.rank_pattern.clone(), adapter.alpha_pattern.clone());
-    ranks.0 = used(&adapter, &chosen, ranks.0, |config, patterns| config.rank_pattern.0 = patterns)?;
-    alphas.0 = used(&adapter, &chosen, alphas.0, |config, patterns| config.alpha_pattern.0 = patterns)?;
+    ranks.0 = matching_patterns(&adapter, &chosen, ranks.0, |config, patterns| config.rank_pattern.0 = patterns)?;
+    alphas.0 = matching_patterns(&adapter, &chosen, alphas.0, |config, patterns| config.alpha_pattern.0 = patterns)?;
     Ok(PeftConfig {
         targets: Targets::Names(chosen),
         excluded: Targets::Names(Vec::new()),
@@ -46,7 +46,7 @@ fn check_targets_of_file(spec: &Spec, adapter: &PeftConfig, rules: &PairRules) -
 }
 
 /// The patterns that match one of these layers.
-fn used<T: Clone>(
+fn matching_patterns<T: Clone>(
     adapter: &PeftConfig,
     paths: &[String],
     patterns: Vec<(String, T)>,
@@ -81,7 +81,7 @@ mod tests {
     fn what_a_folder_names_becomes_the_paths_of_the_models_layers() {
         let read = |json: serde_json::Value| {
             let config: PeftConfig = serde_json::from_str(&json.to_string()).unwrap();
-            resolved(&bundled(), config).map_err(|error| error.to_string())
+            resolve_targets(&bundled(), config).map_err(|error| error.to_string())
         };
         let found = read(serde_json::json!({
             "target_modules": ["q_proj", "query"], "exclude_modules": ["layers.1.self_attn.q_proj"],

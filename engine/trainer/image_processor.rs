@@ -9,7 +9,7 @@ use crate::data::Image;
 
 /// The processing of an image before a model reads it: resizing, normalization, cutting into patches.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Preprocessor {
+pub(super) struct ImageProcessor {
     patches: Patches,
     filter: Filter,
     /// A value is `pixel * factor[channel] + offset[channel]`.
@@ -26,7 +26,7 @@ enum Filter {
 
 /// The keys of preprocessor_config.json that are read.
 #[derive(Deserialize)]
-struct Settings {
+struct PreprocessorConfig {
     #[serde(default = "bilinear")]
     resample: u32,
     #[serde(default = "yes")]
@@ -52,10 +52,10 @@ fn to_unit() -> f32 {
     1.0 / 255.0
 }
 
-impl Preprocessor {
+impl ImageProcessor {
     /// Reads preprocessor_config.json, where there is one; `file` is its name in errors.
     pub fn read(json: Option<&[u8]>, file: &str, patches: Patches) -> Result<Self, TrainerError> {
-        let settings: Settings = serde_json::from_slice(json.unwrap_or(b"{}"))
+        let settings: PreprocessorConfig = serde_json::from_slice(json.unwrap_or(b"{}"))
             .map_err(|error| TrainerError::Config { file: file.into(), reason: error.to_string() })?;
         let unsupported = |key: &str, found: String, supported: String| {
             Err(TrainerError::Unsupported { file: file.into(), key: key.into(), found, supported })
@@ -66,12 +66,12 @@ impl Preprocessor {
             other => return unsupported("resample", other.to_string(), "2 (bilinear) or 3 (bicubic)".into()),
         };
         let scale = if settings.do_rescale { settings.rescale_factor } else { 1.0 };
-        let (mut means, mut deviations) = (vec![0.0; patches.channels], vec![1.0; patches.channels]);
+        let (mut key_use, mut deviations) = (vec![0.0; patches.channels], vec![1.0; patches.channels]);
         if settings.do_normalize {
-            means = settings.image_mean.unwrap_or_else(|| vec![0.5; patches.channels]);
+            key_use = settings.image_mean.unwrap_or_else(|| vec![0.5; patches.channels]);
             deviations = settings.image_std.unwrap_or_else(|| vec![0.5; patches.channels]);
         }
-        for (key, values) in [("image_mean", &means), ("image_std", &deviations)] {
+        for (key, values) in [("image_mean", &key_use), ("image_std", &deviations)] {
             if values.len() != patches.channels {
                 return unsupported(
                     key,
@@ -81,7 +81,7 @@ impl Preprocessor {
             }
         }
         let factors = deviations.iter().map(|deviation| scale / deviation).collect();
-        let offsets = means.iter().zip(&deviations).map(|(mean, deviation)| -mean / deviation).collect();
+        let offsets = key_use.iter().zip(&deviations).map(|(mean, deviation)| -mean / deviation).collect();
         Ok(Self { patches, filter, factors, offsets })
     }
 
@@ -92,7 +92,7 @@ impl Preprocessor {
     }
 
     /// Checks that the model can read an image: its channels and its number of values.
-    pub fn readable(&self, image: &Image) -> Result<(), TrainerError> {
+    pub fn check_image(&self, image: &Image) -> Result<(), TrainerError> {
         let values = image.channels * image.height * image.width;
         match image.channels == self.patches.channels && values > 0 && image.values.len() == values {
             true => Ok(()),
@@ -136,36 +136,36 @@ impl Preprocessor {
         let across = if width == to_width {
             pixels.to_vec()
         } else {
-            let mixes = self.filter.mixes(width, to_width);
+            let pixel_weights = self.filter.pixel_weights(width, to_width);
             let rows = pixels.chunks_exact(width);
-            rows.flat_map(|row| mixes.iter().map(move |mix| mix.of(|at| row[at]))).collect()
+            rows.flat_map(|row| pixel_weights.iter().map(move |weights_of| weights_of.of(|at| row[at]))).collect()
         };
         if height == to_height {
             return across;
         }
-        let (mixes, across) = (self.filter.mixes(height, to_height), &across);
-        let row = |mix: &Mix| -> Vec<u8> {
-            (0..to_width).map(|column| mix.of(|at| across[at * to_width + column])).collect()
+        let (pixel_weights, across) = (self.filter.pixel_weights(height, to_height), &across);
+        let row = |weights_of: &PixelWeights| -> Vec<u8> {
+            (0..to_width).map(|column| weights_of.of(|at| across[at * to_width + column])).collect()
         };
-        mixes.iter().flat_map(row).collect()
+        pixel_weights.iter().flat_map(row).collect()
     }
 }
 
-/// The source pixels of one resized pixel, with weights in units of [`WHOLE`]: whole numbers, as in Pillow, so that
+/// The source pixels of one resized pixel, with weights in units of [`UNIT`]: whole numbers, as in Pillow, so that
 /// values are rounded as in Pillow.
-struct Mix {
+struct PixelWeights {
     first: usize,
     shares: Vec<i64>,
 }
 
 /// The sum of the weights of a pixel.
-const WHOLE: i64 = 1 << 22;
+const UNIT: i64 = 1 << 22;
 
-impl Mix {
+impl PixelWeights {
     fn of(&self, pixel: impl Fn(usize) -> u8) -> u8 {
         let shares = self.shares.iter().enumerate();
         let sum: i64 = shares.map(|(number, share)| share * i64::from(pixel(self.first + number))).sum();
-        (sum + WHOLE / 2).div_euclid(WHOLE).clamp(0, 255) as u8
+        (sum + UNIT / 2).div_euclid(UNIT).clamp(0, 255) as u8
     }
 }
 
@@ -190,19 +190,19 @@ impl Filter {
     }
 
     /// The source pixels of each of `to` pixels, out of `from`.
-    fn mixes(self, from: usize, to: usize) -> Vec<Mix> {
+    fn pixel_weights(self, from: usize, to: usize) -> Vec<PixelWeights> {
         let step = from as f64 / to as f64;
         let stretch = step.max(1.0);
-        let mix = |place: usize| {
+        let weights_of = |place: usize| {
             let (center, reach) = ((place as f64 + 0.5) * step, self.reach() * stretch);
             let first = (center - reach + 0.5).max(0.0) as usize;
             let end = ((center + reach + 0.5) as usize).min(from);
             let weights: Vec<f64> = (first..end).map(|at| self.weight((at as f64 + 0.5 - center) / stretch)).collect();
             let sum: f64 = weights.iter().sum();
-            let share = |weight: f64| (weight / sum * WHOLE as f64).round() as i64;
-            Mix { first, shares: weights.into_iter().map(share).collect() }
+            let share = |weight: f64| (weight / sum * UNIT as f64).round() as i64;
+            PixelWeights { first, shares: weights.into_iter().map(share).collect() }
         };
-        (0..to).map(mix).collect()
+        (0..to).map(weights_of).collect()
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
 
     fn rows(json: &[u8], image: &Image) -> Vec<f32> {
         let mut rows = Vec::new();
-        Preprocessor::read(Some(json), "p", PATCHES).unwrap().append(image, &mut rows);
+        ImageProcessor::read(Some(json), "p", PATCHES).unwrap().append(image, &mut rows);
         rows
     }
 
@@ -241,17 +241,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_with_both_values() {
-        let error = |json: &[u8]| Preprocessor::read(Some(json), "p", PATCHES).unwrap_err().to_string();
+        let error = |json: &[u8]| ImageProcessor::read(Some(json), "p", PATCHES).unwrap_err().to_string();
         assert_eq!(
             error(br#"{"resample": 1}"#),
             "model config p: resample is 1, but only 2 (bilinear) or 3 (bicubic) is supported"
         );
         assert!(error(br#"{"image_mean": [1, 2]}"#).contains("[1.0, 2.0], but only a number for each of 1 channels"));
-        let preprocessor = Preprocessor::read(None, "p", PATCHES).unwrap();
+        let preprocessor = ImageProcessor::read(None, "p", PATCHES).unwrap();
         assert_eq!(
-            preprocessor.readable(&picture(3, 1, 2, &[0; 6])).unwrap_err().to_string(),
+            preprocessor.check_image(&picture(3, 1, 2, &[0; 6])).unwrap_err().to_string(),
             "a picture has the shape [3, 1, 2] and 6 values, but the model reads 1 channels"
         );
-        assert!(preprocessor.readable(&picture(1, 0, 2, &[])).is_err());
+        assert!(preprocessor.check_image(&picture(1, 0, 2, &[])).is_err());
     }
 }

@@ -18,7 +18,7 @@ struct OwnHead {
 
 /// The order of some data's classes by the rows of a head.
 #[derive(Debug, PartialEq)]
-struct Order {
+struct ClassOrder {
     classes: Vec<String>,
     /// For each label of the data, its row in the head.
     places: Vec<u32>,
@@ -33,7 +33,7 @@ impl Model {
     ///
     /// # Errors
     /// [`TrainerError::Classes`] with both lists, where the data has labels that the head does not know.
-    pub fn classed(
+    pub fn order_classes(
         &self,
         data: Dataset,
         config: &data::Config,
@@ -45,7 +45,8 @@ impl Model {
         let Some(head) = self.own_head(lora)? else { return Ok((data, None)) };
         let given = !config.classes.is_empty();
         let order = head.order(data.classes(), given);
-        let Order { classes, places, note } = order.map_err(|reason| TrainerError::Classes { of: head.of, reason })?;
+        let ClassOrder { classes, places, note } =
+            order.map_err(|reason| TrainerError::Classes { of: head.of, reason })?;
         Ok((data.with_classes(classes, &places), note))
     }
 
@@ -65,7 +66,7 @@ impl Model {
         let Some(rows) = self.transformer.class_rows() else { return Ok(None) };
         let failed = |reason: String| TrainerError::Classes { of: self.name().into(), reason };
         let names = spec.labels.names.clone().map_err(failed)?;
-        match spec.labels.problem.as_deref() {
+        match spec.labels.problem_type.as_deref() {
             None | Some("single_label_classification") => {}
             Some(other) => {
                 return Err(failed(format!(
@@ -88,7 +89,7 @@ impl Model {
 impl OwnHead {
     /// The head's classes and the row of each of the data's labels. `given` where `data.classes` set the order of the
     /// labels.
-    fn order(&self, labels: &[String], given: bool) -> Result<Order, String> {
+    fn order(&self, labels: &[String], given: bool) -> Result<ClassOrder, String> {
         let made_up: Vec<String> = (0..self.rows).map(|row| format!("LABEL_{row}")).collect();
         let numbers: Vec<String> = (0..self.rows).map(|row| row.to_string()).collect();
         let by_name = if self.names.is_empty() { &made_up } else { &self.names };
@@ -101,18 +102,18 @@ impl OwnHead {
                     listed(by_name)
                 )
             });
-            return Ok(Order { classes: by_name.clone(), places, note });
+            return Ok(ClassOrder { classes: by_name.clone(), places, note });
         }
         if let Some(places) = places(labels, &numbers) {
             if self.names.is_empty() {
-                return Ok(Order { classes: numbers, places, note: None });
+                return Ok(ClassOrder { classes: numbers, places, note: None });
             }
             let note = format!(
                 "the data's labels are taken as the numbers of the classes of {}: {}",
                 self.of,
                 listed(&self.names)
             );
-            return Ok(Order { classes: self.names.clone(), places, note: Some(note) });
+            return Ok(ClassOrder { classes: self.names.clone(), places, note: Some(note) });
         }
         if self.names.is_empty() && labels.len() == self.rows {
             let note = (!given).then(|| {
@@ -123,7 +124,7 @@ impl OwnHead {
                     listed(labels)
                 )
             });
-            return Ok(Order { classes: labels.to_vec(), places: (0..).take(labels.len()).collect(), note });
+            return Ok(ClassOrder { classes: labels.to_vec(), places: (0..).take(labels.len()).collect(), note });
         }
         Err(match self.names.is_empty() {
             true => format!(
@@ -157,7 +158,7 @@ fn listed(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn order(names: &[&str], rows: usize, labels: &[&str], given: bool) -> Result<Order, String> {
+    fn order(names: &[&str], rows: usize, labels: &[&str], given: bool) -> Result<ClassOrder, String> {
         let strings = |all: &[&str]| all.iter().map(|one| one.to_string()).collect::<Vec<_>>();
         OwnHead { of: "m".into(), rows, names: strings(names) }.order(&strings(labels), given)
     }

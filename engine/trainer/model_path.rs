@@ -20,7 +20,7 @@ pub struct Download<'a> {
 
 /// A folder with a model's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Located {
+pub(super) struct ModelFolder {
     pub folder: PathBuf,
     /// The model's name for people and adapters: the folder, or the name on the hub.
     pub name: String,
@@ -87,13 +87,13 @@ pub(super) fn read_tokenizer(path: &Path) -> Result<Vec<u8>, TrainerError> {
 ///
 /// # Errors
 /// [`TrainerError::Hub`] where there is neither such a folder nor such a model in the cache or on the hub.
-pub(super) fn locate(path: &Path, tell: &mut dyn FnMut(Download)) -> Result<Located, TrainerError> {
+pub(super) fn locate(path: &Path, tell: &mut dyn FnMut(Download)) -> Result<ModelFolder, TrainerError> {
     match HubName::parse(path) {
         Some(hub) if !path.is_dir() => {
             let failed = |reason| TrainerError::Hub { path: path.into(), reason };
-            Ok(Located { folder: fetch(&hub, tell).map_err(failed)?, name: hub.name })
+            Ok(ModelFolder { folder: fetch(&hub, tell).map_err(failed)?, name: hub.name })
         }
-        _ if path.is_dir() => Ok(Located { folder: path.into(), name: path.display().to_string() }),
+        _ if path.is_dir() => Ok(ModelFolder { folder: path.into(), name: path.display().to_string() }),
         _ => Err(TrainerError::Folder { path: path.into(), reason: no_folder(path) }),
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     fn a_folder_that_exists_is_never_looked_for_on_the_hub() {
         // The crate's own folders: a test runs in its root.
         let located = locate(Path::new("engine/trainer"), &mut |_| ()).unwrap();
-        assert_eq!(located, Located { folder: "engine/trainer".into(), name: "engine/trainer".into() });
+        assert_eq!(located, ModelFolder { folder: "engine/trainer".into(), name: "engine/trainer".into() });
         let error = |path: &str| locate(Path::new(path), &mut |_| ()).unwrap_err().to_string();
         assert_eq!(error("/nowhere"), "model.path /nowhere: there is no such folder");
         assert_eq!(

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::TrainerError;
-use super::keys::{EVERY_CLASS, Means};
+use super::keys::{EVERY_CLASS, KeyUse};
 
 /// The largest size that a key may give. Every size is checked against the file's tensors later; this limit bounds the
 /// memory before, and keeps products of two sizes in range.
@@ -15,12 +15,12 @@ pub(super) const MOST_BLOCKS: usize = 1 << 14;
 pub(super) const MOST_POSITIONS: usize = u32::MAX as usize;
 
 /// A config.json and its name in errors.
-pub(in crate::trainer) struct Settings<'a> {
+pub(in crate::trainer) struct ConfigJson<'a> {
     keys: Map<String, Value>,
     file: &'a str,
 }
 
-impl<'a> Settings<'a> {
+impl<'a> ConfigJson<'a> {
     /// Reads the file's bytes.
     pub fn new(json: &[u8], file: &'a str) -> Result<Self, TrainerError> {
         let failed = |reason: String| TrainerError::Config { file: file.into(), reason };
@@ -34,7 +34,7 @@ impl<'a> Settings<'a> {
     }
 
     /// Refuses keys whose values ask for a computation that the engine does not support.
-    pub fn check_keys(&self, tables: &[&[(&str, Means)]]) -> Result<(), TrainerError> {
+    pub fn check_keys(&self, tables: &[&[(&str, KeyUse)]]) -> Result<(), TrainerError> {
         if let Some(found) = self.keys.get("quantization_config").filter(|found| !found.is_null()) {
             let method = found["quant_method"].as_str().unwrap_or("unnamed");
             return Err(TrainerError::Config {
@@ -47,7 +47,7 @@ impl<'a> Settings<'a> {
             });
         }
         for (key, meaning) in EVERY_CLASS.iter().chain(tables.iter().copied().flatten()) {
-            let (Means::Only(allowed), Some(found)) = (meaning, self.keys.get(*key)) else { continue };
+            let (KeyUse::Only(allowed), Some(found)) = (meaning, self.keys.get(*key)) else { continue };
             let fine = allowed.contains(&found.to_string().as_str());
             self.check(fine, key, found, allowed[0])?;
         }
@@ -55,8 +55,8 @@ impl<'a> Settings<'a> {
     }
 
     /// The dropout settings that are ignored, a line each.
-    pub fn left_out(&self, tables: &[&[(&str, Means)]]) -> Vec<String> {
-        let dropouts = tables.iter().copied().flatten().filter(|(_, meaning)| *meaning == Means::Dropout);
+    pub fn left_out(&self, tables: &[&[(&str, KeyUse)]]) -> Vec<String> {
+        let dropouts = tables.iter().copied().flatten().filter(|(_, meaning)| *meaning == KeyUse::Dropout);
         let asked = dropouts.filter_map(|(key, _)| {
             let share = self.keys.get(*key)?.as_f64().filter(|share| *share != 0.0)?;
             Some(format!("{key} {share}"))

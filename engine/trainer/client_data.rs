@@ -11,7 +11,7 @@ use super::{Trainer, TrainerError};
 pub const EVALUATION_CHUNK: usize = 64;
 
 /// The data of all clients. Memory: the indices of their records, and a cache of sequences of at most `data.cache_mb`.
-pub struct Shards {
+pub struct ClientData {
     trainer: Arc<Trainer>,
     dataset: Arc<Dataset>,
     partition: Arc<Partition>,
@@ -19,17 +19,17 @@ pub struct Shards {
     /// The validation records of all clients, in roster order.
     validation: Vec<u32>,
     notes: Vec<String>,
-    kept: Mutex<Kept>,
+    cache: Mutex<SequenceCache>,
 }
 
 /// The owner of cached sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
+enum CacheKey {
     Train(u32),
     Validation(usize),
 }
 
-impl Shards {
+impl ClientData {
     /// The data of a partition's clients; nothing is read yet. Records are cut at the model's positions where
     /// `data.max_tokens` is above them.
     pub fn new(trainer: Arc<Trainer>, dataset: Arc<Dataset>, partition: Arc<Partition>, config: data::Config) -> Self {
@@ -43,8 +43,8 @@ impl Shards {
         }
         let config = data::Config { max_tokens: config.max_tokens.min(positions), ..config };
         let validation = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
-        let kept = Mutex::new(Kept::new(config.cache_mb << 20));
-        Self { trainer, dataset, partition, config, validation, notes, kept }
+        let cache = Mutex::new(SequenceCache::new(config.cache_mb << 20));
+        Self { trainer, dataset, partition, config, validation, notes, cache }
     }
 
     /// The same with one more note for people.
@@ -93,7 +93,7 @@ impl Shards {
     /// # Errors
     /// [`TrainerError::Data`] where a record cannot be read or tokenized.
     pub fn train(&self, client: u32) -> Result<Arc<Vec<Sequence>>, TrainerError> {
-        self.sequences(Key::Train(client), &self.partition.shards[client as usize].train)
+        self.sequences(CacheKey::Train(client), &self.partition.shards[client as usize].train)
     }
 
     /// Number of chunks of the validation data of all clients.
@@ -108,37 +108,37 @@ impl Shards {
     pub fn validation(&self, chunk: usize) -> Result<Arc<Vec<Sequence>>, TrainerError> {
         let first = chunk * EVALUATION_CHUNK;
         let last = self.validation.len().min(first + EVALUATION_CHUNK);
-        self.sequences(Key::Validation(chunk), &self.validation[first..last])
+        self.sequences(CacheKey::Validation(chunk), &self.validation[first..last])
     }
 
-    fn sequences(&self, key: Key, records: &[u32]) -> Result<Arc<Vec<Sequence>>, TrainerError> {
+    fn sequences(&self, key: CacheKey, records: &[u32]) -> Result<Arc<Vec<Sequence>>, TrainerError> {
         // The lock is not held while they are made: two workers that need the same ones at once both make them.
-        if let Some(sequences) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+        if let Some(sequences) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(sequences);
         }
         let records = self.dataset.read(records)?;
         let sequences = Arc::new(data::tokenize(self.trainer.model().tokenizer(), &records, &self.config)?);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(key, sequences.clone());
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, sequences.clone());
         Ok(sequences)
     }
 }
 
 /// A cache of sequences up to a number of bytes; the least recently used ones go first.
-struct Kept {
+struct SequenceCache {
     most: usize,
     bytes: usize,
     /// Each entry with the number of its last use.
-    sequences: HashMap<Key, (u64, Arc<Vec<Sequence>>)>,
-    by_use: BTreeMap<u64, Key>,
+    sequences: HashMap<CacheKey, (u64, Arc<Vec<Sequence>>)>,
+    by_use: BTreeMap<u64, CacheKey>,
     uses: u64,
 }
 
-impl Kept {
+impl SequenceCache {
     fn new(most: usize) -> Self {
         Self { most, bytes: 0, sequences: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
     }
 
-    fn get(&mut self, key: Key) -> Option<Arc<Vec<Sequence>>> {
+    fn get(&mut self, key: CacheKey) -> Option<Arc<Vec<Sequence>>> {
         let (used, sequences) = self.sequences.get_mut(&key)?;
         self.by_use.remove(used);
         self.uses += 1;
@@ -147,7 +147,7 @@ impl Kept {
         Some(sequences.clone())
     }
 
-    fn put(&mut self, key: Key, sequences: Arc<Vec<Sequence>>) {
+    fn put(&mut self, key: CacheKey, sequences: Arc<Vec<Sequence>>) {
         let bytes = bytes(&sequences);
         if bytes > self.most || self.sequences.contains_key(&key) {
             return;
@@ -181,16 +181,16 @@ mod tests {
     #[test]
     fn what_was_unused_for_the_longest_time_makes_room() {
         let one = bytes(&sequences(100));
-        let mut kept = Kept::new(2 * one);
-        let has = |kept: &Kept, client| kept.sequences.contains_key(&Key::Train(client));
+        let mut cache = SequenceCache::new(2 * one);
+        let has = |cache: &SequenceCache, client| cache.sequences.contains_key(&CacheKey::Train(client));
         for client in [1, 2] {
-            kept.put(Key::Train(client), sequences(100));
+            cache.put(CacheKey::Train(client), sequences(100));
         }
-        assert!(kept.get(Key::Train(1)).is_some() && kept.get(Key::Validation(1)).is_none());
-        kept.put(Key::Train(3), sequences(100));
-        assert!(has(&kept, 1) && !has(&kept, 2) && has(&kept, 3));
-        assert_eq!((kept.bytes, kept.by_use.len()), (2 * one, 2));
-        kept.put(Key::Train(4), sequences(1000));
-        assert!(!has(&kept, 4) && kept.bytes == 2 * one);
+        assert!(cache.get(CacheKey::Train(1)).is_some() && cache.get(CacheKey::Validation(1)).is_none());
+        cache.put(CacheKey::Train(3), sequences(100));
+        assert!(has(&cache, 1) && !has(&cache, 2) && has(&cache, 3));
+        assert_eq!((cache.bytes, cache.by_use.len()), (2 * one, 2));
+        cache.put(CacheKey::Train(4), sequences(1000));
+        assert!(!has(&cache, 4) && cache.bytes == 2 * one);
     }
 }

@@ -9,12 +9,12 @@ use crate::trainer::kernel::simd::{Lane, Loop, multiply_add};
 /// Keys or values of one head, `[rows, count]`. A copy of some columns of the batch: read in place, their rows would lie a
 /// power of two apart. No gain from it was measured.
 #[derive(Clone, Copy)]
-pub(super) struct Head<'a> {
+pub(super) struct HeadRows<'a> {
     pub rows: &'a [f32],
     pub count: usize,
 }
 
-impl<'a> Head<'a> {
+impl<'a> HeadRows<'a> {
     /// A range of the rows of `[all rows, count]`.
     pub fn part(rows: &'a [f32], count: usize, part: &Range<usize>) -> Self {
         Self { rows: &rows[part.start * count..part.end * count], count }
@@ -24,14 +24,14 @@ impl<'a> Head<'a> {
 /// `scores[row] = sum over values v of rows[row][v] * query[v]`.
 pub(super) struct Score<'a> {
     pub scores: &'a mut [Lane],
-    pub keys: Head<'a>,
+    pub keys: HeadRows<'a>,
     pub query: &'a [Lane],
 }
 
 impl Loop for Score<'_> {
     #[inline(always)]
     fn run(self) {
-        let Head { rows, count } = self.keys;
+        let HeadRows { rows, count } = self.keys;
         for from in (0..count).step_by(8) {
             let (query, keep) = (&self.query[from..], if from == 0 { 0.0 } else { 1.0 });
             let rows = rows.chunks_exact(count).map(|row| &row[from..]);
@@ -120,16 +120,16 @@ impl Loop for SoftmaxBackward<'_> {
 }
 
 /// The weighted sum of rows: `out[v] = sum over rows of shares[row] * rows[row][v]`.
-pub(super) struct Mix<'a> {
+pub(super) struct WeightedSum<'a> {
     pub out: &'a mut [Lane],
     pub shares: &'a [Lane],
-    pub values: Head<'a>,
+    pub values: HeadRows<'a>,
 }
 
-impl Loop for Mix<'_> {
+impl Loop for WeightedSum<'_> {
     #[inline(always)]
     fn run(self) {
-        let Head { rows, count } = self.values;
+        let HeadRows { rows, count } = self.values;
         for from in (0..count).step_by(4) {
             let out = &mut self.out[from..count.min(from + 4)];
             let mut sums = [[0.0; 8]; 4];
@@ -154,13 +154,13 @@ impl Loop for Mix<'_> {
 
 /// The sum of outer products: `out[row] += sum over r of factors[row][r] * rows[r]`. `rows` has eight rows; a row of it
 /// and of `out` has `rows.len() / 8` lanes.
-pub(super) struct Spread<'a> {
+pub(super) struct OuterProducts<'a> {
     pub out: &'a mut [Lane],
     pub factors: &'a [Lane],
     pub rows: &'a [Lane],
 }
 
-impl Loop for Spread<'_> {
+impl Loop for OuterProducts<'_> {
     #[inline(always)]
     fn run(self) {
         let width = self.rows.len() / 8;

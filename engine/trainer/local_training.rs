@@ -8,7 +8,7 @@ use super::dropout::Dropout;
 use super::head::HeadPlan;
 use super::optimizer::Optimizer;
 use super::trainable::Trainable;
-use super::transformer::{self, Adapted, Plan};
+use super::transformer::{self, AdapterPlan, AdapterTensors};
 use super::{HeadStart, LocalConfig, LoraConfig, Model, TrainerError, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
@@ -75,7 +75,7 @@ impl Evaluated {
 pub struct Trainer {
     model: Arc<Model>,
     layout: Arc<AdapterLayout>,
-    plan: Plan,
+    plan: AdapterPlan,
     start: AdapterWeights,
     dropout: f32,
     left_out: Vec<String>,
@@ -86,7 +86,7 @@ impl Trainer {
     /// 0 the model predicts the next token; otherwise a trained classifier head in the adapter predicts one of so many
     /// classes from the last token of a sequence. That head starts from the one in `lora.init`, else from the
     /// checkpoint's where it has as many classes, else from zero; always from zero with `lora.head` zero.
-    /// [`Model::classed`] puts the data's classes in its order.
+    /// [`Model::order_classes`] puts the data's classes in its order.
     ///
     /// # Errors
     /// [`TrainerError`] where a setting or target is wrong, the checkpoint has no language head and one is needed, or the
@@ -112,7 +112,7 @@ impl Trainer {
             left_out.extend(read.left_out);
             start = read.weights;
         }
-        let plan = Plan { blocks, head };
+        let plan = AdapterPlan { blocks, head };
         Ok(Self { model, layout: Arc::new(layout), plan, start, dropout: lora.dropout, left_out })
     }
 
@@ -158,7 +158,7 @@ impl Trainer {
         trainable: Option<&[u32]>,
     ) -> Result<Trained, TrainerError> {
         check(local)?;
-        let shard = self.limits().usable(shard)?;
+        let shard = self.limits().with_targets(shard)?;
         let mut order = stream(key.seed, Purpose::Shuffle, key.round, key.client);
         let dropout = stream(key.seed, Purpose::Dropout, key.round, key.client);
         let mut dropout = (self.dropout > 0.0).then_some(Dropout { stream: dropout, share: self.dropout });
@@ -184,7 +184,7 @@ impl Trainer {
             }
             let chosen = left.drain(..local.batch.min(left.len()));
             let batch = self.batch(&chosen.map(|number| shard[number]).collect::<Vec<_>>());
-            let adapted = transformer.adapted(&self.plan, &with_residuals, &weights);
+            let adapted = transformer.adapter_tensors(&self.plan, &with_residuals, &weights);
             let how = (dropout.as_mut(), local.gradient_checkpointing);
             let loss = transformer.loss_and_gradient(&batch, &self.plan, &adapted, how, &mut gradient)?;
             if !loss.is_finite() {
@@ -215,9 +215,9 @@ impl Trainer {
         batch: usize,
         cancel: &AtomicBool,
     ) -> Result<Evaluated, TrainerError> {
-        let mut sequences = self.limits().usable(sequences)?;
+        let mut sequences = self.limits().with_targets(sequences)?;
         sequences.sort_by_key(|sequence| sequence.tokens.len());
-        let adapted = self.adapted(weights)?;
+        let adapted = self.adapter_tensors(weights)?;
         let mut evaluated = Evaluated::default();
         for (step, sequences) in sequences.chunks(batch.max(1)).enumerate() {
             if cancel.load(Ordering::Relaxed) {
@@ -240,8 +240,8 @@ impl Trainer {
     /// # Errors
     /// [`TrainerError`] where the sequence or the values do not fit the model.
     pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
-        self.limits().readable(tokens)?;
-        let logits = self.model.transformer.logits(&Batch::of_tokens(tokens), &self.adapted_or_bare(weights)?);
+        self.limits().check_tokens(tokens)?;
+        let logits = self.model.transformer.logits(&Batch::of_tokens(tokens), &self.adapter_or_base(weights)?);
         transformer::values(logits)
     }
 
@@ -251,8 +251,8 @@ impl Trainer {
     /// # Errors
     /// As [`Self::logits`], and where the sequence has no target.
     pub fn predictions(&self, weights: Option<&[f32]>, sequence: &Sequence) -> Result<Vec<f32>, TrainerError> {
-        let sequences = self.limits().usable(std::slice::from_ref(sequence))?;
-        let logits = self.model.transformer.logits(&self.batch(&sequences), &self.adapted_or_bare(weights)?);
+        let sequences = self.limits().with_targets(std::slice::from_ref(sequence))?;
+        let logits = self.model.transformer.logits(&self.batch(&sequences), &self.adapter_or_base(weights)?);
         transformer::values(logits)
     }
 
@@ -277,16 +277,16 @@ impl Trainer {
         Ok(tokens)
     }
 
-    fn adapted(&self, weights: &[f32]) -> Result<Adapted, TrainerError> {
+    fn adapter_tensors(&self, weights: &[f32]) -> Result<AdapterTensors, TrainerError> {
         let (transformer, weights) = (&self.model.transformer, self.check_values(weights)?);
-        Ok(transformer.adapted(&self.plan, &transformer.with_residuals(&self.plan, weights), weights))
+        Ok(transformer.adapter_tensors(&self.plan, &transformer.with_residuals(&self.plan, weights), weights))
     }
 
-    fn adapted_or_bare(&self, weights: Option<&[f32]>) -> Result<Adapted, TrainerError> {
+    fn adapter_or_base(&self, weights: Option<&[f32]>) -> Result<AdapterTensors, TrainerError> {
         let transformer = &self.model.transformer;
         match weights {
-            Some(weights) => self.adapted(weights),
-            None => Ok(transformer.bare(self.plan.head.head(&self.start.0, &transformer.place))),
+            Some(weights) => self.adapter_tensors(weights),
+            None => Ok(transformer.without_pairs(self.plan.head.head(&self.start.0, &transformer.place))),
         }
     }
 
