@@ -3,7 +3,6 @@
 //! In: a validated [`Start`]. Out: [`Progress`] while it runs, files in the run directory, a [`Summary`].
 
 mod check;
-mod config;
 mod core;
 mod error;
 mod inputs;
@@ -31,7 +30,6 @@ use crate::server::Finished;
 
 pub use crate::server::{DirectionBytes, RoundRow};
 pub use check::{Checked, check};
-pub use config::RunConfig;
 pub use error::FederationError;
 pub use inputs::Inputs;
 use plan::Plan;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::ExperimentError;
-use crate::config::{Config, Layers, changes_nothing};
+use crate::config::{Config, Layers, changes_results};
 use crate::federation::{Summary, is_run};
 
 /// One run of the grid.
@@ -81,7 +81,7 @@ fn differences(stored: &Config, now: &Config) -> Vec<String> {
     let keys: std::collections::BTreeSet<&String> = stored.keys().chain(now.keys()).collect();
     let value = |of: &BTreeMap<String, Value>, key| of.get(key).map_or_else(|| "not set".into(), Value::to_string);
     keys.into_iter()
-        .filter(|key| !changes_nothing(key) && stored.get(*key) != now.get(*key))
+        .filter(|key| changes_results(key) && stored.get(*key) != now.get(*key))
         .map(|key| format!("{key} was {} and is {} now", value(&stored, key), value(&now, key)))
         .collect()
 }
