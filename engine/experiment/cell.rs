@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::ExperimentError;
@@ -25,6 +26,15 @@ pub struct Cell {
     pub config: Config,
     /// The config as text, each value with its origin.
     pub effective_toml: String,
+}
+
+/// A cell that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The cell.
+    pub cell: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What lies in a cell's directory.
