@@ -132,7 +132,7 @@ fn finish(
     files: &RunDir,
     (began, clock): (Instant, Clock),
 ) -> Result<Summary, FederationError> {
-    let weights = AdapterWeights(finished.view.to_vec());
+    let weights = AdapterWeights(finished.adapter.to_vec());
     let about = plan.model.peft(&plan.config.lora, &plan.layout, plan.shards.classes());
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
     let rows: Vec<RoundRow> = plan.journal.rows()?.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();

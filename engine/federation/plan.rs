@@ -18,7 +18,7 @@ use crate::privacy::{Place, Spending};
 use crate::roster::Tiers;
 use crate::server::sampler;
 use crate::trainer::{Model, Shards};
-use crate::wire::{self, FrameKind, Header, Said};
+use crate::wire::{self, FrameKind, Header, UploadHeader};
 
 /// A run that can start.
 pub(super) struct Plan {
@@ -291,8 +291,8 @@ fn resume_run(
 /// # Errors
 /// More values than a frame can have.
 pub fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
-    let (kind, said) = (FrameKind::Download, Said::default());
-    let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, said };
+    let (kind, upload) = (FrameKind::Download, UploadHeader::default());
+    let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, upload };
     let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values] };
     let frame = wire::encode(&header, &Message { parts: vec![part] })
         .map_err(|source| FederationError::Compressor(source.into()))?;

@@ -157,7 +157,7 @@ impl FederationState {
             let row = serde_json::from_str(&row).map_err(FederationError::Row)?;
             self.write(Box::new(row), &client_rows)?;
         }
-        let resume = Resume { latest: standing.latest, stored: standing.stored, forgiven };
+        let resume = Resume { latest: standing.latest, stored: standing.stored, misses_forgiven: forgiven };
         self.core = Some(Core::start(&self.plan, myself, self.generation, policies, resume).await?);
         if self.stopping {
             self.stop();
@@ -193,7 +193,7 @@ impl FederationState {
                 self.tell(Progress::Warning(note))
             }
             ServerEvent::Note(note) => self.tell(Progress::Note(note)),
-            ServerEvent::Refreshed => self.refreshed(myself).await,
+            ServerEvent::Reloaded => self.reloaded(myself).await,
             ServerEvent::Finished(finished) => self.end(myself, Ok(finished)).await,
             ServerEvent::Failed(error) => self.end(myself, Err(FederationError::Server(error))).await,
         }
@@ -243,7 +243,7 @@ impl FederationState {
     }
 
     /// Starts the core anew with other policies. The server has closed its round and begun no other.
-    async fn refreshed(&mut self, myself: &FederationRef) {
+    async fn reloaded(&mut self, myself: &FederationRef) {
         let Some(core) = self.core.take() else { return };
         core.kill().await;
         if let Err(error) = self.start_core(myself).await {

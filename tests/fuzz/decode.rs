@@ -5,7 +5,7 @@
 #![no_main]
 
 use cellm::adapter::Message;
-use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, Said};
+use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
 use libfuzzer_sys::fuzz_target;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,8 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = (wire::decode(data, &limits), wire::split(data));
 
     // A good header before and the right checksum behind, or no input would ever get past them.
-    let (kind, said) = (FrameKind::Upload, Said::default());
-    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 4, said };
+    let (kind, upload) = (FrameKind::Upload, UploadHeader::default());
+    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 4, upload };
     let empty = wire::encode(&header, &Message::default()).expect("an empty message has a frame");
     let body = [&empty[..empty.len() - 9], data].concat();
     let frame = [&body[..], &xxh3_64(&body).to_le_bytes()].concat();
