@@ -16,6 +16,7 @@ mod fingerprint;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
+mod hub_name;
 mod image_processor;
 mod kernel;
 mod local_training;
@@ -29,14 +30,15 @@ mod pool;
 mod projection;
 mod trainable;
 mod transformer;
+mod values;
 mod weights;
 
 pub use client_data::{ClientData, EVALUATION_CHUNK};
 pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
+pub use hub_name::Download;
 pub use local_training::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, positions, tokenizer};
-pub use model_path::Download;
 pub use noop_trainer::noop_train;
 pub use pool::Trainers;
 

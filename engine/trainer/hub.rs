@@ -10,7 +10,7 @@ use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 
-use super::model_path::{Download, HubName};
+use super::hub_name::{Download, HubName};
 
 /// Files beside the weights, fetched where the model has them. The weights come last, so that a cache that has them is
 /// complete.

@@ -9,9 +9,10 @@ use half::bf16;
 
 use super::device::place;
 use super::family::{Input, Spec};
+use super::hub_name::Download;
 use super::image_processor::ImageProcessor;
 use super::kernel::Place;
-use super::model_path::{Download, ModelFolder, locate, read, read_tokenizer};
+use super::model_path::{ModelFolder, locate, read, read_tokenizer};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
 use super::{LoraConfig, ModelConfig, Quantize, TrainerError, adapter_targets, fingerprint, lora};
