@@ -1,7 +1,7 @@
-//! Where data comes from: files or the bundled speeches in; records, client shards and token sequences out.
+//! Data: files or the bundled speeches in; records, client shards and token sequences out.
 //!
-//! [`Dataset::load`] looks for records and keeps their places, [`partition()`] gives each client its shard, [`Dataset::read`]
-//! reads the records of a shard, [`tokenize`] makes sequences of them.
+//! [`Dataset::load`] scans for records and keeps their positions, [`partition()`] gives each client its shard,
+//! [`Dataset::read`] reads the records of a shard, [`tokenize`] makes sequences of them.
 
 pub mod bundled;
 mod bytes;

@@ -1,6 +1,6 @@
-//! The data that the program carries: speeches of 24 Shakespeare roles (`bundled/README.md` says whence and how chosen).
+//! The bundled data: speeches of 24 Shakespeare roles (`bundled/README.md` tells their source and selection).
 
-/// What errors and reports call the bundled data.
+/// The name of the bundled data in errors and reports.
 pub const NAME: &str = "bundled speeches";
 
 /// The bundled records: gzip of JSON lines with the fields `play`, `role` and `text`.

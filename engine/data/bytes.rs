@@ -1,5 +1,5 @@
-//! Where bytes lie: a file in; its bytes, which can be read at any place, out. What is packed, comes from a pipe or is UTF-16 is
-//! unpacked once: into memory while it is small, else into a temporary file that has no name.
+//! The bytes of a file, with random access. Compressed files, pipes and UTF-16 are unpacked once: into memory while
+//! they are small, else into a temporary file without a name.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,16 +12,16 @@ use tempfile::{SpooledData, SpooledTempFile};
 
 use super::DataError;
 
-/// Unpacked bytes that may lie in memory.
+/// Unpacked bytes that may lie in memory; more go to a temporary file.
 pub(super) const IN_MEMORY: usize = 16 << 20;
 
 /// Bytes read at a time.
 pub(super) const BUFFER: usize = 1 << 16;
 
-/// Bytes that packed data may always have when it is unpacked.
+/// Bytes that a compressed file may unpack to, whatever its size.
 pub(super) const UNPACKED_BYTES: u64 = 1 << 30;
 
-/// Beyond that, bytes for each packed one: text packs to a tenth, a bomb to a thousandth.
+/// Beyond that, unpacked bytes for each compressed one: text compresses to a tenth, a zip bomb to a thousandth.
 pub(super) const UNPACKED_RATIO: u64 = 200;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum Bytes {
     Memory(Cursor<Vec<u8>>),
     /// A temporary file.
     Unpacked(File),
-    /// Someone's file, and the bytes that it had when it was opened.
+    /// A file on disk, and its length when it was opened.
     Theirs(File, u64),
 }
 
@@ -43,7 +43,7 @@ impl Bytes {
         })
     }
 
-    /// Input from a place on.
+    /// A reader from a byte offset on.
     pub(super) fn at(&mut self, start: u64) -> std::io::Result<&mut dyn Read> {
         match self {
             Self::Memory(bytes) => {
@@ -73,7 +73,7 @@ impl Bytes {
     }
 }
 
-/// The bytes of a file, unpacked. What comes from a pipe is read to its end first.
+/// The bytes of a file, unpacked. A pipe is read to its end first.
 pub(super) fn open(path: &Path, name: &str) -> Result<Bytes, DataError> {
     let opened = |source| DataError::Open { path: path.into(), source };
     let unreadable = |reason: &str| DataError::Unreadable { name: name.into(), reason: reason.into() };
@@ -136,7 +136,7 @@ fn pipe(_: &Path, _: &std::fs::Metadata) -> Result<Option<File>, DataError> {
     Ok(None)
 }
 
-/// UTF-16 with a byte order mark as UTF-8; none where the text is not that.
+/// UTF-16 with a byte order mark as UTF-8; none where the bytes have no such mark.
 pub(super) fn wide(bytes: &mut Bytes, name: &str) -> Result<Option<Bytes>, DataError> {
     let failed = |source| DataError::Read { name: name.into(), line: 0, source };
     let first = bytes.beginning::<4>().map_err(failed)?;
@@ -164,7 +164,7 @@ pub(super) fn wide(bytes: &mut Bytes, name: &str) -> Result<Option<Bytes>, DataE
     for character in char::decode_utf16(units) {
         let written = match character {
             Ok(character) => out.write_all(character.encode_utf8(&mut [0; 4]).as_bytes()),
-            // No UTF-8: the record that has it cannot be used.
+            // An unpaired surrogate: the record that has it cannot be used.
             Err(_) => out.write_all(b"\xff"),
         };
         written.map_err(failed)?;
@@ -179,12 +179,12 @@ pub(super) fn unpack_gzip(stream: impl BufRead, packed: u64, name: &str) -> Resu
     unpack(MultiGzDecoder::new(stream), packed, name)
 }
 
-/// Reads to its end what a stream of `packed` bytes unpacks to.
+/// Reads the unpacked stream of `packed` compressed bytes to its end.
 fn unpack(stream: impl Read, packed: u64, name: &str) -> Result<Bytes, DataError> {
     spool(stream, packed.saturating_mul(UNPACKED_RATIO).max(UNPACKED_BYTES), name)
 }
 
-/// Reads a stream to its end, which comes before `most` bytes; an error says after how many lines.
+/// Reads a stream of at most `most` bytes to its end; an error names the number of lines before it.
 fn spool(mut stream: impl Read, most: u64, name: &str) -> Result<Bytes, DataError> {
     let mut spool = SpooledTempFile::new(IN_MEMORY);
     let mut buffer = vec![0; BUFFER];

@@ -1,4 +1,5 @@
-//! Conversations: a record's list of turns in; by the tokenizer's chat template, text and the places of the answers in it out.
+//! Conversations: a record's list of turns in; the text by the tokenizer's chat template and the byte ranges of the
+//! answers in it out.
 
 mod answers;
 mod conversation;

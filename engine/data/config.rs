@@ -1,36 +1,36 @@
-//! Section `data`.
+//! Section `data`: source and format of the records, template, task, limits.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Which data to read.
+/// The source of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The file at `data.path` where that is set, else the bundled speeches.
     #[default]
     Auto,
-    /// The speeches of 24 Shakespeare roles that the program carries.
+    /// The bundled speeches of 24 Shakespeare roles.
     Bundled,
     /// The file at `data.path`.
     File,
 }
 
-/// How a file or folder is read.
+/// The format of a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By the name (`.jsonl`, `.json`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also `.gz` and `.zst`, `.parquet`), or by what a
-    /// folder holds.
+    /// By the name (`.jsonl`, `.json`, `.ndjson`, `.csv`, `.tsv`, `.txt`, each also `.gz` and `.zst`, `.parquet`), or
+    /// by the content of a folder.
     #[default]
     Auto,
     /// JSON objects: one a line, over several lines one after the other, or in one list.
     Jsonl,
     /// Values split by commas, in a file that is called `.tsv` by tabs; the first row names the fields.
     Csv,
-    /// A Parquet file, or a folder of them, read in the order of their names. A column of pictures as `datasets` writes them
-    /// makes every row a picture.
+    /// A Parquet file, or a folder of them, read in the order of their names. With a column of images as `datasets`
+    /// writes it, every row is an image.
     Parquet,
     /// Plain text; a paragraph (lines up to a blank line) is a record whose only field is `text`.
     Txt,
@@ -40,57 +40,58 @@ pub enum Format {
     Cifar10,
 }
 
-/// What is learned from the records.
+/// The learning task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// The next token of everything.
+    /// Next-token prediction on the whole text.
     #[default]
     Text,
-    /// The next token of the answers alone.
+    /// Next-token prediction on the answers alone.
     Instruction,
-    /// The class that `data.label` names.
+    /// Classification by the label of `data.label`.
     Classification,
 }
 
-/// What becomes of a record with more than `max_tokens` tokens.
+/// The handling of a record with more than `max_tokens` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LongRecords {
-    /// It becomes consecutive windows, the last one shorter.
+    /// Split into consecutive windows, the last one shorter.
     #[default]
     Split,
-    /// It is cut; the rest is not used.
+    /// Truncated.
     Truncate,
-    /// It is left out.
+    /// Left out.
     Drop,
 }
 
-/// What becomes of a record that cannot be used.
+/// The handling of a record that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Invalid {
-    /// Nothing is started; the first one is named, all are counted.
+    /// An error before the run starts; the first record is named, all are counted.
     #[default]
     Error,
-    /// It is left out, counted and named.
+    /// Left out, counted and named.
     Skip,
 }
 
-/// What to read and how a record becomes text and tokens.
+/// Section `data`: the records, and their conversion to text and tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What is learned: text (the next token of everything), instruction (the next token of the answers) or classification
-    /// (the class that `label` names; of images too).
+    /// Learning task: text (the next token of everything), instruction (the next token of the answers) or
+    /// classification (the class that `label` names; of images too).
     pub task: Task,
-    /// Where records come from: auto (the file at `path` if set, else bundled), bundled or file.
+    /// Source of the records: auto (the file at `path` if set, else bundled), bundled or file.
     pub source: Source,
-    /// What to read: a .jsonl, .json, .ndjson, .csv, .tsv or .txt file, each also .gz or .zst, a .parquet file or a folder of
-    /// them, a folder of images, or CIFAR-10 in its binary version. A pipe is read to its end.
+    /// File or folder of the records: a .jsonl, .json, .ndjson, .csv, .tsv or .txt file, each also .gz or .zst, a
+    /// .parquet file or a folder of them, a folder of images, or CIFAR-10 in its binary version. A pipe is read to its
+    /// end.
     pub path: Option<PathBuf>,
-    /// How to read it: auto (by its name, or by what the folder holds), jsonl (objects a line, or in a list), csv, parquet, txt (a paragraph is a record),
-    /// image-folder (a folder a class) or cifar10.
+    /// Format of `path`: auto (by its name, or by what the folder holds), jsonl (objects a line, or in a list), csv,
+    /// parquet, txt (a paragraph is a record), image-folder (a folder a class) or cifar10.
     pub format: Format,
     /// Text of a record; `{field}` stands for a field's value, `{{` and `}}` for braces. Or a format of instructions: alpaca
     /// (fields instruction, input, output), dolly (instruction, context, response), sharegpt (conversations) or messages
@@ -150,7 +151,7 @@ impl Default for Config {
 }
 
 impl Task {
-    /// What the config calls it.
+    /// Its value in the config.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",

@@ -1,4 +1,5 @@
-//! Records: the configured source in; the place of every record, its label and natural id out, and its content when asked for.
+//! Datasets: the configured source in; the position, label and natural id of every record out, and its content on
+//! demand.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use super::recipe::{Content, Recipe};
 use super::store::Store;
 use super::{Config, DataError, Format, LeftOut, Record, Source, Task, Tokenizer, folder, parquet, sequence};
 
-/// All records of a source, in its order. Memory: 24 bytes a record and the distinct labels and ids; what a record holds is
-/// read when it is needed.
+/// All records of a source, in its order. Memory: 24 bytes a record and the distinct labels and ids; the content of a
+/// record is read on demand.
 #[derive(Debug)]
 pub struct Dataset {
     name: String,
@@ -18,7 +19,7 @@ pub struct Dataset {
     labels: Arc<[String]>,
     ids: Vec<Arc<str>>,
     left_out: LeftOut,
-    /// Records that were left out since they are shorter than `data.min_chars`.
+    /// Records left out because they are shorter than `data.min_chars`.
     short: usize,
     fingerprint: blake3::Hash,
     task: Task,
@@ -30,19 +31,19 @@ pub struct Dataset {
 enum Place {
     Text(Store),
     Pictures(Pictures),
-    /// Nowhere: a test made the records up.
+    /// No source: a test made the records.
     #[cfg(test)]
     Nowhere,
 }
 
 impl Dataset {
-    /// Looks for the records of the configured source. `by` is `partition.by` where the partitioner needs it
-    /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`. With a tokenizer,
-    /// a record that it cannot make a sequence of is one that cannot be used.
+    /// Scans the records of the configured source. `by` is `partition.by` where the partitioner needs it
+    /// ([`super::partition::Config::field`]): field names, split by commas, whose values are joined by `/`. With a
+    /// tokenizer, a record that it cannot make a sequence of counts as one that cannot be used.
     ///
     /// # Errors
-    /// A [`DataError`] that names the setting, or the file with the line and the field; a record that cannot be used, where
-    /// `data.invalid` says so.
+    /// A [`DataError`] that names the setting, or the file with the line and the field; also for a record that cannot
+    /// be used, with `data.invalid` error.
     pub fn load(config: &Config, by: Option<&str>, tokenizer: Option<&Tokenizer>) -> Result<Self, DataError> {
         config.validate()?;
         match (config.source, &config.path) {
@@ -54,7 +55,7 @@ impl Dataset {
         }
     }
 
-    /// Looks for the records of a file, whatever `data.source` and `data.path` say; used to evaluate on data other than the
+    /// Scans the records of a file, whatever `data.source` and `data.path` say; for evaluation on other data than the
     /// run's.
     ///
     /// # Errors
@@ -128,34 +129,35 @@ impl Dataset {
         &self.name
     }
 
-    /// Records that there are, at least 1.
+    /// Number of records, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a data set without records is an error when it is loaded")]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Records that cannot be used and are none of these, as `data.invalid` lets them.
+    /// Records left out because they cannot be used.
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
     }
 
-    /// Records that are none of these since their text is shorter than `data.min_chars`.
+    /// Number of records left out because their text is shorter than `data.min_chars`.
     pub fn short(&self) -> usize {
         self.short
     }
 
-    /// The hash of everything that was read to find the records: data with another one gives other results.
+    /// The hash of all bytes that were scanned: data with another hash gives other results.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.to_hex().to_string()
     }
 
-    /// The distinct labels, sorted (numbers by value), or `data.classes`, or what a table says its classes are; none unless the task is classification.
+    /// The class names: `data.classes`, or the names that a table has for them, or the distinct labels, sorted (numbers
+    /// by value); empty unless the task is classification.
     pub fn classes(&self) -> &Arc<[String]> {
         static EMPTY: std::sync::LazyLock<Arc<[String]>> = std::sync::LazyLock::new(Arc::default);
         if self.task == Task::Classification { &self.labels } else { &EMPTY }
     }
 
-    /// The same with other classes: a record's label is the one at the place that `places` has for the one that it had.
+    /// The same data with other classes: class `i` becomes class `places[i]`.
     pub fn with_classes(mut self, classes: Vec<String>, places: &[u32]) -> Self {
         for entry in self.entries.iter_mut().filter(|entry| entry.label != NONE) {
             entry.label = places[entry.label as usize];
@@ -168,26 +170,26 @@ impl Dataset {
         &self.labels
     }
 
-    /// The place of a record's label among [`Self::labels`].
+    /// The index of a record's label in [`Self::labels`].
     pub fn label(&self, record: u32) -> Option<u32> {
         let label = self.entries[record as usize].label;
         (label != NONE).then_some(label)
     }
 
-    /// What `partition.by` makes of a record, where that is asked for: the client (natural-id) or the class (dirichlet).
+    /// The record's value of `partition.by`, where that was given: the client (natural-id) or the class (dirichlet).
     pub fn natural_id(&self, record: u32) -> Option<&str> {
         self.ids.get(self.entries[record as usize].id as usize).map(|id| &**id)
     }
 
-    /// Bytes of a record's text; 1 of a picture.
+    /// Bytes of a record's text; 1 for an image.
     pub fn size(&self, record: u32) -> usize {
         self.entries[record as usize].size as usize
     }
 
-    /// Reads records, in the order in which they are named. Costs one small read a record.
+    /// Reads records, in the given order. Costs one small read a record.
     ///
     /// # Errors
-    /// Data that cannot be read or is no longer what it was when it was loaded.
+    /// [`DataError`] where the data cannot be read or has changed since it was scanned.
     pub fn read(&self, records: &[u32]) -> Result<Vec<Record>, DataError> {
         let mut read = Vec::with_capacity(records.len());
         let classify = self.task == Task::Classification;

@@ -1,5 +1,5 @@
-//! Pictures as cameras and tools write them: the bytes of a file in; red, green and blue out, as PIL's `convert("RGB")` has
-//! them, turned as the camera says.
+//! PNG and JPEG decoding: the bytes of a file in; red, green and blue out, as PIL's `convert("RGB")` gives them,
+//! rotated by the camera's orientation tag.
 
 use std::io::Cursor;
 
@@ -12,10 +12,10 @@ use zune_png::PngDecoder;
 use super::Image;
 use super::guard::guarded;
 
-/// Pixels that a picture may have, as in PIL.
+/// Pixels that an image may have, as in PIL.
 const PIXELS: usize = 178_956_970;
 
-/// Bytes by which files of other kinds are known: where they stand, what they are, the kind.
+/// Signatures of files of other kinds: offset, bytes, kind.
 const OTHERS: [(usize, &[u8], &str); 9] = [
     (8, b"WEBP", "WebP"),
     (0, b"GIF8", "GIF"),
@@ -28,10 +28,10 @@ const OTHERS: [(usize, &[u8], &str); 9] = [
     (0, b"version https://git-lfs", "Git LFS pointer"),
 ];
 
-/// The pixels of a PNG or JPEG file; what is transparent stays as it is under it.
+/// The pixels of a PNG or JPEG file; transparency is ignored.
 ///
 /// # Errors
-/// Why it cannot be decoded.
+/// The reason for which it cannot be decoded.
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let (pixels, [height, width], orientation) = if bytes.starts_with(b"\x89PNG") {
         guarded(|| png(bytes)).flatten()?
@@ -48,14 +48,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     if colours == 0 {
         return Err(format!("it has {width} x {height} pixels"));
     }
-    // One or two values a pixel are gray, with or without transparency.
+    // One or two values a pixel: grey, without or with transparency.
     let of = |colour: usize| if colours < 3 { 0 } else { colour };
     let plane = |colour: usize| pixels.chunks_exact(colours).map(move |pixel| pixel[of(colour)]);
     let values = (0..3).flat_map(plane).collect();
     Ok(turned(Image { channels: 3, height, width, values }, orientation))
 }
 
-/// Values of all pixels, height and width, and how the camera was held.
+/// Values of all pixels, height and width, and the Exif orientation.
 type Decoded = (Vec<u8>, [usize; 2], u16);
 
 fn checked(size: Option<(usize, usize)>) -> Result<[usize; 2], String> {
@@ -89,7 +89,7 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded, String> {
     Ok((pixels, size, decoder.exif().map_or(1, |exif| orientation(exif))))
 }
 
-/// The tag of Exif that says how the camera was held; 1 where it does not.
+/// The Exif orientation tag; 1 where there is none.
 fn orientation(exif: &[u8]) -> u16 {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     let little = exif.starts_with(b"II");
@@ -106,10 +106,10 @@ fn orientation(exif: &[u8]) -> u16 {
     found().unwrap_or(1)
 }
 
-/// A picture as it is to be seen.
+/// The image rotated and mirrored by its orientation.
 fn turned(image: Image, orientation: u16) -> Image {
     let Image { channels, height, width, values } = image;
-    // From a place of the turned picture to that of the stored one.
+    // From a position in the rotated image to that in the stored one.
     let stored = |row: usize, column: usize| match orientation {
         2 => (row, width - 1 - column),
         3 => (height - 1 - row, width - 1 - column),

@@ -1,4 +1,4 @@
-//! What can be wrong with data; every message names the file, line, field or client and the values at odds.
+//! Errors of data; every message names the file, line, field or client and the values at odds.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub enum DataError {
         /// The reason.
         reason: String,
     },
-    /// A name that does not tell the format.
+    /// A name whose ending tells no format.
     #[error(
         "cannot tell the format of {} from its name: name it .jsonl, .json, .ndjson, .csv, .tsv or .txt, each also .gz or .zst, \
          or .parquet, or set data.format",
@@ -44,12 +44,12 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
-    /// A folder in which there is nothing to read.
+    /// A folder without a file to read.
     #[error("{} has no {what}", path.display())]
     EmptyFolder {
         /// The folder.
         path: PathBuf,
-        /// What it should have.
+        /// The files that it should have.
         what: String,
     },
     /// A picture that cannot be read.
@@ -60,15 +60,15 @@ pub enum DataError {
         /// The reason.
         reason: String,
     },
-    /// Data that is not what it was when the run looked for its records.
+    /// Data that has changed since the run scanned its records.
     #[error("{name} changed while it was in use: {reason}")]
     Changed {
         /// The file.
         name: String,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// Data that cannot be read as it is, all of it.
+    /// Data that cannot be read at all.
     #[error("cannot read {name}: {reason}")]
     Unreadable {
         /// The file or folder.
@@ -76,24 +76,24 @@ pub enum DataError {
         /// The reason.
         reason: String,
     },
-    /// Records that cannot be used, where `data.invalid` lets none be left out.
+    /// Records that cannot be used, with `data.invalid` error.
     #[error("{first} ({count} of {read} records cannot be used; data.invalid = \"skip\" leaves such records out)")]
     Invalid {
-        /// What is wrong with the first of them.
+        /// The message of the first of them.
         first: String,
-        /// How many there are.
+        /// Their number.
         count: usize,
         /// Records read.
         read: usize,
     },
-    /// A record that is not what its format says.
+    /// A record that does not follow its format.
     #[error("{name} {place}: {reason}")]
     Record {
         /// The file or source.
         name: String,
         /// Its line or row, from 1.
         place: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A field that a setting asks for and the record lacks.
@@ -121,7 +121,7 @@ pub enum DataError {
         field: String,
         /// The setting that asks for it.
         setting: &'static str,
-        /// What was found.
+        /// The kind of value found.
         found: &'static str,
     },
     /// A label that `data.classes` does not have.
@@ -143,7 +143,7 @@ pub enum DataError {
         setting: &'static str,
         /// The template.
         template: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A setting outside its range.
@@ -153,7 +153,7 @@ pub enum DataError {
         key: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
     },
     /// Data without a record.
@@ -163,19 +163,19 @@ pub enum DataError {
         name: String,
         /// Records read.
         read: usize,
-        /// The least characters of a record.
+        /// The least number of characters of a record.
         min_chars: usize,
     },
-    /// More clients asked for than the data can give.
+    /// More clients than the data can give.
     #[error("partition.clients is {wanted}, {name} has {found} {unit}")]
     TooManyClients {
         /// The file or source.
         name: String,
         /// Clients asked for.
         wanted: usize,
-        /// What there is.
+        /// Number of units that there are.
         found: usize,
-        /// Of what.
+        /// The unit, such as records or groups.
         unit: &'static str,
     },
     /// A client without training data.
@@ -193,7 +193,7 @@ pub enum DataError {
         /// The share asked for.
         share: f64,
     },
-    /// A Dirichlet split that leaves some client too small, however often it is drawn.
+    /// A Dirichlet split with a client that stays too small in every draw.
     #[error(
         "dirichlet partition: the smallest client got {smallest} records at best in {attempts} draws, \
          partition.min_partition_size is {wanted} (partition.alpha {alpha}, {clients} clients, {records} records)"
@@ -212,7 +212,7 @@ pub enum DataError {
         /// Records.
         records: usize,
     },
-    /// A client for which the numbers leave nothing.
+    /// A client that gets no record by the given numbers.
     #[error(
         "client {client} of {clients} has no share of the {records} records of {name}: take fewer partition.clients or another \
          partition.kind"
@@ -243,7 +243,7 @@ pub enum DataError {
         (*each).max(1)
     )]
     TooFewShards {
-        /// Shards that there are.
+        /// Number of shards.
         shards: usize,
         /// Records of a shard.
         size: usize,
@@ -259,13 +259,13 @@ pub enum DataError {
     Tokenizer {
         /// The tokenizer's file or name.
         name: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
 
 impl DataError {
-    /// Whether it is about one record, so that the others can be used.
+    /// True where it concerns one record, so that the others can be used.
     pub(super) fn is_of_a_record(&self) -> bool {
         matches!(
             self,
@@ -282,7 +282,7 @@ impl DataError {
         Self::Value { key, found: found.to_string(), allowed: allowed.to_string() }
     }
 
-    /// A text from data as errors quote it: the beginning of one that is long.
+    /// A text of the data as errors quote it, cut where it is long.
     pub(super) fn quoted(text: &str) -> String {
         const MOST: usize = 100;
         match text.char_indices().nth(MOST) {
@@ -291,7 +291,7 @@ impl DataError {
         }
     }
 
-    /// Names as errors list them, the first ones where there are many.
+    /// Names as errors list them; only the first ones where there are many.
     pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
         const MOST: usize = 30;
         let names: Vec<String> = names.map(Self::quoted).collect();

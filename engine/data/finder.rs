@@ -1,5 +1,5 @@
-//! Records as they are found in, what is known of each without reading it again out: its place, its label and its owner. Those
-//! that cannot be used are counted and left out, or an error.
+//! The index of a dataset: records in as they are scanned; position, label and natural id of each out. Records that
+//! cannot be used are counted and left out, or an error.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use super::reader::Found;
 use super::recipe::{Content, Recipe};
 use super::{Config, DataError, Invalid, LeftOut};
 
-/// What is known of a record without reading it.
+/// The entry of a record in the index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    /// Its first byte in the store; of a picture, its number.
+    /// Its first byte in the store; of an image, its number.
     pub(super) start: u64,
-    /// Its bytes.
+    /// Length of the record, bytes.
     pub(super) length: u32,
-    /// Bytes of its text.
+    /// Length of its text, bytes.
     pub(super) size: u32,
-    /// Among `labels`; [`NONE`] where there is none.
+    /// Index in `labels`; [`NONE`] without a label.
     pub(super) label: u32,
-    /// Among `ids`; [`NONE`] where there is none.
+    /// Index in `ids`; [`NONE`] without an id.
     pub(super) id: u32,
 }
 
@@ -30,27 +30,27 @@ impl Entry {
     }
 }
 
-/// No label, no id.
+/// The index of a record without a label or an id.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Records as they are found.
+/// The index under construction.
 pub(super) struct Finder<'a> {
     config: &'a Config,
     recipe: &'a Recipe,
-    /// The names of the classes, where they are known before the records are.
+    /// The class names, where they are known before the records.
     classes: &'a [String],
-    /// Labels and ids are text, whatever they mean.
+    /// True where labels and ids are always text, also numbers.
     pub(super) untyped: bool,
     entries: Vec<Entry>,
     labels: Names,
     ids: Names,
     left_out: LeftOut,
-    /// What is wrong with the first record that was left out.
+    /// The message of the first record that was left out.
     first: Option<DataError>,
     short: usize,
 }
 
-/// What a [`Finder`] found.
+/// The finished index.
 pub(super) struct Sought {
     pub(super) entries: Vec<Entry>,
     pub(super) labels: Arc<[String]>,
@@ -59,11 +59,11 @@ pub(super) struct Sought {
     pub(super) short: usize,
 }
 
-/// Records that cannot be used, with none before them that can, after which the rest is not read to be counted.
+/// Unusable records at the beginning of a dataset after which the scan gives up.
 const HOPELESS: usize = 1000;
 
 impl<'a> Finder<'a> {
-    /// `classes` are those that the data itself names; `data.classes` goes before them.
+    /// `classes` are the class names of the data itself; `data.classes` wins over them.
     pub(super) fn new(config: &'a Config, recipe: &'a Recipe, classes: &'a [String]) -> Self {
         let classes = if config.classes.is_empty() { classes } else { &config.classes };
         let mut labels = Names::default();
@@ -84,7 +84,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Goes on where a record was added or cannot be used.
+    /// Takes the result of adding a record: an unusable record is left out, or the error returned.
     pub(super) fn take(&mut self, added: Result<(), DataError>) -> Result<(), DataError> {
         let Err(error) = added else { return Ok(()) };
         if !error.is_of_a_record() {
@@ -122,7 +122,7 @@ impl<'a> Finder<'a> {
         Ok(())
     }
 
-    /// The place of a label among the classes that are known before: of that name, else of that value.
+    /// The index of a label in the known classes: by name, else by value.
     fn class(&self, label: &str) -> Option<u32> {
         let named = self.classes.iter().position(|class| class == label);
         let valued = || {
@@ -164,7 +164,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Puts labels in order, numbers by value, and gives every record the new place of its own.
+/// Sorts labels, numbers by value, and renumbers those of the records.
 fn sort(labels: &[Arc<str>], entries: &mut [Entry]) -> Vec<String> {
     let mut order: Vec<u32> = (0..).take(labels.len()).collect();
     order.sort_by(|a, b| by_value(&labels[*a as usize], &labels[*b as usize]));

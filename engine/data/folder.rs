@@ -1,21 +1,21 @@
-//! Files and folders by their names: a path in; the format that a name tells, the files that a folder has and the part of a
-//! data set that a name is out.
+//! Files and folders by name: a path in; its format by the ending, the files of a folder, and the dataset split of a name
+//! out.
 
 use std::path::{Path, PathBuf};
 
 use super::{DataError, Format};
 
-/// Names of folders that are parts of a data set and no classes, as `datasets` knows them.
+/// Folder names of dataset splits, which are no classes, as in `datasets`.
 const SPLITS: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
     ("validation", &["validation", "valid", "val", "dev"]),
 ];
 
-/// The format of a file or folder, where the config does not say it; never [`Format::Auto`].
+/// The format of a file or folder, by its name where the config does not say it; never [`Format::Auto`].
 ///
 /// # Errors
-/// A name that does not tell the format, and a folder that cannot be read.
+/// A name that tells no format, and a folder that cannot be read.
 pub(super) fn format(path: &Path, format: Format) -> Result<Format, DataError> {
     if format != Format::Auto {
         return Ok(format);
@@ -29,7 +29,7 @@ pub(super) fn format(path: &Path, format: Format) -> Result<Format, DataError> {
         } else {
             let tables = ["jsonl", "json", "ndjson", "csv", "tsv", "txt", "gz", "zst"];
             let tables = tables.map(|ending| named(path, "", ending)).into_iter().collect::<Result<Vec<_>, _>>()?;
-            // A folder of pictures may have a table that tells of them.
+            // A folder of images may have a metadata table.
             let lies_beside = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "metadata");
             if let Some(table) = tables.into_iter().flatten().find(|file| !lies_beside(file)) {
                 let reason = format!("it is a folder; give one of its files, such as {}", table.display());
@@ -49,7 +49,7 @@ pub(super) fn format(path: &Path, format: Format) -> Result<Format, DataError> {
     }
 }
 
-/// The name of a file without the ending of its packing, in small letters.
+/// The lower-case name of a file without the ending of its compression.
 pub(super) fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name).to_owned()
@@ -70,7 +70,7 @@ pub(super) fn files(path: &Path, ending: &str) -> Result<Vec<PathBuf>, DataError
     }
 }
 
-/// The files of a folder whose names begin and end so, sorted; those that are hidden are none of them.
+/// The files of a folder whose names have this beginning and ending, sorted, without hidden ones.
 pub(super) fn named(folder: &Path, beginning: &str, ending: &str) -> Result<Vec<PathBuf>, DataError> {
     let mut found = visible(folder)?;
     found.retain(|path| {
@@ -80,7 +80,7 @@ pub(super) fn named(folder: &Path, beginning: &str, ending: &str) -> Result<Vec<
     Ok(found)
 }
 
-/// What lies in a folder, sorted, without what tools hide there.
+/// The entries of a folder, sorted, without hidden ones.
 pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let open = |source| DataError::Open { path: folder.into(), source };
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(found)
 }
 
-/// The part of a data set that a name tells, where it tells one.
+/// The dataset split that a name tells; none where it tells none.
 pub(super) fn split_of(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphabetic()).collect();

@@ -1,4 +1,4 @@
-//! The border to the parsers of others: a call that may panic in, an error in its place out.
+//! Panics of other crates' parsers: a call that may panic in, an error in place of the panic out.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,10 +8,10 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls what may panic on bytes from outside. A panic becomes an error with its words, and nothing is printed of it.
+/// Calls a parser of untrusted bytes that may panic. A panic becomes an error with its message and is not printed.
 ///
 /// # Errors
-/// What the panic said.
+/// The message of the panic.
 pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     quiet();
     let before = INSIDE.replace(true);
@@ -23,7 +23,7 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Keeps the hook from writing of a panic that is caught here; of every other it writes as before.
+/// Silences the panic hook for panics that are caught here; others are printed as before.
 fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,12 +1,12 @@
-//! Labels by clients as a picture: counts in, one self-contained SVG for light and dark themes out. A column is a client, a row
-//! a label; the darker a cell, the more records.
+//! The label heatmap: counts in, one self-contained SVG for light and dark themes out. A column is a client, a row a
+//! label; the darker a cell, the more records.
 
 use std::fmt::Write;
 
 /// Shades, from few records to many.
 const SHADES: u32 = 8;
 
-/// Room for the names of labels, in letters, and the width of a letter in pixels.
+/// Room for label names, in characters, and the width of a character in pixels.
 const LETTERS: usize = 28;
 const LETTER: f64 = 6.3;
 
@@ -18,7 +18,7 @@ const STYLE: &str = "svg{--paper:#fff;--ink:#1f2328;--grid:#e3e7ec;--cell:#0a58b
 text{font:11px system-ui,sans-serif;fill:var(--ink)}.cells path{fill:var(--cell)}\
 .on{fill:var(--paper)}.paper{fill:var(--paper)}.grid{fill:var(--grid)}";
 
-/// Where the cells lie.
+/// The position and size of the cells.
 struct Grid {
     left: f64,
     top: f64,
@@ -28,7 +28,7 @@ struct Grid {
     rows: usize,
 }
 
-/// `counts` has for each of `clients` the records of each of `labels`.
+/// The SVG. `counts` has for each of `clients` the number of records of each of `labels`.
 pub(super) fn heatmap(labels: &[String], clients: &[&str], counts: &[&[u32]]) -> String {
     let most = counts.iter().flat_map(|counts| counts.iter()).copied().max().unwrap_or(0).max(1);
     let longest = labels.iter().map(|label| label.chars().count().min(LETTERS)).max().unwrap_or(0);
@@ -62,7 +62,7 @@ pub(super) fn heatmap(labels: &[String], clients: &[&str], counts: &[&[u32]]) ->
     svg
 }
 
-/// By the square root, so that a few records still show beside many.
+/// The shade of a count: by the square root, so that a few records still show beside many.
 fn shade(count: u32, most: u32) -> u32 {
     (f64::from(SHADES) * (f64::from(count) / f64::from(most)).sqrt()).ceil() as u32
 }
@@ -81,7 +81,7 @@ fn legend(svg: &mut String, left: f64, most: u32) {
     let _ = write!(svg, "</g><text x=\"{:.1}\" y=\"42\">{most}</text>", left + 18.0 + 18.0 * f64::from(SHADES));
 }
 
-/// One path a shade; numbers where there is room for them.
+/// One path for each shade; numbers where there is room for them.
 fn cells(svg: &mut String, grid: &Grid, counts: &[&[u32]], most: u32) {
     let gap = if grid.width.min(grid.height) > 8.0 { 1.0 } else { 0.0 };
     let room = grid.width >= 24.0 && grid.height >= 14.0;
@@ -127,7 +127,7 @@ fn client_names(svg: &mut String, grid: &Grid, clients: &[&str], bottom: f64) {
     }
 }
 
-/// A name as text of the picture, cut where it is long.
+/// A name as text of the SVG, cut where it is long.
 fn short(name: &str) -> String {
     let mut text = String::new();
     for (at, letter) in name.chars().enumerate() {

@@ -1,9 +1,9 @@
-//! Pictures: pixels as they were read, before a model resizes and normalizes them.
+//! Images: pixels as they were decoded, before a model resizes and normalizes them.
 
-/// One picture.
+/// An image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Colours of a pixel: 3 for red, green and blue.
+    /// Channels of a pixel: 3 for red, green and blue.
     pub channels: usize,
     /// Rows of pixels.
     pub height: usize,

@@ -1,4 +1,5 @@
-//! What each client has: a dataset and its partition in; records, sequences, tokens and labels of every client out.
+//! Statistics of the partition: a dataset and its partition in; records, sequences, tokens and labels of every client
+//! out.
 
 use super::heatmap::heatmap;
 use super::names::by_value;
@@ -7,50 +8,50 @@ use super::{Config, DataError, Dataset, LeftOut, Partition, Tokenizer, tokenize}
 /// Records that are read at a time.
 const CHUNK: usize = 256;
 
-/// What there is and who has it.
+/// A dataset and the shares of its clients in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// Where the data comes from.
+    /// The name of the data's source.
     pub name: String,
-    /// Records that there are.
+    /// Number of records.
     pub records: usize,
-    /// Of these, in no shard.
+    /// Records of them in no client's shard.
     pub unowned: usize,
-    /// Records that cannot be used, and are none of these.
+    /// Records left out because they cannot be used.
     pub left_out: LeftOut,
-    /// Records that are shorter than `data.min_chars`, and are none of these.
+    /// Number of records left out because they are shorter than `data.min_chars`.
     pub short: usize,
-    /// The labels that are counted: those of `data.label`, else the classes that `partition.by` tells; may be none.
+    /// The labels that are counted: those of `data.label`, else the classes of `partition.by`; may be empty.
     pub labels: Vec<String>,
     /// Every client, in roster order.
     pub clients: Vec<Inspected>,
 }
 
-/// What one client has.
+/// The data of one client in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
     /// Its name.
     pub name: String,
-    /// Records that it trains on.
+    /// Training records.
     pub train: usize,
-    /// Records that it is evaluated on.
+    /// Validation records.
     pub validation: usize,
     /// Training sequences.
     pub sequences: usize,
     /// Their tokens.
     pub tokens: u64,
-    /// Tokens of them that are to be predicted; none where the goal is a class.
+    /// Tokens of them with a loss; 0 in classification.
     pub predicted: u64,
     /// Records of each of [`Inspection::labels`], validation included.
     pub labels: Vec<u32>,
 }
 
 impl Inspection {
-    /// Counts, which reads and encodes all training records once. `by_class` says that `partition.by` tells the class of a
-    /// record.
+    /// Counts the data of every client, which reads and tokenizes all training records once. `by_class` where
+    /// `partition.by` names the class of a record.
     ///
     /// # Errors
-    /// Data that cannot be read, and what the tokenizer says.
+    /// [`DataError`] where data cannot be read or tokenized.
     pub fn new(
         dataset: &Dataset,
         partition: &Partition,
@@ -91,7 +92,7 @@ impl Inspection {
         Ok(Self { name, records, unowned: records - owned, left_out, short, labels, clients })
     }
 
-    /// Labels by clients as a picture, SVG; none where there are no labels.
+    /// The label heatmap, SVG; none where there are no labels.
     pub fn heatmap(&self) -> Option<String> {
         let rows: Vec<&[u32]> = self.clients.iter().map(|client| client.labels.as_slice()).collect();
         let names: Vec<&str> = self.clients.iter().map(|client| client.name.as_str()).collect();
@@ -99,10 +100,10 @@ impl Inspection {
     }
 }
 
-/// The number of a record's label, where it has one.
+/// A record's index in the labels, where it has a label.
 type LabelOf<'a> = Box<dyn Fn(u32) -> Option<usize> + 'a>;
 
-/// The labels that there are, and which of them a record has.
+/// The labels, and the index of each record's label.
 fn labels(dataset: &Dataset, by_class: bool) -> (Vec<String>, LabelOf<'_>) {
     if !dataset.labels().is_empty() || !by_class {
         return (dataset.labels().to_vec(), Box::new(|record| dataset.label(record).map(|label| label as usize)));

@@ -1,34 +1,34 @@
-//! JSON as tools write it: the bytes of one object in, its fields out. It takes what Python's `json` and pandas take beyond the
-//! standard (NaN, halves of surrogate pairs, numbers of any size) and keeps the trouble to the field that has it.
+//! A tolerant JSON parser: the bytes of one object in, its fields out. It takes what Python's `json` and pandas take
+//! beyond the standard (NaN, unpaired surrogates, numbers of any size), and a bad value spoils only its own field.
 
 use serde_json::{Map, Number, Value};
 
-/// Values inside of values, at most: what lies deeper makes its field unusable.
+/// Depth of nested values, at most: a deeper value makes its field unusable.
 const DEPTH: usize = 64;
 
-/// The fields of an object; of those in `broken` the value is not what the file says.
+/// The fields of an object; the values of those in `broken` are not to be used.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Object {
     pub(super) fields: Map<String, Value>,
-    /// Fields with the reason why they cannot be used.
+    /// The unusable fields, with the reasons.
     pub(super) broken: Vec<(String, &'static str)>,
 }
 
-/// Text that is no object.
+/// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Bytes before it.
+    /// Bytes before the error.
     at: usize,
     reason: &'static str,
 }
 
 impl Fault {
-    /// Whether the text begins with an object, behind which it goes on.
+    /// True where the text begins with an object and goes on behind it.
     pub(super) fn is_more(&self) -> bool {
         self.reason == GOES_ON
     }
 
-    /// Whether the text is the beginning of an object.
+    /// True where the text is the beginning of an object.
     pub(super) fn is_end(&self) -> bool {
         self.reason == ENDS
     }
@@ -43,10 +43,10 @@ impl std::fmt::Display for Fault {
 const ENDS: &str = "it ends too early";
 const GOES_ON: &str = "not JSON: something follows the object";
 
-/// Reads one object. Of keys that come twice the last one counts.
+/// Parses one object. Of duplicate keys the last one counts.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// The syntax error with its position.
 pub(super) fn object(text: &[u8]) -> Result<Object, Fault> {
     let mut parser = Parser { text, at: 0, trouble: None };
     let mut object = Object::default();
@@ -70,7 +70,7 @@ pub(super) fn object(text: &[u8]) -> Result<Object, Fault> {
     }
 }
 
-/// The text of a field of an object that [`object`] reads: where keys of objects in it must keep their order.
+/// The text of a field of an object that [`object`] parses, for values whose keys must keep their order.
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut parser = Parser { text: text.as_bytes(), at: 0, trouble: None };
     let mut found = None;
@@ -91,7 +91,7 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
-    /// What makes the field that is read unusable.
+    /// The reason for which the current field is unusable.
     trouble: Option<&'static str>,
 }
 
@@ -112,7 +112,7 @@ impl Parser<'_> {
         self.text.get(self.at).copied().ok_or_else(|| self.fault(ENDS))
     }
 
-    /// Reads what stands behind `{` up to its end; `each` reads the value of a name.
+    /// Parses the members of an object up to its end; `each` parses the value of a name.
     fn members(&mut self, mut each: impl FnMut(&mut Self, String) -> Result<(), Fault>) -> Result<(), Fault> {
         if self.peek()? == b'}' {
             self.at += 1;
@@ -183,7 +183,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Passes over a list or object, however deep it goes.
+    /// Skips a list or object, however deep it goes.
     fn skip(&mut self) -> Result<Value, Fault> {
         let mut open = 0_usize;
         loop {
@@ -226,7 +226,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Inside of other values it is as if there were none; a field that is no number at all cannot be used.
+    /// NaN and infinities: null inside of other values; as a field's own value they make it unusable.
     fn not_finite(&mut self, depth: usize) -> Value {
         if depth == 0 {
             self.trouble = Some("is not a finite number");
@@ -309,7 +309,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The character whose first `\u` has been read.
+    /// The character of a `\u` escape whose first `\u` has been read.
     fn unicode(&mut self) -> Result<char, Fault> {
         let first = self.hex()?;
         let mut code = first;

@@ -1,11 +1,11 @@
-//! Labels and ids: the texts that records have in, each once and with a number out. In a table of text, where a number is told
-//! by its letters alone, those that are the same number or truth value become one, as they are where tables have types.
+//! Interned labels and ids: names in, each once and with a number, out. In a table of text, whose values have no types,
+//! spellings of the same number or truth value become one name, as in typed tables.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Names by number, each once.
+/// Interned names by number.
 #[derive(Default)]
 pub(super) struct Names {
     list: Vec<Arc<str>>,
@@ -13,7 +13,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The number of a name, which it gets if it has none.
+    /// The number of a name; a new one where it has none.
     pub(super) fn number(&mut self, name: String) -> u32 {
         if let Some(number) = self.numbers.get(name.as_str()) {
             return *number;
@@ -24,8 +24,8 @@ impl Names {
         number
     }
 
-    /// All names, and for each number the place of its name among them. With `by_value`, where all are numbers or all are truth
-    /// values, those of one value are one name: the shortest that was met.
+    /// All names, and for each number the index of its name among them. With `by_value`, where all are numbers or all
+    /// are truth values, names of the same value become one: the shortest of them.
     pub(super) fn settled(self, by_value: bool) -> (Vec<Arc<str>>, Vec<u32>) {
         let same = (0..self.list.len() as u32).collect();
         let Some(values) = self.list.iter().map(|name| value(name)).collect::<Option<Vec<_>>>().filter(|_| by_value)
@@ -52,17 +52,17 @@ impl Names {
     }
 }
 
-/// What a text means where it means a number or a truth value.
+/// The number or truth value that a text spells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Value {
-    /// A whole number, by its sign and digits: it may have any number of them.
+    /// A whole number, by sign and digits, of any length.
     Whole(bool, String),
     /// Another number, by its bits.
     Float(u64),
     Truth(bool),
 }
 
-/// The value of a text, as pandas finds it in a column of a table.
+/// The value of a text, as pandas infers it in a column of a table.
 pub(super) fn value(text: &str) -> Option<Value> {
     match text {
         "true" | "True" | "TRUE" => return Some(Value::Truth(true)),
@@ -88,7 +88,7 @@ pub(super) fn value(text: &str) -> Option<Value> {
     }
 }
 
-/// A number as it is written where it is whole: 1.0 is 1.
+/// A whole number as a whole number is written: 1 for 1.0.
 fn spelled(name: &Arc<str>) -> Arc<str> {
     match value(name) {
         Some(Value::Whole(negative, digits)) if name.contains(['.', 'e', 'E']) => {
@@ -99,7 +99,7 @@ fn spelled(name: &Arc<str>) -> Arc<str> {
     }
 }
 
-/// The order of names: numbers by value, then the others by letters.
+/// The order of names: numbers by value, then the others alphabetically.
 pub(super) fn by_value(a: &str, b: &str) -> Ordering {
     let number = |name: &str| name.parse::<f64>().unwrap_or(f64::INFINITY);
     number(a).total_cmp(&number(b)).then_with(|| a.cmp(b))

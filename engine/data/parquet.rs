@@ -1,4 +1,4 @@
-//! Parquet in, JSON lines out: a row a line, with the columns that are needed. The only file that names `parquet`.
+//! Parquet: files in, JSON lines out, a line for each row, with the needed columns. The only file that names `parquet`.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,19 +18,19 @@ use super::folder::{self, split_of};
 use super::guard::guarded;
 use super::recipe::Recipe;
 
-/// What was unpacked beside the rows.
+/// The result of unpacking, beside the rows.
 pub(super) struct Unpacked {
     /// The files, each with the number of rows before it.
     pub(super) files: Vec<(usize, String)>,
-    /// Names of the classes of `data.label`, where `datasets` wrote them.
+    /// The class names of `data.label`, where `datasets` wrote them.
     pub(super) classes: Vec<String>,
 }
 
 /// Appends the rows of files, in their order, to `out`.
 ///
 /// # Errors
-/// A file that cannot be opened or read, with the row; [`DataError::MissingField`] with the columns that there are; a column
-/// that is no text, number or truth value; files whose classes differ.
+/// A file that cannot be opened or read, with the row; [`DataError::MissingField`] with the columns that there are; a
+/// column that is not text, number or truth value; files whose classes differ.
 pub(super) fn unpack(files: &[PathBuf], recipe: &Recipe, out: &mut impl Write) -> Result<Unpacked, DataError> {
     let mut unpacked = Unpacked { files: Vec::new(), classes: Vec::new() };
     let mut rows = 0;
@@ -64,7 +64,7 @@ pub(super) fn unpack(files: &[PathBuf], recipe: &Recipe, out: &mut impl Write) -
     Ok(unpacked)
 }
 
-/// The column that holds pictures, where there is one, and only one, and no column of those that templates ask for.
+/// The image column, where there is exactly one and it is none of the columns that templates ask for.
 ///
 /// # Errors
 /// A file that cannot be opened or is no Parquet file.
@@ -85,7 +85,7 @@ pub(super) fn picture_column(path: &Path, recipe: &Recipe) -> Result<Option<Stri
     })
 }
 
-/// Whether a column is one of pictures, as `datasets` writes them: their bytes and the path that they had.
+/// True for an image column as `datasets` writes it: bytes and path.
 fn is_picture(column: &Type) -> bool {
     let has = |name: &str| {
         column.get_fields().iter().any(|field| {
@@ -95,7 +95,7 @@ fn is_picture(column: &Type) -> bool {
     column.is_group() && column.get_fields().len() == 2 && has("bytes") && has("path")
 }
 
-/// One file.
+/// One Parquet file.
 struct Table {
     name: String,
     reader: SerializedFileReader<File>,
@@ -115,7 +115,7 @@ impl Table {
         let failed = |reason: String| DataError::Parquet { name: name.clone(), row: 0, reason };
         let reader = guarded(|| SerializedFileReader::new(file).map_err(|error| error.to_string()));
         let reader = reader.flatten().map_err(failed)?;
-        // What the footer claims is the room that is made for it.
+        // The footer's sizes are not trusted: memory is made for what they claim.
         for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
             let (claimed, has) = (column.compressed_size(), about.len());
             if !u64::try_from(claimed).is_ok_and(|claimed| claimed <= has) {
@@ -126,7 +126,8 @@ impl Table {
         Ok(Self { name, reader, bytes: about.len() })
     }
 
-    /// Appends its rows to `out`; returns how many they are. `classes` are the names that numbers in a field stand for.
+    /// Appends its rows to `out`; the result is their number. `classes` are the names behind the numbers of a class
+    /// column.
     fn unpack(
         &self,
         recipe: &Recipe,
@@ -194,7 +195,7 @@ impl Table {
     }
 }
 
-/// What a column holds, where that is no text, number or truth value; of lists and the like each value counts.
+/// The type of a column that is not text, number or truth value; lists and the like count by their values.
 fn unreadable(column: &Type) -> Option<&'static str> {
     if is_picture(column) {
         return None;
@@ -229,7 +230,7 @@ fn unreadable(column: &Type) -> Option<&'static str> {
     }
 }
 
-/// The names of a column's classes, as `datasets` writes them beside the schema.
+/// The class names of a column, as `datasets` writes them beside the schema.
 fn classes(metadata: &ParquetMetaData, label: &str) -> Option<Vec<String>> {
     let written = metadata.file_metadata().key_value_metadata()?.iter().find(|entry| entry.key == "huggingface")?;
     let written: Value = serde_json::from_str(written.value.as_deref()?).ok()?;
@@ -238,7 +239,7 @@ fn classes(metadata: &ParquetMetaData, label: &str) -> Option<Vec<String>> {
     names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-/// Puts a class's name in the place of its number; -1 is that there is none.
+/// Replaces a class number by its name; -1 means no class.
 fn name_class(value: &mut Value, classes: &[String]) {
     let named = match value.as_i64() {
         Some(-1) => Some(Value::Null),
@@ -258,12 +259,12 @@ fn object(row: &Row) -> Map<String, Value> {
     row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
 }
 
-/// A value as JSON; bytes, which are those of a picture, as hexadecimal digits.
+/// A value as JSON; bytes, which are those of an image, as hexadecimal digits.
 fn value(field: &Field) -> Value {
     let float = |value: f64| Number::from_f64(value).map_or(Value::Null, Value::Number);
     match field {
         Field::Bytes(bytes) => Value::String(bytes.data().iter().map(|byte| format!("{byte:02x}")).collect()),
-        // Of a narrow float the shortest digits that tell it, not those of the wide one.
+        // The shortest digits that mean a narrow float, not those of the wide one.
         Field::Float(value) => float(value.to_string().parse().unwrap_or(f64::NAN)),
         Field::Float16(value) => float(f64::from(*value)),
         Field::Group(row) => Value::Object(object(row)),

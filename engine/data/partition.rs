@@ -1,5 +1,5 @@
-//! Who owns which record: a dataset in, one shard a client out. The partitioners and their arguments have the names that they
-//! have in Flower Datasets; the draws are our own, so a seed gives other shards there.
+//! Partitioners: a dataset in, one shard for each client out. They and their arguments have the names of Flower
+//! Datasets; the random draws are our own, so a seed gives other shards there.
 
 mod config;
 mod dirichlet;
@@ -24,26 +24,25 @@ use crate::random::{Purpose, stream};
 pub struct Shard {
     /// The client's name: its natural id, else `client-N`.
     pub name: String,
-    /// Numbers of the records it trains on, ascending.
+    /// Indices of its training records, ascending.
     pub train: Vec<u32>,
-    /// Numbers of the records it is evaluated on, ascending.
+    /// Indices of its validation records, ascending.
     pub validation: Vec<u32>,
 }
 
-/// All clients, in roster order; no record has two owners, and with some partitioners some have none.
+/// The shards of all clients, in roster order; no record is in two shards, and with some partitioners some are in none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// The shards; a client's number is its place here.
+    /// The shards, by client number.
     pub shards: Vec<Shard>,
 }
 
-/// Splits the records over clients, then each client's records into training and validation. Depends on the arguments alone.
-///
-/// A shard of `n` records holds out `n * validation`, rounded.
+/// Splits the records over clients, then each client's records into training and validation. Depends on the arguments
+/// alone. A shard of `n` records holds out `n * validation`, rounded.
 ///
 /// # Errors
-/// Settings outside their range or at odds with the data, more clients than it can give, a split that leaves a client too
-/// small, and [`DataError::EmptyShard`] where a client has no record to train on.
+/// [`DataError`] for settings outside their range or at odds with the data, for more clients than the data can give,
+/// for a split that leaves a client too small, and [`DataError::EmptyShard`] for a client without a training record.
 pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u64) -> Result<Partition, DataError> {
     config.validate()?;
     let by_id = matches!(config.kind, Kind::NaturalId | Kind::GroupedNaturalId);
@@ -73,7 +72,7 @@ pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u6
     Ok(Partition { shards: shards.collect::<Result<_, _>>()? })
 }
 
-/// One client an id, the one with most text first, equals in the order of the data.
+/// One client for each id, the one with most text first, equals in the order of the data.
 fn natural_id(dataset: &Dataset, config: &Config) -> Result<Vec<(String, Vec<u32>)>, DataError> {
     let mut groups = groups(dataset);
     let size = |records: &[u32]| records.iter().map(|record| dataset.size(*record)).sum::<usize>();
@@ -102,7 +101,7 @@ fn groups(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
     groups
 }
 
-/// As [`groups`], sorted by name, numbers by value.
+/// Records by class: [`groups`] sorted by name, numbers by value.
 fn classes(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
     let mut classes = groups(dataset);
     classes.sort_by(|(a, _), (b, _)| by_value(a, b));

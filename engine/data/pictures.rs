@@ -1,5 +1,5 @@
-//! Pictures: a folder of them, with a folder a class or a table that tells of them, or CIFAR-10 in its binary version, in; their
-//! fields and, when asked for, their pixels out.
+//! Image datasets: a folder with a folder for each class or with a metadata table, or CIFAR-10 in its binary version,
+//! in; the fields of each image and, on demand, its pixels out.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -15,7 +15,7 @@ use super::recipe::Recipe;
 use super::store::Store;
 use super::{Config, DataError, Format, Image};
 
-/// Where the pictures of a data set lie.
+/// An image dataset.
 #[derive(Debug)]
 pub(super) struct Pictures {
     name: String,
@@ -24,13 +24,13 @@ pub(super) struct Pictures {
 
 #[derive(Debug)]
 enum Kind {
-    /// The files, and the fields of each until [`Pictures::scan`] has given them.
+    /// The files, with the fields of each until [`Pictures::scan`] has passed them on.
     Folder { files: Vec<PathBuf>, fields: Vec<Map<String, Value>>, untyped: bool },
-    /// Files of [`RECORD`] bytes a picture, with the number of pictures before each; the names of the ten classes.
+    /// Files of [`RECORD`] bytes an image, with the number of images before each; the names of the ten classes.
     Cifar10 { files: Vec<(PathBuf, usize)>, classes: Vec<String> },
 }
 
-/// Rows and columns of a CIFAR-10 picture.
+/// Height and width of a CIFAR-10 image, in pixels.
 const SIDE: usize = 32;
 
 /// Bytes of its pixels: three planes.
@@ -39,42 +39,41 @@ const PIXELS: usize = 3 * SIDE * SIDE;
 /// A byte for the class, then the pixels.
 const RECORD: usize = 1 + PIXELS;
 
-/// The file that names the classes of CIFAR-10, one a line.
+/// The file with the class names of CIFAR-10, one a line.
 const NAMES: &str = "batches.meta.txt";
 
-/// Pictures that are decoded side by side before their fields are given.
+/// Images that are decoded in parallel before their fields are passed on.
 const CHUNK: usize = 256;
 
-/// Endings of pictures. Those that cannot be decoded are records that cannot be used.
+/// File endings of images. An image that cannot be decoded is a record that cannot be used.
 const ENDINGS: [&str; 15] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "ico", "apng"];
 
 impl Pictures {
-    /// Lists what a folder or file has, in the order of names, or of the table that tells of them.
+    /// Lists the images of a folder or file, in the order of names, or of the metadata table.
     ///
     /// # Errors
-    /// A folder that cannot be read, has no picture or does not say what is a class in it, and a CIFAR-10 file of an odd
-    /// length.
+    /// A folder that cannot be read, has no image or no classes, and a CIFAR-10 file of an odd length.
     pub(super) fn open(path: &Path, format: Format) -> Result<Self, DataError> {
         let kind = if format == Format::Cifar10 { cifar10(path)? } else { folder(path)? };
         Ok(Self { name: path.display().to_string(), kind })
     }
 
-    /// What was opened.
+    /// The path that was opened.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether all values of the fields are text, so that a number is told by its letters alone.
+    /// True where all values of the fields are text, also numbers.
     pub(super) fn is_untyped(&self) -> bool {
         matches!(self.kind, Kind::Folder { untyped: true, .. })
     }
 
-    /// Hands the fields of every picture, `file` among them, to `each`, in order; the picture is decoded to know that it can
-    /// be. Returns the fingerprint of all of it.
+    /// Calls `each` with the fields of every image, `file` among them, in order; the image is decoded as a check. The
+    /// result is the fingerprint of all files.
     ///
     /// # Errors
-    /// A file of CIFAR-10 that cannot be read, and what `each` returns.
+    /// A CIFAR-10 file that cannot be read, and the errors of `each`.
     pub(super) fn scan(
         &mut self,
         each: impl FnMut(Item<'_>) -> Result<(), DataError>,
@@ -85,10 +84,10 @@ impl Pictures {
         }
     }
 
-    /// The pixels of a picture, by its number from 0.
+    /// The pixels of an image, by its number from 0.
     ///
     /// # Errors
-    /// A file that cannot be read or is no picture.
+    /// A file that cannot be read or decoded.
     pub(super) fn read(&self, number: usize) -> Result<Image, DataError> {
         match &self.kind {
             Kind::Folder { files, .. } => read(&files[number]).map(|(image, _)| image),
@@ -106,7 +105,7 @@ impl Pictures {
     }
 }
 
-/// A picture and the hash of its file.
+/// An image and the hash of its file.
 fn read(path: &Path) -> Result<(Image, blake3::Hash), DataError> {
     let failed = |reason: String| DataError::Image { path: path.into(), reason };
     let about = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
@@ -183,7 +182,7 @@ fn said(label: &str, file: &str) -> Map<String, Value> {
     Map::from_iter([("label", label), ("file", file)].map(|(name, value)| (name.to_owned(), Value::from(value))))
 }
 
-/// The pictures of a folder: those that its table tells of, else those of a folder a class.
+/// The images of a folder: by its metadata table, else by a folder for each class.
 fn folder(path: &Path) -> Result<Kind, DataError> {
     for (name, format) in [("metadata.csv", Format::Csv), ("metadata.jsonl", Format::Jsonl)] {
         let table = path.join(name);
@@ -194,7 +193,7 @@ fn folder(path: &Path) -> Result<Kind, DataError> {
     class_folders(path)
 }
 
-/// The pictures that a table tells of by its column `file_name`; its columns are their fields.
+/// The images that a metadata table lists in its column `file_name`; its columns are their fields.
 fn listed(folder: &Path, table: &Path, format: Format) -> Result<Kind, DataError> {
     let recipe = Recipe::new(&Config::default(), None)?;
     let mut store = Store::open(table, format, &recipe)?;
@@ -216,7 +215,7 @@ fn listed(folder: &Path, table: &Path, format: Format) -> Result<Kind, DataError
     Ok(Kind::Folder { files: paths, fields: all, untyped: store.is_untyped() })
 }
 
-/// The pictures of a folder a class: the folder that a picture lies in is its class.
+/// The images of a folder with a folder for each class: the image's folder is its class.
 fn class_folders(path: &Path) -> Result<Kind, DataError> {
     let unreadable = |reason: String| DataError::Unreadable { name: path.display().to_string(), reason };
     let folders: Vec<PathBuf> = visible(path)?.into_iter().filter(|path| path.is_dir()).collect();
@@ -256,7 +255,7 @@ fn class_folders(path: &Path) -> Result<Kind, DataError> {
     })
 }
 
-/// Folders in folders, at most: what is linked in a circle ends.
+/// Depth of nested folders, at most: links in a circle end there.
 const DEPTH: usize = 16;
 
 fn below(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, usize)>) -> Result<(), DataError> {
@@ -310,7 +309,7 @@ mod tests {
     /// Eight by four, all of them 7.
     const GRAY: &[u8] = include_bytes!("pictures/gray.jpg");
 
-    /// Label and file of every picture that can be used, and what is wrong with the others.
+    /// Label and file of every usable image, and the errors of the others.
     fn fields(pictures: &mut Pictures) -> (Vec<(String, String)>, Vec<String>) {
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
         let text = |found: &Found<'_>, field: &str| found.fields[field].as_str().unwrap().to_owned();

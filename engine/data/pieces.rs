@@ -1,4 +1,4 @@
-//! Pieces of text that may each be a record: bytes in; lines, or JSON values over any lines, out. One is held at a time, and of
+//! Candidate records of a text: bytes in; lines, or JSON values over any lines, out. One is in memory at a time, and of
 //! one that is too long only its beginning.
 
 use std::io::BufRead;
@@ -6,19 +6,19 @@ use std::io::BufRead;
 /// Bytes that a record may have: 256 MiB, and less in tests, which would write as much.
 pub(super) const RECORD_BYTES: usize = if cfg!(test) { 2 << 20 } else { 256 << 20 };
 
-/// The bytes of a record.
+/// The byte range of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u64,
     pub(super) length: u32,
 }
 
-/// Bytes without the byte order mark that may stand before them.
+/// The bytes without a byte order mark before them.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// Lines that are being read, as bytes.
+/// A reader of lines, as bytes.
 pub(super) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct Lines<R> {
     pub(super) start: u64,
     /// Bytes read so far.
     pub(super) offset: u64,
-    /// More than a record may have: the rest is not in the buffer.
+    /// True where the line is longer than a record may be: the rest is not in the buffer.
     pub(super) too_long: bool,
 }
 
@@ -62,7 +62,7 @@ impl<R: BufRead> Lines<R> {
         if self.number == 1 { without_mark(&self.buffer) } else { &self.buffer }
     }
 
-    /// The line without blanks around it.
+    /// The line without white space around it.
     pub(super) fn line(&self) -> &[u8] {
         self.raw().trim_ascii()
     }
@@ -72,16 +72,16 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// JSON values that are being read, whatever lines they are on.
+/// A reader of JSON values, on any lines.
 pub(super) struct Values<R> {
     input: R,
     pub(super) bytes: Vec<u8>,
     pub(super) start: u64,
     pub(super) offset: u64,
     pub(super) too_long: bool,
-    /// The values are those of a list whose end has not come.
+    /// True inside of a list.
     in_list: bool,
-    /// Nothing but blanks may follow.
+    /// True where nothing but white space may follow.
     ended: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Unpacked text in, the fields of one record after the other out, each with its place so that it can be read again.
-//! One record is held at a time.
+//! Records of unpacked text: the fields of one record after the other out, each with its position, so that it can be
+//! read again. One record is in memory at a time.
 
 use std::io::BufRead;
 
@@ -10,38 +10,38 @@ use super::json::{self, Object};
 use super::pieces::{Lines, RECORD_BYTES, Span, Values, without_mark};
 use super::table::{Row, Rows};
 
-/// How text is made of records.
+/// The layout of the records in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
     /// One JSON object a line, blank lines are skipped.
     Lines,
     /// JSON objects over any lines: the values of one list, or one after the other.
     Values,
-    /// One JSON object a line, made of the rows of files: the number of rows before each, and its name.
+    /// One JSON object a line, made of the rows of Parquet files: each file with the number of rows before it.
     Unpacked { files: Vec<(usize, String)> },
-    /// Rows of values; the names are those of the first row.
+    /// Rows of values; the first row has the names.
     Csv { names: Vec<String>, delimiter: u8 },
     /// The lines up to a blank one, joined by line feeds, are the field `text`.
     Txt,
 }
 
-/// One record as found: its fields and where it stands.
+/// One record: its fields and its position.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) fields: Map<String, Value>,
-    /// Fields that are not what the file says, with the reason.
+    /// Unusable fields, with the reasons.
     broken: Vec<(String, &'static str)>,
-    /// The text of the JSON object that it is, with its keys in their order; empty where it is none.
+    /// The text of its JSON object, with the keys in their order; empty for other formats.
     pub(super) raw: &'a str,
     /// The file or source.
     pub(super) name: &'a str,
-    /// `line`, `row` and the like.
+    /// The unit of its number: `line`, `row` and the like.
     unit: &'static str,
     /// Its number, from 1.
     pub(super) number: usize,
 }
 
-/// A record with its place, or why it cannot be used.
+/// A record with its position, or the error for which it cannot be used.
 pub(super) type Item<'a> = Result<(Found<'a>, Span), DataError>;
 
 impl<'a> Found<'a> {
@@ -55,15 +55,15 @@ impl<'a> Found<'a> {
         Self { fields: object.fields, broken: object.broken, raw, name, unit, number }
     }
 
-    /// Where it stands, as errors say it.
+    /// Its position in words, for errors.
     pub(super) fn place(&self) -> String {
         format!("{} {}", self.unit, self.number)
     }
 
-    /// The value of a field; `setting` asks for it.
+    /// The value of a field; `setting` is the key that asks for it.
     ///
     /// # Errors
-    /// A field that is not there, or whose value is not what the file says.
+    /// A field that is missing or unusable.
     pub(super) fn value(&self, field: &str, setting: &'static str) -> Result<&Value, DataError> {
         if let Some((_, reason)) = self.broken.iter().find(|(broken, _)| broken == field) {
             let reason = format!("field `{field}` ({setting}) {reason}");
@@ -72,7 +72,7 @@ impl<'a> Found<'a> {
         self.fields.get(field).ok_or_else(|| self.missing(field, setting))
     }
 
-    /// Appends a field's value to `text`; `setting` asks for it.
+    /// Appends a field's value to `text`; `setting` is the key that asks for it.
     pub(super) fn append(&self, field: &str, setting: &'static str, text: &mut String) -> Result<(), DataError> {
         let found = match self.value(field, setting)? {
             Value::String(value) => {
@@ -91,9 +91,9 @@ impl<'a> Found<'a> {
         Err(DataError::FieldKind { name, place, field: field.into(), setting, found })
     }
 
-    /// A field's value as a name: as [`Self::append`], but 1.0 is 1.
+    /// A field's value as a label or id: as [`Self::append`], but 1.0 is 1.
     pub(super) fn named(&self, field: &str, setting: &'static str) -> Result<String, DataError> {
-        /// Up to here every whole number has a float of its own.
+        /// The largest float up to which every whole number is exact, 2^53.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if let Value::Number(number) = self.value(field, setting)?
             && let Some(float) = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0)
@@ -106,7 +106,7 @@ impl<'a> Found<'a> {
         Ok(name)
     }
 
-    /// Whether a field is missing or has nothing in it.
+    /// True where a field is missing or empty.
     pub(super) fn is_empty(&self, field: &str) -> bool {
         match self.fields.get(field) {
             None | Some(Value::Null) => true,
@@ -115,7 +115,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The error that a field is not there.
+    /// The error for a missing field.
     pub(super) fn missing(&self, field: &str, setting: &'static str) -> DataError {
         let mut fields = DataError::listed(self.fields.keys().map(String::as_str));
         let list = |(name, value): (&String, &Value)| {
@@ -128,7 +128,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// How a file of JSON is laid out, by its beginning.
+/// The layout of a JSON file, by its beginning.
 pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
     let mut lines = Lines::new(input);
     while lines.next()? {
@@ -138,12 +138,12 @@ pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
             Some(b'[') => return Ok(Layout::Values),
             Some(_) => match json::object(line) {
                 Err(fault) if fault.is_end() => {}
-                // Several stand on one line.
+                // Several objects on one line.
                 Err(fault) if fault.is_more() => return Ok(Layout::Values),
                 _ => return Ok(Layout::Lines),
             },
         }
-        // The object goes on behind its line, unless what follows is the next one.
+        // The object goes on behind its line, unless the next one follows.
         while lines.next()? {
             if let Some(first) = lines.line().first() {
                 return Ok(if matches!(first, b'"' | b'}') { Layout::Values } else { Layout::Lines });
@@ -153,10 +153,10 @@ pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
     Ok(Layout::Lines)
 }
 
-/// Reads a record again from the bytes that it was found in; `start` is the place of the first.
+/// Parses a record again from its bytes; `start` is the offset of the first.
 ///
 /// # Errors
-/// Bytes that are no longer those of one record.
+/// [`DataError::Changed`] where the bytes are no longer one record.
 pub(super) fn again<'a>(bytes: &'a [u8], layout: &Layout, name: &'a str, start: u64) -> Result<Found<'a>, DataError> {
     let changed = |reason: String| DataError::Changed { name: name.into(), reason: format!("byte {start}: {reason}") };
     let mut raw: &[u8] = b"";
@@ -184,22 +184,22 @@ pub(super) fn again<'a>(bytes: &'a [u8], layout: &Layout, name: &'a str, start: 
     Ok(Found::of(object, raw, name, "byte", start as usize))
 }
 
-/// Records that are being read from the beginning of some text.
+/// A reader of the records of a text.
 pub(super) struct Records<'a, R> {
     input: R,
     name: &'a str,
 }
 
 impl<'a, R: BufRead> Records<'a, R> {
-    /// Records of `input`; `name` is what errors call it.
+    /// A reader of `input`; `name` is its name in errors.
     pub(super) fn new(input: R, name: &'a str) -> Self {
         Self { input, name }
     }
 
-    /// Hands every record to `each`, in order.
+    /// Calls `each` with every record, in order.
     ///
     /// # Errors
-    /// Text of which the end is not known, and what `each` returns.
+    /// Text whose end cannot be found, and the errors of `each`.
     pub(super) fn each(
         self,
         layout: &mut Layout,
@@ -214,7 +214,7 @@ impl<'a, R: BufRead> Records<'a, R> {
         }
     }
 
-    /// `files` are those whose rows the lines are, if they are.
+    /// `files` are the Parquet files of the rows, where the lines are rows.
     fn lines(
         self,
         files: &[(usize, String)],

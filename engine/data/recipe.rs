@@ -1,4 +1,4 @@
-//! From fields to content: the fields of a record in; its text, with the places of answers, or its turns of talk out.
+//! Record content: the fields of a record in; its text with the range of the answer, its conversation or its image out.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use super::reader::Found;
 use super::template::Template;
 use super::{Config, DataError, Image, Task};
 
-/// A format of instructions by name: a prompt, which differs where there is something to go with it, and an answer.
+/// A named instruction format: a prompt, which differs where there is context, and an answer.
 struct Named {
     name: &'static str,
-    /// The field that may be missing or empty.
+    /// The context field, which may be missing or empty.
     context: &'static str,
     with: &'static str,
     without: &'static str,
     answer: &'static str,
 }
 
-/// How the prompts of both begin.
+/// The beginning of both prompts.
 const BELOW: &str = "Below is an instruction that describes a task";
 
-/// The formats of Stanford Alpaca and of Databricks Dolly, letter by letter as models trained on them expect them.
+/// The formats of Stanford Alpaca and of Databricks Dolly, to the letter as models trained on them expect them.
 static NAMED: [Named; 2] = [
     Named {
         name: "alpaca",
@@ -44,55 +44,55 @@ static NAMED: [Named; 2] = [
     },
 ];
 
-/// Conversations by name.
+/// Conversation formats by name.
 static CHATS: [(&str, Style); 2] = [("sharegpt", Style::ShareGpt), ("messages", Style::Messages)];
 
-/// How a record's content is made of its fields, and which of them tell its label and its owner.
+/// The conversion of a record's fields to its content, label and natural id.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
     shape: Shape,
-    /// The field that `{text}` stands for.
+    /// The field behind `{text}`.
     text: String,
     label: Option<String>,
     /// The fields of `partition.by`.
     by: Vec<String>,
-    /// Whether the answer alone is learned.
+    /// True where only the answer is learned.
     answers: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Shape {
-    /// `context` is the field without which, or with nothing in it, the second template counts.
+    /// Templates for the text: the second is for records whose field `context` is missing or empty.
     Text { prompt: Template, context: Option<(&'static str, Template)>, answer: Option<Template> },
-    /// A list of turns.
+    /// A conversation.
     Chat(Style),
-    /// The field with a picture.
+    /// The field of an image.
     Picture(String),
 }
 
-/// What a record holds, before it has tokens.
+/// The content of a record, before it has tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Text, and the bytes of it that are the answer: none where everything is to be learned.
+    /// Text, and the byte range of the answer in it: none where everything is learned.
     Text {
-        /// The template filled, and the answer behind it.
+        /// The filled template, and the answer behind it.
         text: String,
-        /// Where the answer stands.
+        /// The byte range of the answer.
         answer: Option<Range<usize>>,
     },
-    /// A conversation, which the tokenizer's chat template makes text of.
+    /// A conversation, for the tokenizer's chat template.
     Chat(Conversation),
-    /// A picture.
+    /// An image.
     Image(Arc<Image>),
 }
 
 impl Content {
-    /// Text, all of it to be learned.
+    /// Text that is learned as a whole.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into(), answer: None }
     }
 
-    /// Whether its text has at least so many characters; a picture always has.
+    /// True where its text has at least so many characters; always for an image.
     pub(super) fn reaches(&self, characters: usize) -> bool {
         match self {
             Self::Text { text, .. } => text.chars().take(characters).count() == characters,
@@ -105,7 +105,7 @@ impl Content {
         }
     }
 
-    /// Bytes of text, or values of the picture.
+    /// Bytes of text, or values of the image.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text { text, .. } => text.len(),
@@ -131,18 +131,18 @@ impl Recipe {
         Ok(Self { shape: Shape::new(config)?, text, label, by, answers })
     }
 
-    /// The same for pictures: the label is `label` unless the config says otherwise, and there is no text.
+    /// The recipe for an image dataset: the label is `label` unless the config says otherwise, and there is no text.
     pub(super) fn of_pictures(config: &Config, by: Option<&str>) -> Result<Self, DataError> {
         let recipe = Self::new(config, by)?;
         Ok(Self { label: Some(recipe.label.unwrap_or_else(|| "label".into())), ..recipe })
     }
 
-    /// The same where a column of a table holds a picture.
+    /// The recipe for a table with an image column.
     pub(super) fn of_picture_column(config: &Config, by: Option<&str>, column: String) -> Result<Self, DataError> {
         Ok(Self { shape: Shape::Picture(column), ..Self::new(config, by)? })
     }
 
-    /// The fields that it reads, each with the setting that asks for it; none for a field that may be missing.
+    /// The fields that it reads, each with the setting that asks for it; none for an optional field.
     pub(super) fn fields(&self) -> Vec<(&str, Option<&'static str>)> {
         let mut asked: Vec<(&str, Option<&'static str>)> = Vec::new();
         match &self.shape {
@@ -172,7 +172,7 @@ impl Recipe {
         self.label.as_deref()
     }
 
-    /// What a record says.
+    /// The content of a record.
     ///
     /// # Errors
     /// A field that is missing or of the wrong kind.
@@ -205,7 +205,7 @@ impl Recipe {
         found.named(field, "data.label").map(Some)
     }
 
-    /// What `partition.by` makes of a record, where it is asked for: the values of its fields, joined by `/`.
+    /// The values of the fields of `partition.by`, joined by `/`; none where it was not given.
     ///
     /// # Errors
     /// As [`Self::content`].
@@ -227,13 +227,13 @@ impl Recipe {
         })
     }
 
-    /// The field that a placeholder stands for and the setting that says so.
+    /// The field of a placeholder and the setting that names it.
     fn meant<'a>(&'a self, field: &'a str, setting: &'static str) -> (&'a str, &'static str) {
         if field == "text" { (&self.text, "data.text") } else { (field, setting) }
     }
 }
 
-/// The picture in a field of a table, as `datasets` writes it; of its bytes there are hexadecimal digits.
+/// The image in a field of a table, as `datasets` writes it, its bytes as hexadecimal digits.
 fn picture(found: &Found<'_>, field: &str) -> Result<Arc<Image>, DataError> {
     let wrong = |reason: String| DataError::Record { name: found.name.into(), place: found.place(), reason };
     let Some(digits) = found.value(field, PICTURE)?.get("bytes").and_then(serde_json::Value::as_str) else {
@@ -247,7 +247,7 @@ fn picture(found: &Found<'_>, field: &str) -> Result<Arc<Image>, DataError> {
 
 const ANSWER: &str = "data.answer";
 
-/// What asks for a column of pictures.
+/// The setting that asks for an image column.
 const PICTURE: &str = "data.path";
 
 impl Shape {

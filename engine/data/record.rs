@@ -1,12 +1,12 @@
-//! One record: what it holds, and its class where records have one.
+//! A record of the data: its content, and its class in classification.
 
 use super::Content;
 
 /// One record of the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// What it holds.
+    /// Its text, conversation or image.
     pub content: Content,
-    /// The place of its label among [`Dataset::classes`](super::Dataset::classes), where the task is classification.
+    /// The index of its label in [`Dataset::classes`](super::Dataset::classes), where the task is classification.
     pub class: Option<u32>,
 }

@@ -1,5 +1,5 @@
-//! What pandas, pyarrow, datasets and PIL read from files that they wrote, against what is read here: fixtures in,
-//! differences out. `tests/golden/data.py` writes them.
+//! The data readers beside pandas, pyarrow, datasets and PIL: fixtures that these wrote in, differences out.
+//! `tests/golden/data.py` writes them.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ fn texts(list: &Value) -> Option<Vec<String>> {
     Some(list.as_array()?.iter().map(|text| text.as_str().unwrap().to_owned()).collect())
 }
 
-/// Whatever differs in a case.
+/// The differences of a case.
 fn differences(case: &Value) -> Vec<String> {
     let config = config(case);
     let data = match Dataset::load(&config, case["by"].as_str(), None) {

@@ -1,4 +1,4 @@
-//! Records in, sequences for the trainer out: token ids, and which of them are to be predicted.
+//! Sequences: records in; token ids with the positions that are predicted out.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,28 +8,27 @@ use super::{Config, Content, DataError, Image, LongRecords, Record, Task, Tokeni
 /// One training or evaluation example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// Token ids, at most `data.max_tokens`, and at least 2 where the next one is to be predicted; none of an image.
+    /// Token ids, at most `data.max_tokens`, and at least 2 in next-token prediction; none of an image.
     pub tokens: Vec<u32>,
-    /// What it is to teach.
+    /// Its target.
     pub goal: Goal,
     /// The picture, where the record is one.
     pub image: Option<Arc<Image>>,
 }
 
-/// What a sequence is to teach.
+/// The target of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Goal {
-    /// Every token from this position on is predicted from those before it; 0 and 1 mean all (position 0 is never
-    /// predicted).
+    /// Next-token prediction from this position on; 0 and 1 mean everything (position 0 is never predicted).
     From(usize),
-    /// Tokens at these positions (sorted, disjoint) are predicted: the answers of a conversation.
+    /// Next-token prediction at these positions (sorted, disjoint): the answers of a conversation.
     Spans(Vec<Range<usize>>),
-    /// The whole sequence belongs to this class.
+    /// The class of the whole sequence.
     Class(u32),
 }
 
 impl Sequence {
-    /// Positions whose tokens are to be predicted, ascending; none where the goal is a class.
+    /// Positions whose tokens are predicted, ascending; none in classification.
     pub fn predicted(&self) -> impl Iterator<Item = usize> + '_ {
         let count = self.tokens.len();
         let (from, spans): (_, &[Range<usize>]) = match &self.goal {
@@ -40,7 +39,7 @@ impl Sequence {
         std::iter::once(from).chain(spans.iter().cloned()).flat_map(move |span| span.start.max(1)..span.end.min(count))
     }
 
-    /// Whether there is something to learn from it: a token to predict, or a class.
+    /// True where it has a target: a token to predict, or a class.
     pub fn teaches(&self) -> bool {
         match self.goal {
             Goal::Class(_) => !self.tokens.is_empty() || self.image.is_some(),
@@ -49,11 +48,11 @@ impl Sequence {
     }
 }
 
-/// Makes sequences of records, in their order; of `config` the keys `task`, `max_tokens`, `long` and `packing` count.
+/// Makes sequences of records, in their order, by the keys `task`, `max_tokens`, `long` and `packing` of `config`.
 ///
-/// A text longer than `max_tokens` becomes consecutive windows that do not overlap, is cut or is left out, as `long` says. One
-/// with an answer or a class is never split but cut. What has nothing to predict is left out. Unless `packing` says so, a
-/// sequence never holds tokens of two records.
+/// A text longer than `max_tokens` is split into consecutive windows without overlap, truncated or left out, as `long`
+/// says. One with an answer or a class is never split but truncated. A sequence without a target is left out. Without
+/// `packing` a sequence never has tokens of two records.
 ///
 /// # Errors
 /// [`DataError::Tokenizer`] where a text cannot be encoded or a chat template fails.
@@ -84,7 +83,7 @@ pub fn tokenize<'a>(
     Ok(sequences)
 }
 
-/// Whether a record is only cut and never split: one with an answer or a class.
+/// True where a record is truncated and never split: one with an answer or a class.
 fn learns_a_part(record: &Record, task: Task) -> bool {
     match &record.content {
         Content::Image(_) => true,
@@ -93,8 +92,8 @@ fn learns_a_part(record: &Record, task: Task) -> bool {
     }
 }
 
-/// Why nothing can be learned of a record, where its text does not let it. The outer error is the tokenizer's. Costs a
-/// rendering of a conversation; of other text nothing, unless the tokenizer has texts that it cannot encode.
+/// The reason for which a record's text has no target; none where it has one. The outer error is the tokenizer's. Costs
+/// a rendering of a conversation; of other text nothing, unless the tokenizer has texts that it cannot encode.
 ///
 /// # Errors
 /// [`DataError::Tokenizer`] where it has no chat template, or one that does not parse.
@@ -127,7 +126,7 @@ pub(super) fn check(
     })
 }
 
-/// A whole record, or of one with more than `most` tokens at least the first `most`.
+/// The sequence of a whole record, or of one with more than `most` tokens at least the first `most`.
 fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> Result<Sequence, DataError> {
     let answered = match &record.content {
         Content::Image(image) => {
@@ -138,7 +137,7 @@ fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> 
             let goal = record.class.map_or(Goal::From(0), Goal::Class);
             let tokens = match most {
                 usize::MAX => tokenizer.encode_long(text)?,
-                // One more tells that there are more.
+                // One more token shows that there are more.
                 most => tokenizer.encode(tokenizer.beginning(text, most + 1)?)?,
             };
             return Ok(Sequence { tokens, goal, image: None });

@@ -1,4 +1,4 @@
-//! A file or the bundled speeches in; text that can be read from the beginning and at any place out.
+//! The text store: a file or the bundled speeches in; text that can be read from the beginning and at any offset out.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -13,18 +13,18 @@ use super::reader::{self, Found, Item, Layout, Records};
 use super::recipe::Recipe;
 use super::{DataError, Format, bundled, parquet};
 
-/// Text with records in it.
+/// Unpacked text with records in it.
 #[derive(Debug)]
 pub(super) struct Store {
     bytes: Mutex<Bytes>,
     layout: Layout,
     name: String,
-    /// Names of the classes in their order, where a table says them.
+    /// The class names in their order, where a table has them.
     classes: Vec<String>,
 }
 
 impl Store {
-    /// The speeches that the program carries.
+    /// The bundled speeches.
     ///
     /// # Errors
     /// None in practice: they are part of the program.
@@ -35,8 +35,7 @@ impl Store {
         Ok(Self { bytes: Mutex::new(bytes), layout: Layout::Lines, name, classes: Vec::new() })
     }
 
-    /// Opens a file of text or a table; `format` is none of those of pictures. Of a table the columns that `recipe` reads are
-    /// unpacked.
+    /// Opens a text file or a table, whose columns that `recipe` reads are unpacked; `format` is no image format.
     ///
     /// # Errors
     /// A file that cannot be opened or unpacked, and a table that lacks a column.
@@ -67,25 +66,25 @@ impl Store {
         Ok(Self { bytes: Mutex::new(bytes), layout, name, classes: Vec::new() })
     }
 
-    /// The file, or what the bundled data is called.
+    /// The file, or the name of the bundled data.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Names of the classes in their order, where a table says them.
+    /// The class names in their order, where a table has them.
     pub(super) fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Whether all its values are text, so that a number is told by its letters alone.
+    /// True where all its values are text, also numbers.
     pub(super) fn is_untyped(&self) -> bool {
         matches!(self.layout, Layout::Csv { .. })
     }
 
-    /// Hands every record to `each`, in order, with its place. Returns the fingerprint of all bytes.
+    /// Calls `each` with every record and its position, in order. The result is the fingerprint of all bytes.
     ///
     /// # Errors
-    /// Text of which the end is not known, and what `each` returns.
+    /// Text whose end cannot be found, and the errors of `each`.
     pub(super) fn scan(
         &mut self,
         each: impl FnMut(Item<'_>) -> Result<(), DataError>,
@@ -98,10 +97,10 @@ impl Store {
         Ok(hashing.hasher.finalize())
     }
 
-    /// Reads the records at `spans` again and hands each to `each`. One reader at a time.
+    /// Reads the records at `spans` again and calls `each` with them. One reader at a time.
     ///
     /// # Errors
-    /// [`DataError::Changed`] where the file is another than [`Self::scan`] saw, and what `each` returns.
+    /// [`DataError::Changed`] where the file is not the one that [`Self::scan`] read, and the errors of `each`.
     pub(super) fn read(
         &self,
         spans: impl Iterator<Item = Span>,
@@ -130,7 +129,7 @@ impl Store {
     }
 }
 
-/// Input of which a fingerprint is taken as it is read.
+/// A reader that hashes its input.
 struct Hashing<R> {
     inner: R,
     hasher: blake3::Hasher,

@@ -1,4 +1,4 @@
-//! Tables of text, as pandas reads them without a setting: bytes in, rows of values out, each with its place.
+//! CSV and TSV as pandas reads them by default: bytes in, rows of values out, each with its position.
 
 use std::io::BufRead;
 
@@ -7,34 +7,34 @@ use serde_json::{Map, Value};
 use super::json::Object;
 use super::pieces::RECORD_BYTES;
 
-/// What stands for no value: pandas' list.
+/// Texts that mean a missing value: pandas' list.
 const MISSING: [&str; 19] = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
-/// Rows that are being read.
+/// A reader of rows.
 pub(super) struct Rows<R> {
     input: R,
     delimiter: u8,
     /// Bytes read so far.
     offset: u64,
-    /// The last row ended with a carriage return, to which a line feed may belong.
+    /// True where the last row ended with a carriage return, to which a line feed may belong.
     returned: bool,
 }
 
-/// The values of one row and where they stand.
+/// The values of one row and their byte range.
 #[derive(Debug, Default)]
 pub(super) struct Row {
     bytes: Vec<u8>,
-    /// Where each value ends in `bytes`.
+    /// The end of each value in `bytes`.
     ends: Vec<usize>,
     /// Its first byte and the one behind its last.
     pub(super) start: u64,
     pub(super) end: u64,
-    /// A quote is open at the end of the file.
+    /// True where a quote is open at the end of the file.
     pub(super) unclosed: bool,
-    /// It has more bytes than a record may have; they are not kept.
+    /// True where it is longer than a record may be; the rest is not kept.
     pub(super) too_long: bool,
     quoted: bool,
 }
@@ -44,7 +44,7 @@ enum At {
     Start,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted value: its end, or the first of two that stand for one.
+    /// Behind a quote in a quoted value: its end, or the first of two that mean one.
     Quote,
 }
 
@@ -137,12 +137,12 @@ impl Row {
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 
-    /// The names of columns, if this is the first row: one without a name gets one, one whose name came before a number.
+    /// The column names of a first row: one without a name gets one, and a repeated one a number, as in pandas.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::with_capacity(self.len());
         for (number, value) in self.values().enumerate() {
             let value = if number == 0 { value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value) } else { value };
-            // A quote behind a byte order mark is one all the same.
+            // A quote behind a byte order mark is a quote too.
             let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
             let name = String::from_utf8_lossy(value).into_owned();
             let name = if name.is_empty() { format!("Unnamed: {number}") } else { name };
@@ -153,7 +153,7 @@ impl Row {
         names
     }
 
-    /// Its values by the names of the columns. Where it has fewer, the last ones are missing.
+    /// Its values by column names. Where it has fewer, the last fields are missing.
     pub(super) fn object(&self, names: &[String]) -> Object {
         let mut object = Object { fields: Map::new(), broken: Vec::new() };
         let values = self.values().map(Some).chain(std::iter::repeat(None));

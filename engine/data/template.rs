@@ -1,4 +1,4 @@
-//! `data.template` and `data.answer`: text with `{field}` placeholders in, the text of a record out.
+//! Templates of `data.template` and `data.answer`: text with `{field}` placeholders in, the text of a record out.
 
 use super::DataError;
 
@@ -59,7 +59,7 @@ impl Template {
         self.setting
     }
 
-    /// The names in its placeholders.
+    /// The field names in its placeholders.
     pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Field(name) => Some(name.as_str()),

@@ -1,4 +1,5 @@
-//! Text in, token ids out, as `tokenizer.json` and its post-processor say. With `tokenizer/` all that names `tokenizers`.
+//! Tokenizers: text in, token ids out, by `tokenizer.json` and its post-processor. With `tokenizer/` all that names
+//! `tokenizers`.
 
 mod limits;
 mod long;
@@ -15,7 +16,7 @@ use super::DataError;
 use super::chat::{ChatTemplate, Conversation};
 use super::guard::guarded;
 
-/// A conversation as text, with the bytes of it that are answers.
+/// A conversation as text, with the byte ranges of its answers.
 type Rendered = (String, Vec<Range<usize>>);
 
 /// A Hugging Face tokenizer. Shared by reference from any thread.
@@ -23,22 +24,22 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     name: String,
     end: End,
-    /// By name; what is wrong with one is said where it is used.
+    /// Chat templates by name; the error of one that does not parse shows where it is used.
     templates: BTreeMap<String, Result<ChatTemplate, String>>,
-    /// Whether there are texts that it cannot encode.
+    /// True where there are texts that it cannot encode.
     may_fail: bool,
 }
 
-/// The token that ends an answer.
+/// The end-of-turn token behind an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Unnamed,
     Token(u32),
-    /// The one that is named is not in the vocabulary.
+    /// The named token is not in the vocabulary.
     Lost(String),
 }
 
-/// Token ids of a text, and the positions of those that have something of an answer in them.
+/// Token ids of a text, and the positions of the tokens of its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answered {
     pub(super) tokens: Vec<u32>,
@@ -53,11 +54,11 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the content of a `tokenizer.json`; `name` is what errors call it. Truncation and padding that the file may
-    /// ask for are switched off: a record is encoded whole.
+    /// Reads the content of a `tokenizer.json`; `name` is its name in errors. Truncation and padding of the file are
+    /// switched off: a record is encoded whole.
     ///
     /// # Errors
-    /// [`DataError::Tokenizer`] where the bytes are not a tokenizer, or one that makes much out of little.
+    /// [`DataError::Tokenizer`] where the bytes are no tokenizer, or one whose rules make very long text of short.
     pub fn from_bytes(bytes: &[u8], name: impl Into<String>) -> Result<Self, DataError> {
         let name = name.into();
         let failed = |reason: String| DataError::Tokenizer { name: name.clone(), reason };
@@ -68,7 +69,7 @@ impl Tokenizer {
             inner.with_padding(None);
             // A post-processor may name a token that it does not define, which shows only where it is used.
             drop(inner.encode_fast("", true));
-            // Letters that hardly any vocabulary has: where they are encoded, every text is.
+            // Characters that hardly any vocabulary has: if they can be encoded, every text can.
             let may_fail = inner.encode_fast("\u{10fffd}\u{f8ff} 東 Ωжq", false).is_err();
             Ok((inner, may_fail))
         };
@@ -76,7 +77,7 @@ impl Tokenizer {
         Ok(Self { inner, name, end: End::Unnamed, templates: BTreeMap::new(), may_fail })
     }
 
-    /// Reads a model folder: `tokenizer.json` and what lies beside it.
+    /// Reads a model folder: `tokenizer.json` and the files beside it.
     ///
     /// # Errors
     /// As [`Self::from_file`] and [`Self::with_folder`].
@@ -84,7 +85,7 @@ impl Tokenizer {
         Self::from_file(&folder.join("tokenizer.json"))?.with_folder(folder)
     }
 
-    /// Adds what lies beside a `tokenizer.json` in its folder, as far as it is there: special tokens, chat templates, added
+    /// Adds the files beside a `tokenizer.json` in its folder, where they exist: special tokens, chat templates, added
     /// tokens that the vocabulary lacks.
     ///
     /// # Errors
@@ -106,7 +107,7 @@ impl Tokenizer {
         Ok(self)
     }
 
-    /// Adds tokens that are to be found in text whole. One that is special by its name alone must be in the vocabulary: the
+    /// Adds tokens that are matched whole in text. One that is special by its name alone must be in the vocabulary: the
     /// model would have no row for another.
     fn add(&mut self, special: &Special) -> Result<(), DataError> {
         let known = self.inner.get_added_tokens_decoder();
@@ -149,7 +150,7 @@ impl Tokenizer {
         DataError::Tokenizer { name: self.name.clone(), reason: reason.into() }
     }
 
-    /// The token ids of a text, special tokens included as the post-processor says.
+    /// The token ids of a text, with the special tokens of the post-processor.
     ///
     /// # Errors
     /// [`DataError::Tokenizer`] where the model has no token for a piece of the text.
@@ -158,19 +159,19 @@ impl Tokenizer {
         Ok(encoded.map_err(|error| self.failed(error.to_string()))?.get_ids().to_vec())
     }
 
-    /// With the places of the tokens in the text.
+    /// The encoding with the byte ranges of the tokens.
     fn encode_placed(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, DataError> {
         let encoded = guarded(|| self.inner.encode(text, special)).map_err(|reason| self.failed(reason))?;
         encoded.map_err(|error| self.failed(error.to_string()))
     }
 
-    /// Whether there are texts that it cannot encode.
+    /// True where there are texts that it cannot encode.
     pub(super) fn may_fail(&self) -> bool {
         self.may_fail
     }
 
-    /// The token ids of a text whose bytes in `answer` are an answer, with the token behind it that ends it, where a config
-    /// names one. Of a text with more than `most` tokens at least the first `most`.
+    /// The token ids of a text whose byte range `answer` is an answer, with the end-of-turn token behind it, where a
+    /// config names one. Of a text with more than `most` tokens at least the first `most`.
     pub(super) fn encode_answer(&self, text: &str, answer: Range<usize>, most: usize) -> Result<Answered, DataError> {
         if let End::Lost(token) = &self.end {
             let reason = match token.is_empty() {
@@ -193,8 +194,8 @@ impl Tokenizer {
         Ok(answered)
     }
 
-    /// A conversation as its chat template writes it, with the bytes of its answers. The outer error is the tokenizer's, the
-    /// inner one what the template says of this conversation.
+    /// A conversation as its chat template renders it, with the byte ranges of its answers. The outer error is the
+    /// tokenizer's, the inner one the template's error for this conversation.
     pub(super) fn render(&self, conversation: &Conversation) -> Result<Result<Rendered, String>, DataError> {
         let of_tools = self.templates.get("tool_use").filter(|_| conversation.has_tools());
         match of_tools.or_else(|| self.templates.get("default")) {
@@ -211,14 +212,14 @@ impl Tokenizer {
         }
     }
 
-    /// The token ids of a conversation, as the chat template writes it; no special tokens are added to its own. Of more than
+    /// The token ids of a rendered conversation; no special tokens are added to those of the template. Of more than
     /// `most` at least the first `most`.
     pub(super) fn encode_chat(&self, conversation: &Conversation, most: usize) -> Result<Answered, DataError> {
         let (text, answers) = self.render(conversation)?.map_err(|reason| self.failed(reason))?;
         self.encode_spans(&text, &answers, false, most)
     }
 
-    /// A token belongs to an answer when a byte of it does.
+    /// The token ids, and the tokens with a byte in an answer.
     fn encode_spans(
         &self,
         text: &str,
@@ -230,7 +231,7 @@ impl Tokenizer {
         let mut spans: Vec<Range<usize>> = Vec::new();
         let mut first = 0;
         for (at, (start, end)) in encoding.get_offsets().iter().enumerate() {
-            // Both are in order, so an answer that ends before this token is done with.
+            // Both are in order: an answer that ends before this token is finished.
             while answers.get(first).is_some_and(|answer| answer.end <= *start) {
                 first += 1;
             }
@@ -245,7 +246,7 @@ impl Tokenizer {
         Ok(Answered { tokens: encoding.get_ids().to_vec(), spans })
     }
 
-    /// The text of token ids; special tokens are left out, ids that the vocabulary lacks are skipped.
+    /// The text of token ids, without special tokens; ids that the vocabulary lacks are skipped.
     ///
     /// # Errors
     /// [`DataError::Tokenizer`] where the tokenizer's decoder fails.
@@ -254,7 +255,7 @@ impl Tokenizer {
         decoded.map_err(|error| self.failed(error.to_string()))
     }
 
-    /// Tokens of the vocabulary, added ones included.
+    /// Number of tokens in the vocabulary, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -264,7 +265,7 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// What errors call it: its file, or the name it was given.
+    /// Its name in errors: its file, or the name it was given.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -1,17 +1,17 @@
-//! Records that cannot be used: counted, the first of them by name.
+//! Unusable records: their number, and the first of them by name.
 
-/// Records that were left out of the data, each with its file, its place in it and the reason.
+/// Records that were left out of the data, each with its file, its position in it and the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     count: usize,
     first: Vec<String>,
 }
 
-/// Records that are named; of the others it is said how many they are.
+/// Records that are named; the others are counted.
 const NAMED: usize = 10;
 
 impl LeftOut {
-    /// Adds a record; `what` names it and says what is wrong with it.
+    /// Adds a record; `what` names it and its problem.
     pub(super) fn add(&mut self, what: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < NAMED {
@@ -19,17 +19,17 @@ impl LeftOut {
         }
     }
 
-    /// Records that were left out.
+    /// Number of records that were left out.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The first of them.
+    /// The messages of the first of them.
     pub fn first(&self) -> &[String] {
         &self.first
     }
 
-    /// All of it in one sentence; none where no record was left out. `records` are those that were kept.
+    /// One sentence on all of them; none where no record was left out. `records` is the number of records kept.
     pub fn warning(&self, records: usize) -> Option<String> {
         let named = self.first.join("; ");
         let others = match self.count - self.first.len() {

@@ -1,10 +1,10 @@
-//! The checks of section `data`: what can be known of its values without reading anything.
+//! The checks of section `data` that need no data.
 
 use super::recipe::Recipe;
 use super::{Config, DataError, Format, Source, Task};
 
 impl Config {
-    /// Checks what can be checked without reading anything.
+    /// Checks that need no data.
     ///
     /// # Errors
     /// [`DataError::Value`] names the key, what was found and what is allowed; a template that does not parse is

@@ -9,7 +9,7 @@ use super::TrainerError;
 use super::kernel::{Place, add_columns};
 use super::values::values;
 
-/// What a checkpoint calls the language head of every family.
+/// The name of the language head in checkpoints of every family.
 pub(super) const LANGUAGE_HEAD: &str = "lm_head.weight";
 
 /// Logits of a language head that are computed at a time: 2^26, 256 MB in f32.

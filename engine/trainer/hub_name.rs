@@ -1,8 +1,8 @@
-//! Models of the Hugging Face hub by name: `model.path` in, the name and revision that it means out, if it can be one.
+//! Names of models on the Hugging Face hub: `model.path` in, name and revision out, unless it can only be a folder.
 
 use std::path::Path;
 
-/// A model on the hub.
+/// The name of a model on the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HubName {
     /// `org/name`, or the name alone of the few old models that have no organization.
@@ -11,12 +11,12 @@ pub(super) struct HubName {
     pub revision: String,
 }
 
-/// How far the download of a model's file is.
+/// The progress of the download of a model's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Download<'a> {
     /// The file, as the hub names it.
     pub file: &'a str,
-    /// Bytes that are here.
+    /// Bytes downloaded so far.
     pub bytes: u64,
     /// Bytes in all.
     pub of: u64,

@@ -1,4 +1,4 @@
-//! Tensors of any device in, their values in main memory out.
+//! The values of tensors: a tensor on any device in, its values in main memory out.
 
 use burn::tensor::{DType, Tensor, TensorData};
 

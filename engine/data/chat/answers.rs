@@ -1,9 +1,9 @@
-//! Where the answers of a conversation stand in its text: a chat template and a conversation in, text and ranges of bytes out.
+//! The answers of a conversation in its text: a chat template and a conversation in, text and byte ranges out.
 //!
-//! A template with `generation` tags says itself what is generated. Of any other it is found out by rendering: an answer begins
-//! where the text of the turns before it, with the prompt for an answer, ends, and it ends where the text of the turns up to
-//! it ends. Where that text is no beginning of the whole, since the template writes the last turn otherwise, a mark in a turn
-//! shows where that turn stands, and what follows the mark is compared.
+//! A template with `generation` tags marks the answers itself. For any other template they are found by rendering: an
+//! answer begins where the text of the turns before it, with the generation prompt, ends, and it ends where the text of
+//! the turns up to it ends. Where such a text is no prefix of the whole, since the template writes a last turn
+//! otherwise, a marker in a turn shows the turn's position, and the text behind the marker is compared.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use super::json::{Fields, Json, get};
 use super::template::{CLOSE, ChatTemplate, MARK, OPEN, Steps, Turns};
 
 impl ChatTemplate {
-    /// A conversation as text, with the bytes of it that are answers, in order.
+    /// A conversation as text, with the byte ranges of its answers, in order.
     ///
     /// # Errors
-    /// What the template raises, and answers that cannot be found.
+    /// The error that the template raises, and a message where the answers cannot be found.
     pub(in crate::data) fn render(&self, conversation: &Conversation) -> Result<(String, Vec<Range<usize>>), String> {
         on_a_deep_stack(|| self.render_here(conversation))?
     }
@@ -45,8 +45,8 @@ impl ChatTemplate {
     }
 }
 
-/// Bytes of the stack on which a template works: lists in lists, as many as the limit of steps allows, are let go one in the
-/// other. What is not used of it costs nothing.
+/// Bytes of the stack of a rendering: nested lists, as many as the limit of steps allows, are dropped recursively.
+/// Unused stack costs no memory.
 const STACK: usize = 512 << 20;
 
 fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
@@ -64,11 +64,11 @@ struct Search<'a> {
     steps: Steps,
     /// The whole conversation.
     text: String,
-    /// Where marks stand in it, for the turns that were asked for.
+    /// The marker positions that were asked for, by turn and side.
     marked: Vec<(usize, Side, Option<usize>)>,
 }
 
-/// Where a mark is put.
+/// The end of a content at which a marker is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Before,
@@ -87,7 +87,7 @@ impl Search<'_> {
 
     fn start(&mut self, number: usize) -> Result<usize, String> {
         for prompt in [true, false] {
-            // A template may refuse a beginning of a conversation that it takes as a whole.
+            // A template may refuse the first turns of a conversation that it takes as a whole.
             let Ok(before) = self.template.text(&self.turns, number, prompt, &self.steps) else { continue };
             if self.text.starts_with(&before) {
                 return Ok(before.len());
@@ -113,7 +113,7 @@ impl Search<'_> {
         Ok(place + agreement(&tail, &self.text[place..]))
     }
 
-    /// Where the content of a turn ends in the whole text, and what follows it in the text of the first turns.
+    /// The end of a turn's content in the whole text, and the text behind it when only the first turns are rendered.
     fn tail(&mut self, number: usize, first: usize, prompt: bool) -> Result<Option<(usize, String)>, String> {
         let Some(place) = self.place(number, Side::Behind)? else { return Ok(None) };
         let Some(turn) = marked(&self.conversation.turns[number], Side::Behind) else { return Ok(None) };
@@ -121,8 +121,8 @@ impl Search<'_> {
         Ok(text.split_once(MARK).map(|(_, tail)| (place, tail.to_owned())))
     }
 
-    /// Where a mark stands that is put to the content of a turn; none where the template does not write it just once, or
-    /// writes something else because of it.
+    /// The position of a marker at the content of a turn; none where the template does not write it exactly once, or
+    /// writes other text because of it.
     fn place(&mut self, number: usize, side: Side) -> Result<Option<usize>, String> {
         if let Some((.., place)) = self.marked.iter().find(|(known, of, _)| (*known, *of) == (number, side)) {
             return Ok(*place);
@@ -144,8 +144,8 @@ impl Search<'_> {
     }
 }
 
-/// A turn with a mark at an end of its content, inside of the white space that a template may take away. Where it has no
-/// content, the last call of a tool has the mark.
+/// A turn with a marker at one end of its content, inside of the white space that a template may strip. Where it has no
+/// content, its last tool call has the marker.
 fn marked(turn: &Fields, side: Side) -> Option<Fields> {
     let mut turn = turn.clone();
     let has_content = get(&turn, "content").is_some_and(|content| content.clone().mark(side));
@@ -155,7 +155,7 @@ fn marked(turn: &Fields, side: Side) -> Option<Fields> {
 }
 
 impl Json {
-    /// Puts a mark into the text of a content, or the name of a call; says whether there was such a text.
+    /// Puts a marker into the text of a content, or the name of a call; true where there was such a text.
     fn mark(&mut self, side: Side) -> bool {
         match self {
             Self::Text(text) if text.trim().is_empty() => false,
@@ -180,8 +180,8 @@ impl Json {
     }
 }
 
-/// How much of `tail` the text goes on with: all of it, or the part up to the last place where the two could part, which is not
-/// in the middle of a word or a tag.
+/// The length of the common prefix of `tail` and `text`: all of `tail`, or up to the last boundary that is not inside a
+/// word or a tag.
 fn agreement(tail: &str, text: &str) -> usize {
     if text.starts_with(tail) {
         return tail.len();

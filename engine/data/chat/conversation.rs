@@ -1,4 +1,4 @@
-//! A record's field with a list of turns in, a conversation as a chat template wants it out.
+//! Conversations of records: a field with a list of turns in, a conversation with the keys of chat templates out.
 
 use serde_json::Value;
 
@@ -7,15 +7,15 @@ use super::super::json::field as field_text;
 use super::super::reader::Found;
 use super::json::{Fields, Json, get, set};
 
-/// Who speaks where an answer is to be learned.
+/// The role whose turns are answers.
 pub(super) const ASSISTANT: &str = "assistant";
 
-/// How the turns of a record are written down.
+/// The format of a record's turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::data) enum Style {
-    /// The field `messages`, as `transformers` has it: its roles are those of the chat template.
+    /// The field `messages`, as in `transformers`: roles are those of chat templates.
     Messages,
-    /// The field `conversations`, as ShareGPT has it: its roles are others' names for those of a chat template.
+    /// The field `conversations`, as in ShareGPT: roles have other names than in chat templates.
     ShareGpt,
 }
 
@@ -37,7 +37,7 @@ impl Style {
     }
 }
 
-/// The setting that asks for all of them.
+/// The setting that asks for all these fields.
 const TEMPLATE: &str = "data.template";
 const TOOLS: &str = "tools";
 const SYSTEM: &str = "system";
@@ -55,7 +55,7 @@ impl Conversation {
     /// The conversation of a record.
     ///
     /// # Errors
-    /// A field that is missing or no list of turns, and a turn that nothing can be made of; the turn is named.
+    /// A field that is missing or no list of turns, and a turn that cannot be read; the turn is named.
     pub(in crate::data) fn read(found: &Found<'_>, style: Style) -> Result<Self, DataError> {
         let field = style.field();
         let wrong = |field: &str, what: String| DataError::Record {
@@ -89,7 +89,7 @@ impl Conversation {
         Ok(Self { turns, tools })
     }
 
-    /// Hands the text of every turn to `each`.
+    /// Calls `each` with the text of every turn.
     pub(in crate::data) fn texts(&self, mut each: impl FnMut(&str)) {
         for turn in &self.turns {
             if let Some(content) = get(turn, "content") {
@@ -98,7 +98,7 @@ impl Conversation {
         }
     }
 
-    /// Whether the record describes tools.
+    /// True where the record describes tools.
     pub(in crate::data) fn has_tools(&self) -> bool {
         self.tools.is_some()
     }
@@ -108,7 +108,7 @@ impl Conversation {
         self.turns.iter().enumerate().filter(|(_, turn)| role(turn) == ASSISTANT).map(|(number, _)| number)
     }
 
-    /// The reason for which a conversation without an answer teaches nothing.
+    /// The reason for which a conversation has nothing to learn: no turn is an answer.
     pub(in crate::data) fn without_answer(&self) -> String {
         match self.answers().next() {
             Some(_) => "its chat template calls nothing of it generated, so there is no answer to learn".into(),
@@ -154,7 +154,7 @@ fn value(found: &Found<'_>, field: &str) -> Result<Json, DataError> {
     })
 }
 
-/// The tools of a record: a list of objects, or nothing.
+/// The tools of a record: a list of objects, or none.
 fn tools(value: Json) -> Result<Option<Json>, String> {
     match value {
         Json::Null => Ok(None),
@@ -164,7 +164,7 @@ fn tools(value: Json) -> Result<Option<Json>, String> {
     }
 }
 
-/// A turn as a chat template wants it.
+/// A turn with the keys of chat templates.
 fn turn(entry: Json, style: Style) -> Result<Fields, String> {
     let kind = entry.kind();
     let Json::Object(fields) = entry else { return Err(format!("that is {kind}, it must be an object")) };
@@ -198,7 +198,7 @@ fn turn(entry: Json, style: Style) -> Result<Fields, String> {
     Ok(plain(turn))
 }
 
-/// The roles of chat templates by the names that ShareGPT's descendants give them.
+/// The chat template's role for a role of ShareGPT and its descendants.
 fn known(role: &str) -> Result<&'static str, String> {
     Ok(match role.to_ascii_lowercase().as_str() {
         "human" | "user" => "user",
@@ -214,7 +214,7 @@ fn known(role: &str) -> Result<&'static str, String> {
     })
 }
 
-/// The call of a tool that a turn of the role `function_call` has as text.
+/// The tool call of a turn of the role `function_call`, which has it as text.
 fn calls(content: &Json) -> Result<Json, String> {
     let parsed = content.as_text().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| content.clone());
     let calls = match parsed {
@@ -228,8 +228,8 @@ fn calls(content: &Json) -> Result<Json, String> {
     Ok(Json::List(calls.into_iter().map(call).collect()))
 }
 
-/// What `transformers` does before a template sees a turn: what is null is left out, and reasoning is called by all of its
-/// names.
+/// The changes that `transformers` makes to a turn before a template gets it: null fields are removed, and reasoning is
+/// copied to all of its names.
 fn plain(fields: Fields) -> Fields {
     let fields: Fields = fields.into_iter().filter(|(_, value)| *value != Json::Null).collect();
     let Some(reasoning) =

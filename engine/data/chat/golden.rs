@@ -1,4 +1,4 @@
-//! Templates of every construct against what `transformers` gives: tests/golden/chat.py wrote the fixture.
+//! Templates of every construct against the output of `transformers`; tests/golden/chat.py wrote the fixture.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +11,8 @@ use super::{Conversation, Style};
 
 const FIXTURE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chat/templates.json"));
 
-/// Results that are refused here though `transformers` has them, each with a part of what is said. Nothing else differs.
+/// Cases that are refused here though `transformers` renders them, each with a part of the message. Nothing else
+/// differs.
 const REFUSED: [(&str, &str); 5] = [
     ("rarest string methods", "has no method named expandtabs"),
     ("percent", "% operator on unsupported types"),
@@ -20,8 +21,8 @@ const REFUSED: [(&str, &str); 5] = [
     ("macros, more arguments", "too many arguments"),
 ];
 
-/// Where the engine of templates has another mind: it slices what is undefined, and takes the default of a macro's parameter
-/// for an undefined argument too.
+/// Cases in which minijinja differs: it slices undefined values, and takes the default of a macro's parameter for an
+/// undefined argument too.
 const OTHERWISE: [(&str, &str); 3] =
     [("generation, scope", "tools"), ("macros, plain", "no content"), ("macros, plain", "tools")];
 
@@ -37,7 +38,7 @@ fn conversations(fixture: &Value) -> BTreeMap<&str, Conversation> {
     talks.iter().map(|(name, raw)| (name.as_str(), read(raw.as_str().unwrap()))).collect()
 }
 
-/// Bytes of the spans of letters that Python counts.
+/// Byte ranges of ranges of characters, which Python counts.
 fn bytes(text: &str, spans: &Value) -> Vec<Range<usize>> {
     let at = |letters: &Value| {
         let letters = letters.as_u64().unwrap() as usize;

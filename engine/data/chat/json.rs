@@ -1,4 +1,4 @@
-//! JSON text in, values whose keys keep their order out: what a template writes of a tool has the order of the file.
+//! JSON values with ordered keys: a template writes a tool's keys in the order of the file.
 
 use std::fmt::{Formatter, Result as FmtResult};
 
@@ -39,7 +39,7 @@ impl Json {
         }
     }
 
-    /// What errors call it.
+    /// The name of its type in errors.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -51,7 +51,7 @@ impl Json {
         }
     }
 
-    /// Every text in it, keys aside.
+    /// Calls `each` with every text in it, without keys.
     pub(super) fn texts(&self, each: &mut impl FnMut(&str)) {
         match self {
             Self::Text(text) => each(text),
@@ -67,7 +67,7 @@ pub(super) fn get<'a>(fields: &'a Fields, key: &str) -> Option<&'a Json> {
     fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
-/// Gives a key a value; one that is there keeps its place, as in Python.
+/// Sets the value of a key; an existing key keeps its position, as in Python.
 pub(super) fn set(fields: &mut Fields, key: String, value: Json) {
     match fields.iter_mut().find(|(name, _)| *name == key) {
         Some((_, old)) => *old = value,

@@ -1,11 +1,11 @@
-//! Limits of what a template may ask for, and the error of one that asks for more or for what there is not.
+//! Limits on what a chat template may ask for, and the error of one that asks for more.
 
 use minijinja::{Error, ErrorKind};
 
-/// Lists in lists that are written.
+/// Depth of nested lists that are written, at most.
 pub(super) const DEPTH: usize = 200;
 
-/// Letters that a filter or method may be asked for.
+/// Characters of padding that a filter or method may ask for, at most.
 const WIDTH: usize = 1_000_000;
 
 pub(super) fn limited(name: &str, width: usize) -> Result<usize, Error> {

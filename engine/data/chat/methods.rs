@@ -1,11 +1,11 @@
-//! The methods of Python's values that templates call: those that the engine lacks, or has otherwise.
+//! The methods of Python's values in templates, where minijinja lacks them or differs.
 
 use minijinja::{Error, State, Value};
 use minijinja_contrib::pycompat;
 
 use super::limits::{limited, wrong};
 
-/// Methods of Python's values that the engine lacks, or has otherwise.
+/// Calls a method of a Python value.
 pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     if let Some(format) = value.as_str().filter(|_| name == "format") {
         pay_for(state, format, args)?;
@@ -16,7 +16,8 @@ pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value
     }
 }
 
-/// Pays for the widths that a format asks for, which may be much longer than what is formatted. A width may be an argument too.
+/// Counts the steps of the widths that a format asks for, which may be much longer than the formatted value. A width
+/// may be an argument too.
 fn pay_for(state: &State, format: &str, args: &[Value]) -> Result<(), Error> {
     let numbers = format.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
     let mut most = 0;
@@ -29,7 +30,7 @@ fn pay_for(state: &State, format: &str, args: &[Value]) -> Result<(), Error> {
     state.consume_fuel(most as u64 / 64)
 }
 
-/// White space as Python knows it.
+/// White space as in Python.
 pub(super) fn is_space(letter: char) -> bool {
     letter.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&letter)
 }
@@ -95,7 +96,7 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, Erro
     }))
 }
 
-/// A text cut at a separator, from its end.
+/// `str.rsplit`: a text split at a separator, from its end.
 fn rsplit(text: &str, at: Option<&str>, most: Option<&Value>) -> Result<Value, Error> {
     let at = at.filter(|at| !at.is_empty()).ok_or_else(|| wrong("rsplit needs a separator"))?;
     let most = most.map(|most| i64::try_from(most.clone())).transpose()?.unwrap_or(-1);
@@ -105,7 +106,7 @@ fn rsplit(text: &str, at: Option<&str>, most: Option<&Value>) -> Result<Value, E
     Ok(Value::from(found))
 }
 
-/// A text in which every first letter of a word is large and the others are small.
+/// `str.title`: the first letter of each word in upper case, the others in lower case.
 fn title(text: &str) -> String {
     let mut written = String::new();
     let mut inside = false;
@@ -128,7 +129,7 @@ fn title(text: &str) -> String {
     written
 }
 
-/// The lines of a text, at every letter that ends one in Python.
+/// `str.splitlines`: the lines of a text, at every character that ends one in Python.
 pub(super) fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let (mut start, mut letters) = (0, text.char_indices().peekable());
@@ -151,7 +152,7 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// A text in the middle of a width; what cannot be halved goes where Python puts it.
+/// `str.center`: a text padded on both sides; an odd blank goes where Python puts it.
 pub(super) fn centered(text: &str, width: usize, fill: char) -> String {
     let pad = width.saturating_sub(text.chars().count());
     let left = pad / 2 + (pad & width & 1);

@@ -1,5 +1,4 @@
-//! What templates see of Python: the functions that `transformers` adds, and filters and tests as Jinja has them where the engine
-//! has others.
+//! Python in templates: the functions that `transformers` adds, and filters and tests of Jinja where minijinja differs.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, Output, State, Value};
@@ -9,7 +8,7 @@ use super::methods::{centered, is_space, lines, method};
 use super::to_json::to_json;
 use super::writing::text;
 
-/// Gives an environment what `transformers` gives its own, where the engine has something else or nothing.
+/// Adds to an environment what `transformers` adds to its own, where minijinja lacks it or differs.
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(method);
     environment.set_formatter(|out: &mut Output, _: &mut State, value: &Value| {
@@ -35,7 +34,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     });
     environment.add_test("iterable", |value: &Value| value.is_undefined() || value.try_iter().is_ok());
     environment.add_test("callable", |value: &Value| matches!(value.kind(), ValueKind::Plain | ValueKind::Undefined));
-    // It writes as many blanks as a list is deep, before anybody pays for them.
+    // It would write as many blanks as a list is deep, before steps are counted.
     environment.remove_filter("pprint");
     environment.add_filter("wordcount", |text: &str| words(text).count());
     environment.add_filter("center", |text: &str, width: Option<usize>| -> Result<String, Error> {
@@ -62,7 +61,7 @@ fn trim(value: &Value, letters: Option<&str>) -> Result<Value, Error> {
     }))
 }
 
-/// Lines behind so many blanks, or behind a text.
+/// Lines indented by a number of blanks, or by a text.
 fn indent(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let text = text(value)?;
     let option = |place: usize, name: &str| -> Result<Option<Value>, Error> {
@@ -100,7 +99,7 @@ fn indent(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Res
     Ok(Value::from(written))
 }
 
-/// Python's `dict` of a mapping or pairs, and of names.
+/// Python's `dict`, of a mapping or pairs and of named arguments.
 fn dict(from: Option<Value>, named: Kwargs) -> Result<Value, Error> {
     let mut pairs: Vec<(Value, Value)> = Vec::new();
     if let Some(from) = from {

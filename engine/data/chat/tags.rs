@@ -1,7 +1,7 @@
-//! A template with the `generation` tags of `transformers` in; one that says the same in tags that every Jinja knows out.
+//! The `generation` tags of `transformers`: a template with them in; the same template with plain Jinja tags out.
 
-/// Rewrites the tags as a block with a scope of its own, as theirs is, whose text stands between `open` and `close`; none where
-/// there is no such tag. What stands in comments, strings and raw blocks is left as it is, and so is the control of white space.
+/// Rewrites each tag pair as a scoped block whose text stands between `open` and `close`; none where there is no such
+/// tag. Comments, strings and raw blocks are left as they are, and so is white space control.
 pub(super) fn rewrite(source: &str, open: &str, close: &str) -> Option<String> {
     let mut written = String::new();
     let mut rest = source;
@@ -20,7 +20,7 @@ pub(super) fn rewrite(source: &str, open: &str, close: &str) -> Option<String> {
         };
         let piece = &tail[..length];
         let name = if tail.starts_with("{%") { tag(piece) } else { None };
-        // White space before the tag is up to the first of the two, that behind it up to the second.
+        // White space control before the tag belongs to the first of the two tags, that behind it to the second.
         let replaced = match name {
             Some("generation") => split(piece, "generation", "with", open, "if true"),
             Some("endgeneration") => split(piece, "endgeneration", "endif", close, "endwith"),
@@ -37,7 +37,7 @@ pub(super) fn rewrite(source: &str, open: &str, close: &str) -> Option<String> {
     found.then_some(written)
 }
 
-/// Two tags in the place of one, with a text between them; none where there is more in the tag than its name.
+/// Two tags in place of one, with a text between them; none where the tag has more than its name.
 fn split(piece: &str, name: &str, first: &str, text: &str, second: &str) -> Option<String> {
     let (begin, end) = piece.split_once(name)?;
     let end_alone = end.trim_start_matches(char::is_whitespace).trim_start_matches(['-', '+']) == "%}";
@@ -51,7 +51,7 @@ fn tag(tail: &str) -> Option<&str> {
     (end > 0).then(|| &inside[..end])
 }
 
-/// The bytes of a piece of code up to and with its end, which no string in it can be.
+/// The length of a piece of code with its end, which is not looked for in strings.
 fn code(tail: &str, end: &str) -> usize {
     let mut quote = None;
     let mut escaped = false;
@@ -69,7 +69,7 @@ fn code(tail: &str, end: &str) -> usize {
     tail.len()
 }
 
-/// The bytes of a raw block behind its tag, up to its end tag.
+/// The length of a raw block behind its tag, up to its end tag.
 fn raw(tail: &str) -> usize {
     let mut from = 0;
     while let Some(at) = tail[from..].find("{%") {

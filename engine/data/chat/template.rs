@@ -1,5 +1,5 @@
-//! A chat template: its source in; what `transformers` would make of a conversation out, within a limit of steps and of text.
-//! Of its neighbours `python.rs`, `methods.rs`, `to_json.rs` and `writing.rs` name `minijinja` too.
+//! A chat template: its source in; the text that `transformers` would render of a conversation out, within limits of
+//! steps and bytes. Beside this file `python.rs`, `methods.rs`, `to_json.rs` and `writing.rs` name `minijinja`.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,33 +14,34 @@ use super::json::{Fields, Json};
 use super::{python, tags};
 use crate::data::guard::guarded;
 
-/// Steps of one rendering. A step is one instruction, 64 bytes that are made, or two elements that are looked at.
+/// Steps of one rendering, at most. A step is one instruction, 64 bytes that are made, or two elements that are
+/// iterated.
 const STEPS: u64 = 4_000_000;
 
-/// Steps of all renderings that one record costs.
+/// Steps of all renderings of one record, at most.
 const STEPS_OF_A_RECORD: u64 = 10 * STEPS;
 
-/// Bytes of a text.
+/// Bytes of a rendered text, at most.
 const BYTES: usize = 64 << 20;
 
-/// Letters that no text has (they are no characters in Unicode): around what is generated, and behind what is looked for.
+/// Markers: Unicode noncharacters, which no text has. The first two enclose generated text, the third is searched for.
 pub(super) const OPEN: char = '\u{fdd0}';
 pub(super) const CLOSE: char = '\u{fdd1}';
 pub(super) const MARK: char = '\u{fdd2}';
 
-/// The name under which the environment knows the template.
+/// The template's name in minijinja's environment.
 const NAME: &str = "chat_template";
 
 /// A chat template.
 pub(in crate::data) struct ChatTemplate {
     plain: Environment<'static>,
-    /// The same with [`OPEN`] and [`CLOSE`] around what is generated, where the template says what that is.
+    /// The same template with [`OPEN`] and [`CLOSE`] around generated text; none where it has no `generation` tags.
     marking: Option<Environment<'static>>,
-    /// `bos_token` and the like, as the tokenizer's config has them.
+    /// Special tokens by name, `bos_token` and the like, from the tokenizer's config.
     tokens: BTreeMap<String, String>,
 }
 
-/// The steps that the renderings of a record may still take.
+/// The steps that the renderings of a record have left.
 pub(super) struct Steps(Cell<u64>);
 
 impl Steps {
@@ -49,7 +50,7 @@ impl Steps {
     }
 }
 
-/// The turns of a conversation as the engine of templates holds them; a beginning of them costs nothing.
+/// The turns of a conversation as minijinja values; a prefix of them is free.
 pub(super) struct Turns {
     turns: Vec<Value>,
     tools: Value,
@@ -61,7 +62,7 @@ impl Turns {
         Self { turns: conversation.turns.iter().map(object).collect(), tools }
     }
 
-    /// The same with another turn in the place of one.
+    /// The same turns with one replaced.
     pub(super) fn with(&self, number: usize, turn: &Fields) -> Self {
         let mut turns = self.turns.clone();
         turns[number] = object(turn);
@@ -93,10 +94,10 @@ fn object(fields: &Fields) -> Value {
 }
 
 impl ChatTemplate {
-    /// Parses a template as `transformers` would, with the tokens that it may name.
+    /// Parses a template as `transformers` would, with the special tokens that it may name.
     ///
     /// # Errors
-    /// What is wrong with the template.
+    /// A message where the template does not parse.
     pub(in crate::data) fn parse(source: &str, tokens: BTreeMap<String, String>) -> Result<Self, String> {
         guarded(|| {
             let plain = tags::rewrite(source, "", "");
@@ -109,7 +110,7 @@ impl ChatTemplate {
         })?
     }
 
-    /// Whether the template itself says what is generated.
+    /// True where the template marks the answers itself, with `generation` tags.
     pub(super) fn marks_answers(&self) -> bool {
         self.marking.is_some()
     }
@@ -119,7 +120,7 @@ impl ChatTemplate {
         self.run(&self.plain, turns, first, prompt, steps)
     }
 
-    /// The whole conversation as text, and the bytes of it that the template calls generated.
+    /// The whole conversation as text, and the byte ranges of its `generation` blocks.
     pub(super) fn generated(&self, turns: &Turns, steps: &Steps) -> Result<(String, Vec<Range<usize>>), String> {
         let marking = self.marking.as_ref().unwrap_or(&self.plain);
         Ok(unmark(&self.run(marking, turns, turns.count(), false, steps)?))
@@ -154,7 +155,7 @@ impl ChatTemplate {
     }
 }
 
-/// Bytes up to the limit.
+/// A buffer of at most [`BYTES`].
 struct Limited(Vec<u8>);
 
 impl Write for Limited {
@@ -171,7 +172,7 @@ impl Write for Limited {
     }
 }
 
-/// What went wrong, in a line.
+/// The error as one line.
 fn explained(error: &Error) -> String {
     match error.kind() {
         ErrorKind::OutOfFuel => format!("it takes more than the limit of {STEPS} steps (64 bytes of text are one)"),
@@ -190,7 +191,7 @@ fn environment(source: String) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// A text without its marks, and what stood between them, in order.
+/// A text without its markers, and the byte ranges between them, in order.
 fn unmark(marked: &str) -> (String, Vec<Range<usize>>) {
     let mut text = String::with_capacity(marked.len());
     let (mut open, mut spans) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! The filter `tojson` as `transformers` overrides it: a value in, what `json.dumps` makes of it out.
+//! The filter `tojson` as `transformers` overrides it: a value in, the text of `json.dumps` out.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, State, Value};
@@ -6,7 +6,7 @@ use minijinja::{Error, State, Value};
 use super::limits::{DEPTH, wrong};
 use super::writing::write_float;
 
-/// `json.dumps` with letters as they are, unless it is asked for others.
+/// `json.dumps` with `ensure_ascii` false by default.
 pub(super) fn to_json(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let option = |place: usize, name: &str| -> Result<Option<Value>, Error> {
         Ok(match rest.get(place) {
@@ -45,7 +45,7 @@ struct ToJson<'a, 'b, 'c> {
     behind_key: String,
     sort: bool,
     out: String,
-    /// Bytes that were paid for in steps.
+    /// Bytes whose steps are counted already.
     paid: usize,
 }
 
@@ -80,7 +80,7 @@ impl ToJson<'_, '_, '_> {
         Ok(())
     }
 
-    /// Pays for what was written since the last time; dearer than copying, as it takes more time.
+    /// Counts the steps of the bytes written since the last call; more than for copying, as it takes more time.
     fn pay(&mut self) -> Result<(), Error> {
         let written = self.out.len() - self.paid;
         self.paid = self.out.len();

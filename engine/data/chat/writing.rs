@@ -1,4 +1,4 @@
-//! Values as Python writes them: `str` and `repr`.
+//! `str` and `repr` of Python's values.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use minijinja::{Error, Value};
 
 use super::limits::{DEPTH, wrong};
 
-/// What `str` makes of a value.
+/// `str` of a value.
 pub(super) fn text(value: &Value) -> Result<String, Error> {
     match value.as_str() {
         Some(text) => Ok(text.to_owned()),
@@ -19,7 +19,7 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
     }
 }
 
-/// Writes what `repr` makes of a value; what is undefined is written as `str` does.
+/// Writes `repr` of a value; of an undefined value `str`.
 fn repr(value: &Value, out: &mut String, depth: usize) -> Result<(), Error> {
     if depth > DEPTH {
         return Err(wrong(format!("a value has more than {DEPTH} lists or mappings in each other")));
@@ -61,7 +61,7 @@ fn repr(value: &Value, out: &mut String, depth: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// A number as Python writes it: the shortest digits that mean it, with an exponent below 1e-4 and from 1e16 on.
+/// A number as in Python: the shortest digits that mean it, with an exponent below 1e-4 and from 1e16 on.
 pub(super) fn write_float(number: f64, out: &mut String) {
     if number.is_nan() {
         return out.push_str("nan");
@@ -99,13 +99,13 @@ fn quote(text: &str, out: &mut String) {
     out.push(mark);
 }
 
-/// Whether Python calls a letter printable: no control, separator, surrogate, private or unassigned letter. Rust escapes the
-/// same in its debug text, and combining marks beside.
+/// True where Python calls a character printable: no control, separator, surrogate, private or unassigned character.
+/// Rust escapes the same ones in its debug text, and combining marks too.
 fn printable(letter: char) -> bool {
     letter == ' ' || letter == '\'' || letter == '"' || letter.escape_debug().count() == 1 || combining(letter)
 }
 
-/// Letters that Rust escapes only since they would join with a quote before them.
+/// Characters that Rust escapes only because they would combine with a quote before them.
 fn combining(letter: char) -> bool {
     // Behind another letter they are not escaped.
     let mut both = String::from("a");

@@ -1,28 +1,28 @@
-//! Section `partition`.
+//! Section `partition`: the partitioner and its arguments.
 
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
 
-/// How records are split over clients, each as the partitioner of Flower Datasets with that name.
+/// The partitioner, by its name in Flower Datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// One client an id found in the data.
+    /// One client for each natural id.
     NaturalId,
-    /// One client a group of ids.
+    /// One client for each group of natural ids.
     GroupedNaturalId,
-    /// Shuffled, then dealt in equal shares.
+    /// Shuffled, then dealt in equal parts.
     Iid,
-    /// Each class split by shares drawn from a Dirichlet distribution.
+    /// Each class split by proportions drawn from a Dirichlet distribution.
     Dirichlet,
-    /// Each client of a given size, its classes drawn by shares of its own from a Dirichlet distribution.
+    /// Clients of given sizes, each of which draws its classes by proportions of its own from a Dirichlet distribution.
     InnerDirichlet,
-    /// Each class split by given shares over the clients that have it.
+    /// Each class split by given proportions over the clients that have it.
     Distribution,
-    /// Each client has so many classes.
+    /// A given number of classes for each client.
     Pathological,
-    /// Sorted by class and cut in shards, of which each client gets some.
+    /// Sorted by class and cut into shards, of which each client gets some.
     Shard,
     /// Clients of given sizes.
     Size,
@@ -34,41 +34,41 @@ pub enum Kind {
     Exponential,
 }
 
-/// How the classes of a client are chosen.
+/// The choice of a client's classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassAssignment {
-    /// All of them at random.
+    /// All at random.
     #[default]
     Random,
-    /// Client N has the class N and those after it, round and round.
+    /// Class N and those after it, cyclically, for client N.
     Deterministic,
-    /// Client N has the class N, round and round, and others at random.
+    /// Class N, cyclically, for client N, and others at random.
     FirstDeterministic,
 }
 
-/// What becomes of the ids that are left when groups are full.
+/// The handling of ids that are left when groups are full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GroupMode {
-    /// They are a smaller group.
+    /// A smaller group of their own.
     #[default]
     AllowSmaller,
-    /// They go to the other groups.
+    /// Added to the other groups.
     AllowBigger,
-    /// They are left out.
+    /// Left out.
     DropReminder,
-    /// They are an error.
+    /// An error.
     Strict,
 }
 
-/// Which client gets which record. In Flower's words `clients` is `num_partitions` and `by` is `partition_by`; the others are
-/// its own.
+/// The split of records over clients. In Flower's words `clients` is `num_partitions` and `by` is `partition_by`; the
+/// other names are Flower's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How records are split over clients: natural-id, grouped-natural-id, iid, dirichlet, inner-dirichlet, distribution,
-    /// pathological, shard, size, linear, square or exponential.
+    /// Partitioner: natural-id, grouped-natural-id, iid, dirichlet, inner-dirichlet, distribution, pathological, shard,
+    /// size, linear, square or exponential.
     pub kind: Kind,
     /// Clients; for natural-id the so many ids with most text, for grouped-natural-id the so many first groups, and 0 takes
     /// all of them. For size and inner-dirichlet, where `partition_sizes` is set, 0 or as many as that has.
@@ -87,7 +87,7 @@ pub struct Config {
     pub partition_sizes: Vec<usize>,
     /// Classes of each client (pathological).
     pub num_classes_per_partition: usize,
-    /// How these are chosen: random, deterministic or first-deterministic (pathological).
+    /// Choice of these classes: random, deterministic or first-deterministic (pathological).
     pub class_assignment_mode: ClassAssignment,
     /// Shards of each client (shard); 0 deals all there are.
     pub num_shards_per_partition: usize,
@@ -97,7 +97,7 @@ pub struct Config {
     pub keep_incomplete_shard: bool,
     /// Ids of a group (grouped-natural-id).
     pub group_size: usize,
-    /// What becomes of ids that do not fill a group: allow-smaller, allow-bigger, drop-reminder or strict
+    /// Handling of ids that do not fill a group: allow-smaller, allow-bigger, drop-reminder or strict
     /// (grouped-natural-id).
     pub mode: GroupMode,
     /// Sort the ids before they are grouped, numbers by value (grouped-natural-id); else they come as in the data.
@@ -139,7 +139,7 @@ impl Default for Config {
 }
 
 impl Kind {
-    /// Whether `partition.by` tells the class of a record, in place of its owner.
+    /// True where `partition.by` names the class of a record, not its owner.
     pub fn by_class(self) -> bool {
         use Kind::{Dirichlet, Distribution, InnerDirichlet, Pathological, Shard};
         matches!(self, Dirichlet | InnerDirichlet | Distribution | Pathological | Shard)
@@ -156,7 +156,7 @@ impl Config {
         (self.kind.by_class() || self.kind.by_id()).then_some(self.by.as_str())
     }
 
-    /// Checks what can be checked without data.
+    /// Checks that need no data.
     ///
     /// # Errors
     /// [`DataError::Value`] names the key, what was found and what is allowed.

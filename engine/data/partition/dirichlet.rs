@@ -1,15 +1,15 @@
-//! Flower's `DirichletPartitioner`: each class's records are cut by shares drawn from Dirichlet(alpha)
-//! (Yurochkin et al. 2019, <https://arxiv.org/abs/1905.12022>).
+//! Flower's `DirichletPartitioner`: each class is split by proportions drawn from Dirichlet(alpha) (Yurochkin et al.
+//! 2019, <https://arxiv.org/abs/1905.12022>).
 
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
 use super::{Config, draw, groups, too_many};
 
-/// Draws made before giving up on `min_partition_size`.
+/// Draws before giving up on `min_partition_size`.
 const ATTEMPTS: usize = 10;
 
-/// Record numbers of each client.
+/// Record indices of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     let records = dataset.len();
     if config.clients > records {
@@ -55,7 +55,8 @@ fn attempt(classes: &[(&str, Vec<u32>)], records: usize, config: &Config, random
     shards
 }
 
-/// Shares of clients above the average become 0, the others are scaled to sum to 1. At least one client is not above it.
+/// Sets the proportions of clients above the average to 0 and scales the others to sum to 1. At least one client is not
+/// above it.
 fn leave_out_the_full(shares: &mut [f64], shards: &[Vec<u32>], average: f64) {
     let full = |shard: &Vec<u32>| shard.len() as f64 > average;
     for (share, shard) in shares.iter_mut().zip(shards) {

@@ -1,12 +1,12 @@
-//! Flower's `DistributionPartitioner`: each class split over the clients that have it by shares that the config gives
-//! (after Li et al. 2020, <https://arxiv.org/abs/1812.06127>).
+//! Flower's `DistributionPartitioner`: each class is split over the clients that have it by the proportions of the
+//! config (after Li et al. 2020, <https://arxiv.org/abs/1812.06127>).
 
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
 use super::{Config, classes, draw};
 
-/// Record numbers of each client.
+/// Record indices of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     let mut classes = classes(dataset);
     check(classes.len(), dataset.name(), config)?;
@@ -30,7 +30,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
     Ok(shards)
 }
 
-/// The array must have a row a class, and a column for each client that has the class.
+/// Checks that the array has a row for each class, and a column for each client that has the class.
 fn check(classes: usize, name: &str, config: &Config) -> Result<(), DataError> {
     let (clients, each) = (config.clients, config.num_unique_labels_per_partition);
     if each > classes {
@@ -50,8 +50,8 @@ fn check(classes: usize, name: &str, config: &Config) -> Result<(), DataError> {
     Ok(())
 }
 
-/// The clients that have a class, ascending: those with the number of the class, and the `each - 1` after it, in every block of
-/// as many clients as there are classes.
+/// The clients that have a class, ascending: in every block of as many clients as there are classes, the one with the
+/// class's number and the `each - 1` after it.
 fn owners(class: usize, columns: usize, classes: usize, config: &Config) -> Vec<usize> {
     let each = config.num_unique_labels_per_partition;
     let owner = |column: usize| (class + classes + 1 - each + column % each) % classes + classes * (column / each);
@@ -60,7 +60,8 @@ fn owners(class: usize, columns: usize, classes: usize, config: &Config) -> Vec<
     owners
 }
 
-/// All records of a class: the preassigned ones, then in proportion to the row; what rounding leaves goes to anyone.
+/// The split of a class: the preassigned records, then in proportion to the row; the rest of the rounding goes to
+/// random clients.
 fn scaled(
     class: &str,
     records: usize,

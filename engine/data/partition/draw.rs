@@ -1,16 +1,16 @@
-//! Random draws: a stream in, permutations and Dirichlet shares out. `libm` does the logarithms, so that every platform
-//! draws the same.
+//! Random draws: a stream in, permutations and Dirichlet proportions out. `libm` computes the logarithms, so that every
+//! platform draws the same.
 
 use rand_core::Rng;
 
-/// Fisher-Yates.
+/// A Fisher-Yates shuffle.
 pub(super) fn shuffle(random: &mut impl Rng, items: &mut [u32]) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(random, last as u64 + 1) as usize);
     }
 }
 
-/// A uniform number below `limit`, without bias (Lemire 2019, <https://arxiv.org/abs/1805.10941>).
+/// A uniform integer below `limit`, without bias (Lemire 2019, <https://arxiv.org/abs/1805.10941>).
 pub(super) fn below(random: &mut impl Rng, limit: u64) -> u64 {
     loop {
         let product = u128::from(random.next_u64()) * u128::from(limit);
@@ -20,7 +20,7 @@ pub(super) fn below(random: &mut impl Rng, limit: u64) -> u64 {
     }
 }
 
-/// A number below `weights.len()`, each in proportion to its weight; none where no weight is above 0.
+/// An index below `weights.len()`, drawn in proportion to its weight; none where no weight is above 0.
 pub(super) fn weighted(random: &mut impl Rng, weights: &[f64]) -> Option<usize> {
     let sum: f64 = weights.iter().sum();
     let mut left = uniform(random) * sum;
@@ -35,8 +35,8 @@ pub(super) fn weighted(random: &mut impl Rng, weights: &[f64]) -> Option<usize> 
     last
 }
 
-/// `count` shares that sum to 1, from the symmetric Dirichlet distribution. The shares are kept as logarithms until the
-/// end: with a small alpha a plain gamma variate would be 0, and all of them 0 have no sum to divide by.
+/// `count` proportions that sum to 1, from the symmetric Dirichlet distribution. They are kept as logarithms until the
+/// end: with a small alpha plain gamma variates would all be 0 and have no sum to divide by.
 pub(super) fn dirichlet(random: &mut impl Rng, alpha: f64, count: usize) -> Vec<f64> {
     let mut shares: Vec<f64> = (0..count).map(|_| ln_gamma(random, alpha)).collect();
     let largest = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);

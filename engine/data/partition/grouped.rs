@@ -1,9 +1,9 @@
-//! Flower's `GroupedNaturalIdPartitioner`: clients that are groups of natural ids, as organizations are of people.
+//! Flower's `GroupedNaturalIdPartitioner`: each client is a group of natural ids, as an organization is of people.
 
 use super::super::{DataError, Dataset};
 use super::{Config, GroupMode, classes, even_parts, groups, too_many};
 
-/// Record numbers of each group, as far as `clients` wants groups.
+/// Record indices of each group, at most `clients` groups.
 pub(super) fn split(dataset: &Dataset, config: &Config) -> Result<Vec<Vec<u32>>, DataError> {
     let ids = if config.sort_unique_ids { classes(dataset) } else { groups(dataset) };
     let (count, size) = (ids.len(), config.group_size);

@@ -1,14 +1,13 @@
-//! Flower's `InnerDirichletPartitioner`: each client has shares of the classes from Dirichlet(alpha) and draws its records one
-//! by one by them (Acar et al. 2021, <https://arxiv.org/abs/2111.04263>).
+//! Flower's `InnerDirichletPartitioner`: each client draws proportions of the classes from Dirichlet(alpha), then its
+//! records one by one by them (Acar et al. 2021, <https://arxiv.org/abs/2111.04263>).
 
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
 use super::{Config, classes, draw, sizes, too_many};
 
-/// Record numbers of each client, of even parts where the config gives no sizes. The next client to draw is chosen at random
-/// among those that are not full; a class that
-/// has no record left is drawn no more.
+/// Record indices of each client, of even parts where the config gives no sizes. The next client to draw is chosen at
+/// random among those that are not full; a class without records left is drawn no more.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     sizes::check_sum(dataset, config)?;
     if config.clients > dataset.len() {
@@ -33,7 +32,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
             }
         }
         let class = draw::weighted(random, &shares[client]).unwrap_or_else(|| {
-            // All of the client's classes are used up: any other will do.
+            // All of the client's classes are used up: any other class is taken.
             let left: Vec<usize> = (0..classes.len()).filter(|class| !classes[*class].is_empty()).collect();
             left[draw::below(random, left.len() as u64) as usize]
         });

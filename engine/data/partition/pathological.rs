@@ -1,12 +1,12 @@
-//! Flower's `PathologicalPartitioner`: each client has so many classes, and a class is split evenly over the clients that have
-//! it (Li et al. 2021, <https://arxiv.org/abs/2102.02079>).
+//! Flower's `PathologicalPartitioner`: each client has a given number of classes, and a class is split evenly over the
+//! clients that have it (Li et al. 2021, <https://arxiv.org/abs/2102.02079>).
 
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
 use super::{ClassAssignment, Config, classes, draw, even_parts};
 
-/// Record numbers of each client; a class that no client has is nobody's.
+/// Record indices of each client; a class that no client has is left out.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     let mut classes = classes(dataset);
     let each = config.num_classes_per_partition;

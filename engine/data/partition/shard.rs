@@ -1,12 +1,12 @@
-//! Flower's `ShardPartitioner`: records sorted by class and cut in shards, which clients get at random
-//! (McMahan et al. 2017, <https://arxiv.org/abs/1602.05629>).
+//! Flower's `ShardPartitioner`: records sorted by class and cut into shards, which clients get at random (McMahan et
+//! al. 2017, <https://arxiv.org/abs/1602.05629>).
 
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
 use super::{Config, classes, draw, even_parts};
 
-/// Record numbers of each client.
+/// Record indices of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     let sorted: Vec<u32> = classes(dataset).into_iter().flat_map(|(_, records)| records).collect();
     let (clients, each) = (config.clients, config.num_shards_per_partition);

@@ -1,5 +1,5 @@
-//! Partitioners that look at sizes alone: Flower's `IidPartitioner`, `SizePartitioner`, `LinearPartitioner`,
-//! `SquarePartitioner` and `ExponentialPartitioner`. Records are shuffled, then cut.
+//! Partitioners by size alone: Flower's `IidPartitioner`, `SizePartitioner`, `LinearPartitioner`, `SquarePartitioner`
+//! and `ExponentialPartitioner`. Records are shuffled, then cut.
 
 use rand_core::Rng;
 
@@ -16,13 +16,13 @@ pub(super) fn iid(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> 
     Ok(cut(dataset, (0..clients).map(size), random))
 }
 
-/// Parts of `partition_sizes`; what is left over has no owner.
+/// Parts of `partition_sizes`; the rest has no owner.
 pub(super) fn given(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
     check_sum(dataset, config)?;
     Ok(cut(dataset, config.partition_sizes.iter().copied(), random))
 }
 
-/// Refuses `partition_sizes` that are together more than there is.
+/// Refuses `partition_sizes` whose sum is above the number of records.
 pub(super) fn check_sum(dataset: &Dataset, config: &Config) -> Result<(), DataError> {
     let sum = config.partition_sizes.iter().fold(0_usize, |sum, size| sum.saturating_add(*size));
     if sum > dataset.len() {
@@ -32,7 +32,8 @@ pub(super) fn check_sum(dataset: &Dataset, config: &Config) -> Result<(), DataEr
     Ok(())
 }
 
-/// Client N of `clients`, from 1, in proportion to `weight(N)`, rounded down; the last one also gets what is left.
+/// Client N, from 1, of `clients` gets records in proportion to `weight(N)`, rounded down; the last one also gets the
+/// rest.
 pub(super) fn by_number(
     dataset: &Dataset,
     config: &Config,

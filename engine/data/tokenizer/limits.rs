@@ -1,10 +1,11 @@
-//! The content of a `tokenizer.json` in; an error out where its rules would make much text out of little.
+//! Limits of tokenizers: the content of a `tokenizer.json` in; an error out where its rules would make very long text
+//! of short.
 
 use fancy_regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The parts of a tokenizer that have rules; the others are not kept.
+/// The parts of a tokenizer that have rules.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Parts {
@@ -16,7 +17,7 @@ struct Parts {
 /// Bytes that a normalizer may make of one.
 const GROWTH: usize = 4096;
 
-/// A rule that writes something in the place of a pattern.
+/// A rule that replaces a pattern.
 struct Rule<'a> {
     pattern: Pattern<'a>,
     content: &'a str,
@@ -27,7 +28,7 @@ enum Pattern<'a> {
     Regex(Option<Regex>),
 }
 
-/// Looks through the rules of a tokenizer before it is made. What is no JSON is left to the parser.
+/// Checks the rules of a tokenizer before it is made. Text that is no JSON is left to the parser.
 ///
 /// # Errors
 /// A pattern that is empty, and normalizers that make more than [`GROWTH`] bytes of one.
@@ -68,7 +69,7 @@ fn collect<'a>(value: &'a Value, part: &str, rules: &mut Vec<Rule<'a>>) -> Resul
     inside.into_iter().try_for_each(|value| collect(value, part, rules))
 }
 
-/// The bytes that rules, one after the other, make of one: what one writes a later one may find again.
+/// The bytes that rules, one after the other, make of one: a later rule may match the output of an earlier one.
 fn growth(rules: &[Rule<'_>]) -> usize {
     let mut most = vec![1usize; rules.len()];
     for (at, rule) in rules.iter().enumerate().rev() {

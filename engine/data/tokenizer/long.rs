@@ -1,14 +1,14 @@
-//! Long texts: the beginning of one that has as many tokens as are needed, and the tokens of all of it a piece at a time.
+//! Tokenization of long texts: a prefix with as many tokens as are needed, or all tokens, a piece of text at a time.
 //!
-//! What a token is depends on the text near it. So a text is cut at a blank, the piece is encoded, and the tokens near the cut
-//! are not used; those of two pieces that overlap must agree. Where they do not, the whole text is encoded.
+//! Tokens depend on the text around them. So a text is cut at a blank, the piece is encoded, and the tokens near the
+//! cut are dropped; the tokens of two overlapping pieces must agree. Where they do not, the whole text is encoded.
 
 use super::{DataError, Tokenizer};
 
-/// Tokens before a cut that are not used.
+/// Tokens before a cut that are dropped.
 const MARGIN: usize = 64;
 
-/// Bytes of the first piece for each token that is needed.
+/// Bytes of the first piece for each needed token.
 const BYTES: usize = 8;
 
 /// Texts up to this size are encoded at once.
@@ -22,7 +22,7 @@ const OVERLAP: usize = 1 << 12;
 const AGREE: usize = 32;
 
 impl Tokenizer {
-    /// A beginning of a text whose first `most` tokens are those of the whole text; all of it unless it is long.
+    /// A prefix of a text whose first `most` tokens are those of the whole text; all of it unless it is long.
     pub(in crate::data) fn beginning<'a>(&self, text: &'a str, most: usize) -> Result<&'a str, DataError> {
         let mut size = most.saturating_add(MARGIN).saturating_mul(BYTES).max(SMALL / 4);
         let first = |size| self.first(&text[..cut(text, size)], most);
@@ -38,7 +38,7 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// The first tokens, where there are enough behind them.
+    /// The first `most` tokens, where there are enough tokens behind them.
     fn first(&self, text: &str, most: usize) -> Result<Option<Vec<u32>>, DataError> {
         let mut tokens = self.encode(text)?;
         let enough = tokens.len() >= most.saturating_add(MARGIN);
@@ -46,7 +46,7 @@ impl Tokenizer {
         Ok(enough.then_some(tokens))
     }
 
-    /// The token ids of a text as [`Self::encode`] gives them, in memory for a piece of it at a time.
+    /// The token ids of a text as of [`Self::encode`], in memory for a piece of it at a time.
     ///
     /// # Errors
     /// As [`Self::encode`].
@@ -60,10 +60,10 @@ impl Tokenizer {
         }
     }
 
-    /// None where two pieces do not agree.
+    /// The token ids by pieces; none where two pieces do not agree.
     fn pieces(&self, text: &str) -> Result<Option<Vec<u32>>, DataError> {
         let (mut tokens, last) = self.around()?;
-        // The tokens behind the last place where pieces met, with their places in the whole text.
+        // The tokens behind the last position where pieces met, with their ranges in the whole text.
         let mut open = self.placed(text, 0, cut(text, PIECE))?;
         let mut end = cut(text, PIECE);
         while end < text.len() {
@@ -105,10 +105,10 @@ impl Tokenizer {
     }
 }
 
-/// A token with the bytes of the text that it stands for.
+/// A token with its byte range in the text.
 type Placed = (u32, usize, usize);
 
-/// Where the tokens of a piece and those of the next one are the same for a while, far from both cuts.
+/// The position in both pieces where their tokens are the same for a while, far from both cuts.
 fn meet(piece: &[Placed], next: &[Placed]) -> Option<(usize, usize)> {
     let there = next.len().min(MARGIN);
     let (_, start, _) = *next.get(there)?;
@@ -128,7 +128,8 @@ fn meet(piece: &[Placed], next: &[Placed]) -> Option<(usize, usize)> {
     None
 }
 
-/// The last place up to `most` where a word ends and a blank follows; where there is none nearby, between two letters.
+/// The last position up to `most` where a word ends and a blank follows; where there is none nearby, any character
+/// boundary.
 fn cut(text: &str, most: usize) -> usize {
     if most >= text.len() {
         return text.len();

@@ -1,4 +1,4 @@
-//! The special tokens and chat templates of a model's folder: looked for where `transformers` looks, in its order.
+//! Special tokens and chat templates of a model's folder, from the files that `transformers` reads, in its order.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -8,22 +8,23 @@ use serde_json::{Map, Value};
 
 use super::DataError;
 
-/// What the files beside a `tokenizer.json` say of it.
+/// The content of the files beside a `tokenizer.json`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Special {
-    /// `eos_token` and the like by name, as chat templates call them. A token may be empty, or no token of the vocabulary.
+    /// Special tokens by name, `eos_token` and the like, for chat templates. A token may be empty, or not in the
+    /// vocabulary.
     pub(super) named: BTreeMap<String, String>,
-    /// Further tokens that are special.
+    /// Further special tokens.
     pub(super) others: Vec<String>,
-    /// Tokens that belong to the vocabulary, in order of their numbers, though `tokenizer.json` may lack them.
+    /// Tokens that belong to the vocabulary, by number, though `tokenizer.json` may lack them.
     pub(super) added: Vec<Added>,
-    /// The number of the token that ends a text, as the model's own config says; for where no name says it.
+    /// The end-of-text token by the model's own config; for folders whose tokenizer names none.
     pub(super) end: Option<u32>,
-    /// Chat templates by name; `default` is the one for all, `tool_use` the one for records that have tools.
+    /// Chat templates by name; `default` is the general one, `tool_use` the one for records with tools.
     pub(super) templates: BTreeMap<String, String>,
 }
 
-/// A token that is found in text before anything else happens to it.
+/// An added token, which is matched in text before any other rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Added {
     pub(super) number: u32,
@@ -37,7 +38,7 @@ pub(super) struct Added {
 
 type Fields = Map<String, Value>;
 
-/// Tokens by the name of their class, where a config does not say otherwise: the defaults in the classes of `transformers`.
+/// Default special tokens by tokenizer class, as in `transformers`.
 static OF_CLASS: [(&str, &[(&str, &str)]); 4] = [
     ("GPT2Tokenizer", &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)]),
     ("Qwen2Tokenizer", &[("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT), ("pad_token", END_OF_TEXT)]),
@@ -46,7 +47,7 @@ static OF_CLASS: [(&str, &[(&str, &str)]); 4] = [
 ];
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Classes of the models that have one of their own, for a folder that does not name it.
+/// Tokenizer classes by model type, for a folder that does not name its class.
 static OF_MODEL: [(&str, &str); 5] = [
     ("gpt2", "GPT2Tokenizer"),
     ("qwen2", "Qwen2Tokenizer"),
@@ -56,7 +57,7 @@ static OF_MODEL: [(&str, &str); 5] = [
 ];
 
 impl Special {
-    /// Reads what there is in a folder.
+    /// Reads the files that a folder has.
     ///
     /// # Errors
     /// A file that cannot be read or is no JSON object.
@@ -78,7 +79,7 @@ impl Special {
         Ok(special)
     }
 
-    /// Takes tokens over from a file that names them; null takes a name away.
+    /// Takes the special tokens of a file over; null removes one.
     fn name(&mut self, fields: &Fields) {
         let own = fields.get("extra_special_tokens").and_then(Value::as_object);
         for (name, value) in fields.iter().filter(|(name, _)| name.ends_with("_token")).chain(own.into_iter().flatten())
@@ -161,8 +162,8 @@ fn end(config: &Fields) -> Option<u32> {
     value.as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
-/// The templates in files of their own, else those in the config. `chat_template.json` is what processors had; it counts where
-/// there is nothing else.
+/// The chat templates in files of their own, else those in the config. `chat_template.json` is the file of processors;
+/// it counts where there is nothing else.
 fn templates(folder: &Path, config: &Fields) -> Result<BTreeMap<String, String>, DataError> {
     let mut found = BTreeMap::new();
     if let Some(text) = text(folder, "chat_template.jinja")? {
@@ -193,7 +194,7 @@ fn templates(folder: &Path, config: &Fields) -> Result<BTreeMap<String, String>,
     Ok(found)
 }
 
-/// The templates that a config has: one text, or a list of texts with names.
+/// The chat templates of a config: one text, or a list of named texts.
 fn listed(value: Option<&Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match value {
@@ -250,7 +251,7 @@ mod tests {
     const CONFIG: &str = "tokenizer_config.json";
     const MAP: &str = "special_tokens_map.json";
 
-    // What transformers 5.24 says of the same folders.
+    // Results of transformers 5.24 for the same folders.
     #[test]
     fn named_tokens_are_found_in_the_order_of_transformers() {
         let config = r#"{"eos_token": "</s>", "image_token": "<img>", "add_bos_token": true, "pad_token": null,
