@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod plugin;
 mod plugin_bench;
+mod plugin_listing;
 mod plugin_making;
 mod progress;
 mod run;
@@ -36,7 +37,7 @@ pub fn main() -> ExitCode {
     let json = arguments.voice.json;
     match dispatch(arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(json),
+        Err(failure) => output::report(failure, json),
     }
 }
 

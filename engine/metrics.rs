@@ -5,6 +5,7 @@
 mod actors;
 mod config;
 mod cpu;
+mod error;
 mod exporter;
 mod exporter_actor;
 mod families;
@@ -17,7 +18,8 @@ mod wire;
 pub use actors::Actor;
 pub use config::Config;
 pub use cpu::{process_cpu_seconds, thread_cpu_seconds};
-pub use exporter::{Exporter, MetricsError};
+pub use error::MetricsError;
+pub use exporter::Exporter;
 pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};
 pub use policies::{Hook, PolicyMetrics};
 pub use prometheus::IntCounter;

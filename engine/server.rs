@@ -3,34 +3,34 @@
 //! In: the run's plan and what the journal holds. Out: [`ServerEvent`]s. Decisions are in [`round`], a pure state
 //! machine; the actor moves messages.
 
-mod acknowledging;
 mod actor;
-mod again;
-mod closing;
+mod answer;
+mod broadcast;
+mod close;
 mod config;
 mod dispatch;
-mod ending;
 mod event;
 mod exchange;
 mod ledger;
-mod looking;
-mod measuring;
+mod metrics;
+mod model;
 pub mod optimizer;
-mod refreshing;
+mod outcomes;
+mod prepare;
+mod reload;
+mod reopen;
 pub mod round;
-mod row;
+mod round_row;
 pub mod sampler;
+mod settle;
 mod state;
-mod stored;
-mod tally;
-mod turn;
-mod view;
+mod stored_answer;
 
 pub use actor::{Server, ServerMsg, ServerRef};
 pub use config::{Config, OptimizerKind};
-pub use event::{Finished, Refreshed, ServerError, ServerEvent};
+pub use event::{Finished, Reloaded, ServerError, ServerEvent};
 pub use ledger::Ledger;
-pub use refreshing::Refresh;
-pub use row::{DirectionBytes, RoundRow, RowPolicies};
+pub use outcomes::{Outcomes, Tally};
+pub use reload::Reload;
+pub use round_row::{DirectionBytes, RoundRow, RowPolicies};
 pub use state::{Resume, ServerArgs};
-pub use tally::{Outcomes, Tally};

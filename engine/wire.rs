@@ -36,5 +36,5 @@ mod values;
 
 pub use error::WireError;
 pub use frame::{ByteSplit, decode, encode, header, split};
-pub use header::{BROADCAST, FrameKind, Header, Said, VERSION};
+pub use header::{BROADCAST, FrameKind, Header, UploadHeader, VERSION};
 pub use part::Limits;

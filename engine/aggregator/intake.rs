@@ -170,7 +170,7 @@ impl Intake {
         if self.clip > 0.0 {
             privacy::clip(&mut decoded.values, self.clip);
         }
-        let (examples, loss) = (decoded.said.examples.into(), decoded.said.loss.map(f64::from));
+        let (examples, loss) = (decoded.upload.examples.into(), decoded.upload.loss.map(f64::from));
         let rank = self.codec.plan().run().tiers.rank(tier);
         let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
         match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop)) {

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
 use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
-use crate::wire::Said;
+use crate::wire::UploadHeader;
 
 /// What every client of a run shares.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ pub(super) async fn exchange(
     let participants = &participants.timed(&assignment.clock);
     let examples = participants.shards.examples(client).try_into().unwrap_or(u32::MAX);
     let mut occasion = Occasion::of_client(round, client, tier, last_seen);
-    occasion.said.examples = examples;
+    occasion.upload.examples = examples;
     let mut state = load(participants, client).await?;
     let start = receive(&occasion, &assignment, participants, &mut state).await?;
     let trainable = plan(occasion, &start, participants, &mut state).await?;
@@ -120,7 +120,7 @@ pub(super) async fn exchange(
     count(participants, &trained, training);
     // The loss as it travels: what the policy sees at both ends is the same.
     let loss = (trained.tokens > 0).then_some(trained.loss as f32).filter(|loss| loss.is_finite());
-    occasion.said = Said { examples, loss };
+    occasion.upload = UploadHeader { examples, loss };
     let name = &participants.compressors.plans().upload.policy().name;
     let update = Arc::new(hidden(trained.delta.0, key, participants, &assignment.clock).await?);
     let memory = state.memories.of(name);

@@ -10,7 +10,7 @@ use super::{CodecPlan, CompressorError, Occasion};
 use crate::adapter::Message;
 use crate::metrics::{DirectionMetrics, Hook, Metrics};
 use crate::policy::{CompressorInstance, Direction, Memory, Warm};
-use crate::wire::{self, FrameKind, Header, Said};
+use crate::wire::{self, FrameKind, Header, UploadHeader};
 
 /// What a frame was decoded to.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Decoded {
     /// `P` finite values.
     pub values: Vec<f32>,
     /// What the client says, in an upload.
-    pub said: Said,
+    pub upload: UploadHeader,
 }
 
 /// One direction's encoder and decoder. Synchronous; call it on a blocking thread.
@@ -75,8 +75,8 @@ impl Codec {
         memory: &mut Memory,
     ) -> Result<Decoded, CompressorError> {
         let started = Instant::now();
-        let (message, said) = self.open("decode", frame, &self.plan.header(occasion))?;
-        let context = self.plan.context(&Occasion { said, ..*occasion });
+        let (message, upload) = self.open("decode", frame, &self.plan.header(occasion))?;
+        let context = self.plan.context(&Occasion { upload, ..*occasion });
         let start = self.plan.start.clone();
         let values = self.warm.call(Hook::Decode, |instance| instance.decode(&context, message, start, memory))?;
         // Without a branch or a count, so that it vectorizes; the count is for the message alone.
@@ -85,7 +85,7 @@ impl Codec {
             return Err(CompressorError::NotFinite { policy: self.plan.policy.name.clone(), count });
         }
         self.timing.decode_seconds.observe(started.elapsed().as_secs_f64());
-        Ok(Decoded { values, said })
+        Ok(Decoded { values, upload })
     }
 
     /// Which coordinates a client may train, ascending; none where it trains all.
@@ -169,10 +169,15 @@ impl Codec {
     }
 
     /// Reads a frame and checks that it is the one expected.
-    fn open(&self, hook: &'static str, frame: &[u8], expected: &Header) -> Result<(Message, Said), CompressorError> {
+    fn open(
+        &self,
+        hook: &'static str,
+        frame: &[u8],
+        expected: &Header,
+    ) -> Result<(Message, UploadHeader), CompressorError> {
         let (header, message) = wire::decode(frame, &self.plan.limits)?;
         check_header((&self.plan.policy.name, hook), &header, expected)?;
-        Ok((message, header.said))
+        Ok((message, header.upload))
     }
 }
 

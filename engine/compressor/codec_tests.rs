@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::policy::{Content, Context, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
-use crate::wire::{self, FrameKind, Header, Said};
+use crate::wire::{self, FrameKind, Header, UploadHeader};
 
 /// Rank 16 between 4000 and 2000.
 fn layout() -> Arc<AdapterLayout> {
@@ -68,8 +68,8 @@ impl Case {
             assert_eq!(sender.plan(&context, start.clone(), start.clone(), &mut client).unwrap(), None);
         }
         let message = sender.encode(&context, delta.clone(), start.clone(), &mut client).unwrap();
-        let said = Said::default();
-        let header = Header { kind: FrameKind::Upload, layout: 1, policy: 2, round: 1, client: 3, sequence: 0, said };
+        let upload = UploadHeader::default();
+        let header = Header { kind: FrameKind::Upload, layout: 1, policy: 2, round: 1, client: 3, sequence: 0, upload };
         let frame = wire::encode(&header, &message).unwrap();
         let (_, received) = wire::decode(&frame, &wire::Limits::for_values(delta.len())).unwrap();
         (frame.len(), instance().decode(&context, received, start.clone(), &mut server).unwrap())

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::feedback::ErrorFeedback;
 use super::{Codec, CompressorError, Config};
-use crate::adapter::{AdapterLayout, Message, Part, Tiers};
+use crate::adapter::{AdapterLayout, Message, Part};
 use crate::metrics::Metrics;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Said, WireError};
+use crate::roster::Tiers;
+use crate::wire::{self, BROADCAST, FrameKind, Header, UploadHeader, WireError};
 
 /// On which occasion something is encoded or decoded. Encoder and decoder of a message are given the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,18 +22,18 @@ pub struct Occasion {
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
     /// What the client says with its upload; an upload's decoder finds it in the frame.
-    pub said: Said,
+    pub upload: UploadHeader,
 }
 
 impl Occasion {
     /// What goes down to everyone of a tier.
     pub fn broadcast(round: u32, tier: u32) -> Self {
-        Self { round, client: None, tier, last_seen: None, said: Said::default() }
+        Self { round, client: None, tier, last_seen: None, upload: UploadHeader::default() }
     }
 
     /// What is between the server and one client.
     pub fn of_client(round: u32, client: u32, tier: u32, last_seen: Option<u32>) -> Self {
-        Self { round, client: Some(client), tier, last_seen, said: Said::default() }
+        Self { round, client: Some(client), tier, last_seen, upload: UploadHeader::default() }
     }
 }
 
@@ -166,8 +167,8 @@ impl CodecPlan {
             density: self.run.tiers.density(occasion.tier, self.density),
             rank: self.run.tiers.rank(occasion.tier),
             byte_budget: self.byte_budget,
-            examples: occasion.said.examples.into(),
-            loss: occasion.said.loss.map(f64::from),
+            examples: occasion.upload.examples.into(),
+            loss: occasion.upload.loss.map(f64::from),
             last_seen: occasion.last_seen,
         }
     }
@@ -199,7 +200,7 @@ impl CodecPlan {
             round: occasion.round,
             client: occasion.client.unwrap_or(BROADCAST),
             sequence,
-            said: if kind == FrameKind::Upload { occasion.said } else { Said::default() },
+            upload: if kind == FrameKind::Upload { occasion.upload } else { UploadHeader::default() },
         }
     }
 }

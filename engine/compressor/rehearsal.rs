@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CompressorError, Memories, Occasion, Plans};
 use crate::metrics::Metrics;
-use crate::wire::Said;
+use crate::wire::UploadHeader;
 
 /// Values of the made-up delta: of both signs, no two neighbours alike, no zeros.
 const STEP: f32 = 1e-3;
@@ -32,7 +32,7 @@ impl Plans {
         client.keep(&down, received);
 
         let mut occasion = Occasion::of_client(1, 0, 0, None);
-        occasion.said = Said { examples: 1, loss: Some(1.0) };
+        occasion.upload = UploadHeader { examples: 1, loss: Some(1.0) };
         let mut memory = client.of(&up);
         let trainable = match self.upload.policy().plans() {
             true => upload.plan_training(&occasion, decoded, &mut memory)?,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::worker::{Compressor, Shared};
 use super::*;
-use crate::adapter::{AdapterLayout, Role, TensorSpec, Tier, Tiers};
+use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::metrics::Metrics;
 use crate::policy::{Content, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
-use crate::wire::{self, FrameKind, Limits, Said};
+use crate::roster::{Tier, Tiers};
+use crate::wire::{self, FrameKind, Limits, UploadHeader};
 
 const VALUES: usize = 600;
 
@@ -117,17 +118,17 @@ fn an_upload_carries_what_the_client_says_and_leaves_the_rest_for_later() {
     let metrics = Arc::new(Metrics::new());
     let mut client = Compressor::new(&plans, &metrics, Shared::default());
     let mut server = plans.upload.codec(&metrics);
-    let said = Said { examples: 12, loss: Some(2.5) };
+    let header = UploadHeader { examples: 12, loss: Some(2.5) };
     let delta = weights(3, &vec![0.0; VALUES]);
     let mut residual: Option<Arc<Vec<f32>>> = None;
     let mut sum = vec![0.0_f32; VALUES];
     for round in 1..=40 {
-        let occasion = Occasion { said, ..Occasion::of_client(round, 4, 1, round.checked_sub(1)) };
+        let occasion = Occasion { upload: header, ..Occasion::of_client(round, 4, 1, round.checked_sub(1)) };
         let upload = client.upload(&occasion, &delta, residual.as_deref(), Memory::default()).unwrap();
         let decoded = server
-            .decode(&Occasion { said: Said::default(), ..occasion }, &upload.frame, &mut Memory::default())
+            .decode(&Occasion { upload: UploadHeader::default(), ..occasion }, &upload.frame, &mut Memory::default())
             .unwrap();
-        assert_eq!(decoded.said, said, "the server reads it from the frame");
+        assert_eq!(decoded.upload, header, "the server reads it from the frame");
         sum.iter_mut().zip(&decoded.values).for_each(|(sum, value)| *sum += value);
         residual = upload.residual;
     }

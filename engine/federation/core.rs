@@ -7,8 +7,8 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 
 use super::FederationError;
+use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
-use super::root::{FederationMsg, FederationRef};
 use super::serving::Policies;
 use crate::aggregator::{Aggregator, AggregatorArgs};
 use crate::client::Participants;
@@ -16,7 +16,7 @@ use crate::compressor::Compressors;
 use crate::journal::{ClosedRound, Journal, JournalRef, JournalWriter};
 use crate::link::Link;
 use crate::metrics;
-use crate::server::{Ledger, Refresh, Resume, Server, ServerArgs, ServerRef};
+use crate::server::{Ledger, Reload, Resume, Server, ServerArgs, ServerRef};
 use crate::trainer::{TrainerKind, Trainers};
 
 /// The children that share one fate.
@@ -86,7 +86,7 @@ impl Core {
             config.eval_every = 0;
         }
         let serving = plan.serving.clone();
-        let refresh: Refresh = Arc::new(move || serving.refresh());
+        let reload: Reload = Arc::new(move || serving.reload());
         let server = ServerArgs {
             config,
             rounds: plan.rounds(),
@@ -98,7 +98,7 @@ impl Core {
             resume,
             privacy: plan.spending.clone().map(|spending| (plan.config.privacy.clone(), spending)),
             policies: policies.names(),
-            refresh: plan.config.policy.watch.then_some(refresh),
+            reload: plan.config.policy.watch.then_some(reload),
             participants,
             link: Link::new(plan.metrics.clone(), plan.dense_frame),
             aggregator: aggregator.clone(),

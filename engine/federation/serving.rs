@@ -7,11 +7,12 @@ use std::time::SystemTime;
 
 use super::FederationError;
 use super::pairs::{Pairs, warnings};
-use crate::adapter::{AdapterLayout, Tiers};
+use crate::adapter::AdapterLayout;
 use crate::compressor::{CodecPlan, OfRun, Plans};
 use crate::config::Config;
 use crate::policy::{Direction, Policy, PolicyHost};
-use crate::server::{Refreshed, RowPolicies};
+use crate::roster::Tiers;
+use crate::server::{Reloaded, RowPolicies};
 
 /// The policies of a round.
 #[derive(Clone)]
@@ -152,18 +153,18 @@ impl Serving {
     /// Takes files that have changed into service, all or none of them: what does not load, fails in a rehearsed exchange, or
     /// does not go with the rest, leaves everything as it was until a file changes again. Blocking; next to nothing where no
     /// file was written to.
-    pub fn refresh(&self) -> Refreshed {
+    pub fn reload(&self) -> Reloaded {
         let stamps = self.bench.stamps();
         let before = {
             let mut now = self.lock();
             if now.stamps == stamps {
-                return Refreshed::default();
+                return Reloaded::default();
             }
             now.stamps = stamps;
             now.policies.clone()
         };
         if !self.bench.differs(&before) {
-            return Refreshed::default();
+            return Reloaded::default();
         }
         let rehearsed = self.bench.load().and_then(|loaded| {
             loaded.0.codecs.rehearse()?;
@@ -173,14 +174,14 @@ impl Serving {
             Ok(loaded) => loaded,
             Err(error) => {
                 let kept = format!("a policy's file has changed, but the policies stay as they are: {error}");
-                return Refreshed { changed: false, notes: vec![kept] };
+                return Reloaded { changed: false, notes: vec![kept] };
             }
         };
         let mut notes = changes(&before, &policies);
         let mut now = self.lock();
         notes.extend(warnings.iter().filter(|warning| !now.warnings.contains(warning)).cloned());
         (now.policies, now.warnings) = (policies, warnings);
-        Refreshed { changed: true, notes }
+        Reloaded { changed: true, notes }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Now> {

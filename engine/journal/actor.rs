@@ -35,8 +35,8 @@ pub enum JournalMsg {
         /// The answer, none where there is none.
         reply: RpcReplyPort<Result<Option<StoredUpdate>, Arc<JournalError>>>,
     },
-    /// Keep what clients remember after they heard how their uploads ended, until the round is closed.
-    Heard {
+    /// Keep what clients remember after they were told how their uploads ended, until the round is closed.
+    Settled {
         /// The round.
         round: u32,
         /// States by position.
@@ -103,8 +103,8 @@ impl Actor for JournalWriter {
             JournalMsg::Put { round, update, reply } => state.put(&myself, (round, update, reply)),
             JournalMsg::Flush => state.flush().await,
             JournalMsg::Get { round, position, reply } => state.get(round, position, reply).await,
-            JournalMsg::Heard { round, states, reply } => {
-                state.write(reply, move |journal| journal.put_heard(round, &states)).await
+            JournalMsg::Settled { round, states, reply } => {
+                state.write(reply, move |journal| journal.put_settled_states(round, &states)).await
             }
             JournalMsg::Close { closed, verdicts, reply } => {
                 state.write(reply, move |journal| journal.close_round(&closed, &verdicts)).await

@@ -32,8 +32,8 @@ pub(super) enum Blob {
     Broadcast(u32, u32),
     /// What a client remembers after its work at (round, position).
     State(u32, u32),
-    /// The same after it heard how its upload ended.
-    Heard(u32, u32),
+    /// The same after it was told how its upload ended.
+    Settled(u32, u32),
 }
 
 impl Blob {
@@ -47,7 +47,7 @@ impl Blob {
             Self::Reference(tier) => (6, tier, 0, piece),
             Self::Broadcast(tier, sequence) => (7, tier, sequence, piece),
             Self::State(round, position) => (8, round, position, piece),
-            Self::Heard(round, position) => (9, round, position, piece),
+            Self::Settled(round, position) => (9, round, position, piece),
         }
     }
 }
@@ -110,8 +110,8 @@ pub(super) fn any_state(
     round: u32,
 ) -> Result<bool, redb::Error> {
     let states = table.range(Blob::State(round, 0).key(0)..=Blob::State(round, u32::MAX).key(u32::MAX))?.next();
-    let heard = table.range(Blob::Heard(round, 0).key(0)..=Blob::Heard(round, u32::MAX).key(u32::MAX))?.next();
-    Ok(states.is_some() || heard.is_some())
+    let settled = table.range(Blob::Settled(round, 0).key(0)..=Blob::Settled(round, u32::MAX).key(u32::MAX))?.next();
+    Ok(states.is_some() || settled.is_some())
 }
 
 /// Removes the blob of that name, where there is one.
@@ -147,7 +147,7 @@ pub(super) fn remove_states(
 ) -> Result<(), redb::Error> {
     for (first, last, name) in [
         (Blob::State(round, 0), Blob::State(round, u32::MAX), Blob::State as fn(u32, u32) -> Blob),
-        (Blob::Heard(round, 0), Blob::Heard(round, u32::MAX), Blob::Heard),
+        (Blob::Settled(round, 0), Blob::Settled(round, u32::MAX), Blob::Settled),
     ] {
         table
             .retain_in(first.key(0)..=last.key(u32::MAX), |(_, round, position, _), _| keeps(name(round, position)))?;
@@ -189,12 +189,12 @@ mod tests {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         let mut table = transaction.open_table(BLOBS).unwrap();
-        let states = [Blob::State(1, 0), Blob::State(2, 0), Blob::State(2, 9), Blob::Heard(2, 9), Blob::State(3, 0)];
+        let states = [Blob::State(1, 0), Blob::State(2, 0), Blob::State(2, 9), Blob::Settled(2, 9), Blob::State(3, 0)];
         let sent = [Blob::Broadcast(0, 1), Blob::Broadcast(0, 2), Blob::Broadcast(1, 1), Blob::Broadcast(1, 7)];
         for blob in states.into_iter().chain(sent) {
             put_bytes(&mut table, blob, &[1; 2 * PIECE]).unwrap();
         }
-        remove_states(&mut table, 2, |blob| blob == Blob::Heard(2, 9)).unwrap();
+        remove_states(&mut table, 2, |blob| blob == Blob::Settled(2, 9)).unwrap();
         remove_broadcasts(&mut table, 0, 2).unwrap();
         let there: Vec<bool> = states.into_iter().map(|blob| exists(&table, blob).unwrap()).collect();
         assert_eq!(there, [true, false, false, true, true]);

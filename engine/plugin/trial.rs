@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::samples::{self, Adapter};
 use crate::adapter::Message;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Entries, Memory, Policy, PolicyError};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, Said};
+use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
 
 /// The client of all trials.
 const CLIENT: u32 = 3;
@@ -290,7 +290,7 @@ impl<'a> Trial<'a> {
             round: context.round,
             client: context.client.unwrap_or(BROADCAST),
             sequence: 0,
-            said: Said::default(),
+            upload: UploadHeader::default(),
         };
         let frame = wire::encode(&header, message);
         let frame = frame.map_err(|error| Fault::broken(format!("its message cannot travel: {error}")))?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
-use super::closing::Stepped;
+use super::broadcast::Broadcast;
 use super::dispatch::Dispatch;
 use super::exchange::Answer;
-use super::state::{Ending, Excluded, Seat, ServerState};
-use super::view::View;
-use super::{Refreshed, ServerArgs, ServerError};
+use super::model::Stepped;
+use super::state::{Candidate, ClosingRound, Excluded, ServerState};
+use super::{Reloaded, ServerArgs, ServerError};
 use crate::aggregator::{Accepted, AggregateError};
 use crate::client::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
@@ -35,25 +35,25 @@ pub struct Reply(Internal);
 /// Answers to the server's own requests; late ones carry their round and are dropped.
 pub(super) enum Internal {
     /// What goes down next is encoded and, where due, evaluated.
-    Looked(Result<Looked, ServerError>),
+    Prepared(Result<Prepared, ServerError>),
     /// A client is through; with what it was sent before the broadcast.
-    Answered(Seat, Dispatch, Source),
+    Answered(Candidate, Dispatch, AnswerSource),
     /// A client's answer is durable, or not; with the update that waited for it.
-    Stored(Seat, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
+    Stored(Candidate, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
     /// The aggregator had a client's turn.
-    Taken(Seat, Result<Accepted, AggregateError>),
+    Offered(Candidate, Result<Accepted, AggregateError>),
     /// A round is to be begun again without some places' updates; with the places whose answer is stored.
-    Again(Excluded, Result<Vec<u32>, ServerError>),
+    Reopen(Excluded, Result<Vec<u32>, ServerError>),
     /// What the aggregate of an opening made of the server's model.
     Stepped(u32, Result<Stepped, ServerError>),
     /// Between two rounds: what a look at the policies found.
-    Refreshed(Refreshed),
+    Reloaded(Reloaded),
     /// The round's end is durable, or not.
     Closed(Result<(), ServerError>),
 }
 
 /// Where an answer comes from.
-pub(super) enum Source {
+pub(super) enum AnswerSource {
     /// A client that was asked.
     Live(Answer),
     /// Nowhere: what the client needs first could not be made.
@@ -63,12 +63,12 @@ pub(super) enum Source {
 }
 
 /// What goes down next, and the round that waits for it.
-pub(super) struct Looked {
-    pub ending: Option<Box<Ending>>,
+pub(super) struct Prepared {
+    pub closing: Option<Box<ClosingRound>>,
     /// What an operator wants to know.
     pub warnings: Vec<String>,
     /// What goes down next, or why that cannot be made: the round that ends has no part in it.
-    pub view: Result<View, ServerError>,
+    pub broadcast: Result<Broadcast, ServerError>,
 }
 
 impl Server {
@@ -93,13 +93,22 @@ impl Actor for Server {
     async fn post_start(&self, myself: ServerRef, state: &mut ServerState) -> Result<(), ActorProcessingErr> {
         let fresh = state.args.resume.latest.is_none();
         // Round 0 is the state before any training: evaluated and stored like any other.
-        let ending = fresh.then(|| {
+        let closing = fresh.then(|| {
             let (row, model) = (state.row(0, None, 0.0), state.model.clone());
             let (memories, trackers) = (state.memories.clone(), state.trackers.clone());
             let (client_rows, verdicts) = (String::new(), Vec::new());
-            Box::new(Ending { row, client_rows, model, memories, trackers, verdicts, view: None, unmade: None })
+            Box::new(ClosingRound {
+                row,
+                client_rows,
+                model,
+                memories,
+                trackers,
+                verdicts,
+                broadcast: None,
+                broadcast_error: None,
+            })
         });
-        state.look(&myself, ending);
+        state.prepare(&myself, closing);
         Ok(())
     }
 
@@ -111,17 +120,19 @@ impl Actor for Server {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ServerMsg::Stop => state.stop(&myself),
-            ServerMsg::Reply(Reply(Internal::Looked(looked))) => state.looked(&myself, looked),
-            ServerMsg::Reply(Reply(Internal::Answered(seat, dispatch, answer))) => {
-                state.answered(&myself, seat, dispatch, answer);
+            ServerMsg::Reply(Reply(Internal::Prepared(prepared))) => state.prepared(&myself, prepared),
+            ServerMsg::Reply(Reply(Internal::Answered(candidate, dispatch, answer))) => {
+                state.answered(&myself, candidate, dispatch, answer);
             }
-            ServerMsg::Reply(Reply(Internal::Stored(seat, update, stored))) => {
-                state.stored(&myself, seat, update, stored);
+            ServerMsg::Reply(Reply(Internal::Stored(candidate, update, stored))) => {
+                state.stored(&myself, candidate, update, stored);
             }
-            ServerMsg::Reply(Reply(Internal::Taken(seat, taken))) => state.taken(&myself, seat, taken),
-            ServerMsg::Reply(Reply(Internal::Again(excluded, stored))) => state.again(&myself, excluded, stored),
+            ServerMsg::Reply(Reply(Internal::Offered(candidate, offered))) => {
+                state.offered(&myself, candidate, offered)
+            }
+            ServerMsg::Reply(Reply(Internal::Reopen(excluded, stored))) => state.reopened(&myself, excluded, stored),
             ServerMsg::Reply(Reply(Internal::Stepped(opening, stepped))) => state.stepped(&myself, opening, stepped),
-            ServerMsg::Reply(Reply(Internal::Refreshed(refreshed))) => state.refreshed(&myself, refreshed),
+            ServerMsg::Reply(Reply(Internal::Reloaded(reloaded))) => state.reloaded(&myself, reloaded),
             ServerMsg::Reply(Reply(Internal::Closed(closed))) => state.closed(&myself, closed),
         }
         Ok(())
@@ -139,7 +150,7 @@ impl Actor for Server {
 }
 
 /// Work beside the mailbox. A panic in it ends this server with the reason, for its supervisor to act on.
-pub(super) fn beside(myself: &ServerRef, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn spawn_task(myself: &ServerRef, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
     let server = myself.get_cell();
     pool::watched(what, work, move |crash| server.stop(Some(crash.to_string())));
 }

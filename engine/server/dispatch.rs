@@ -5,11 +5,11 @@ use std::sync::Arc;
 use ractor::rpc::CallResult;
 
 use super::ServerError;
-use super::actor::{Internal, ServerRef, Source, beside, send};
+use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
+use super::broadcast::TierBroadcast;
 use super::exchange::ask;
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
-use super::view::TierView;
 use crate::client::{Assignment, Participants};
 use crate::compressor::{Memories, Occasion};
 use crate::journal::JournalMsg;
@@ -30,10 +30,10 @@ pub(super) struct Dispatch {
 }
 
 /// Makes what a client needs before the broadcast. It depends on nothing that other clients of the round do.
-async fn prepare(
+async fn make_dispatch(
     client: u32,
     (round, tier): (u32, u32),
-    (view, memories): (&TierView, Memories),
+    (broadcast, memories): (&TierBroadcast, Memories),
     participants: &Participants,
 ) -> Result<Dispatch, ServerError> {
     let journal = participants.journal.clone();
@@ -42,7 +42,7 @@ async fn prepare(
     let last_seen = read.map_err(|source| ServerError::Journal { round, source: Arc::new(source) })?;
     let occasion = Occasion::of_client(round, client, tier, last_seen);
     let compressors = &participants.compressors;
-    let catch_up = view.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
+    let catch_up = broadcast.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
     let mut dispatch = Dispatch { tier, last_seen, catch_up, changes: None };
     let policy = compressors.plans().download.policy();
     if policy.catches_up() && round > 1 {
@@ -71,65 +71,66 @@ impl ServerState {
                 Effect::Replay(position) => self.replay(myself, position),
                 Effect::Skip(position) => self.skip(position),
                 Effect::Finish => self.finish_round(myself),
-                Effect::Miss => self.miss(myself),
+                Effect::Miss => self.miss_quorum(myself),
             }
         }
     }
 
     pub(super) fn ask(&mut self, myself: &ServerRef, position: u32) {
-        let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
+        let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
-        let seat = open.seat(position);
+        let candidate = open.candidate(position);
         let cancel = open.cancels[position as usize].clone();
         let tier = self.args.tiers.of(client);
         let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
         let reply_to = myself.clone();
-        beside(myself, "an exchange with a client", async move {
-            let dispatch = match prepare(client, (round, tier), (&view, memories), &participants).await {
+        spawn_task(myself, "an exchange with a client", async move {
+            let dispatch = match make_dispatch(client, (round, tier), (&broadcast, memories), &participants).await {
                 Ok(dispatch) => dispatch,
                 Err(error) => {
-                    let failed = Source::Unsent(error);
-                    return send(&reply_to, Internal::Answered(seat, Dispatch::default(), failed));
+                    let failed = AnswerSource::Unsent(error);
+                    return send(&reply_to, Internal::Answered(candidate, Dispatch::default(), failed));
                 }
             };
-            let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), view.frame.clone());
+            let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), broadcast.frame.clone());
             let clock = Arc::default();
             let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel, clock };
             let answer = ask(client, assignment, participants, reply_to.get_cell(), deadline_s).await;
-            send(&reply_to, Internal::Answered(seat, dispatch, Source::Live(answer)));
+            send(&reply_to, Internal::Answered(candidate, dispatch, AnswerSource::Live(answer)));
         });
     }
 
     /// The stored answer of a client; what it was sent is counted as when it was asked.
     pub(super) fn replay(&mut self, myself: &ServerRef, position: u32) {
-        let Some((round, client, view, memories)) = self.broadcast_to(position) else { return };
+        let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
-        let (seat, tier) = (open.seat(position), self.args.tiers.of(client));
+        let (candidate, tier) = (open.candidate(position), self.args.tiers.of(client));
         let (participants, journal, reply_to) =
             (self.args.participants.clone(), self.args.journal.clone(), myself.clone());
-        beside(myself, "a stored answer", async move {
-            let (dispatch, source) = match prepare(client, (round, tier), (&view, memories), &participants).await {
-                Ok(dispatch) => {
-                    let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
-                    // A journal that has gone takes this server with it.
-                    let Ok(CallResult::Success(stored)) = stored else { return };
-                    (dispatch, Source::Replayed(stored))
-                }
-                Err(error) => (Dispatch::default(), Source::Unsent(error)),
-            };
-            send(&reply_to, Internal::Answered(seat, dispatch, source));
+        spawn_task(myself, "a stored answer", async move {
+            let (dispatch, source) =
+                match make_dispatch(client, (round, tier), (&broadcast, memories), &participants).await {
+                    Ok(dispatch) => {
+                        let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
+                        // A journal that has gone takes this server with it.
+                        let Ok(CallResult::Success(stored)) = stored else { return };
+                        (dispatch, AnswerSource::Replayed(stored))
+                    }
+                    Err(error) => (Dispatch::default(), AnswerSource::Unsent(error)),
+                };
+            send(&reply_to, Internal::Answered(candidate, dispatch, source));
         });
     }
 
     /// Counts the broadcast to a client; with it, what is needed to prepare the rest.
-    fn broadcast_to(&mut self, position: u32) -> Option<(u32, u32, Arc<TierView>, Memories)> {
-        let (Phase::Round(open), Some(view)) = (&self.phase, &self.view) else { return None };
+    fn broadcast_to(&mut self, position: u32) -> Option<(u32, u32, Arc<TierBroadcast>, Memories)> {
+        let (Phase::Round(open), Some(broadcast)) = (&self.phase, &self.broadcast) else { return None };
         let (round, client) = (open.number, open.candidates[position as usize]);
-        let tier_view = view.tiers.get(&self.args.tiers.of(client))?.clone();
-        let memories = view.memories.clone();
-        self.args.link.down(&tier_view.split);
-        self.ledger.count_down(tier_view.split);
+        let tier_broadcast = broadcast.tiers.get(&self.args.tiers.of(client))?.clone();
+        let memories = broadcast.memories.clone();
+        self.args.link.down(&tier_broadcast.split);
+        self.ledger.count_down(tier_broadcast.split);
         self.args.metrics.clients_in_flight.inc();
-        Some((round, client, tier_view, memories))
+        Some((round, client, tier_broadcast, memories))
     }
 }

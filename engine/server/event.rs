@@ -38,7 +38,7 @@ pub enum ServerEvent {
     /// Something that changed between two rounds as it was meant to.
     Note(String),
     /// The policies of the next round are others. This server does nothing more: it is to be started anew.
-    Refreshed,
+    Reloaded,
     /// The run is over.
     Finished(Finished),
     /// The run cannot go on.
@@ -47,7 +47,7 @@ pub enum ServerEvent {
 
 /// What a look at the policies found.
 #[derive(Debug, Default)]
-pub struct Refreshed {
+pub struct Reloaded {
     /// Whether the next round has other policies.
     pub changed: bool,
     /// What an operator wants to know.
@@ -58,7 +58,7 @@ pub struct Refreshed {
 #[derive(Debug)]
 pub struct Finished {
     /// What a client would get after the last closed round, or the running mean of that, `P` values.
-    pub view: Arc<Vec<f32>>,
+    pub adapter: Arc<Vec<f32>>,
     /// Rounds closed.
     pub rounds: u32,
     /// Whether it was stopped before its last round.

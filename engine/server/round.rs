@@ -45,7 +45,7 @@ const ATTEMPTS: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Not asked yet; `true` when its answer is stored.
-    Open(bool),
+    OpenRound(bool),
     Asked {
         attempts: u32,
     },
@@ -75,10 +75,10 @@ impl Round {
     /// lies in the journal.
     pub fn new(candidates: usize, cohort: usize, quorum: usize, window: usize, stored: &[u32]) -> Self {
         assert!(cohort <= candidates && window > 0, "a cohort of candidates and room for one");
-        let mut places = vec![Place::Open(false); candidates];
+        let mut places = vec![Place::OpenRound(false); candidates];
         for position in stored {
             if let Some(place) = places.get_mut(*position as usize) {
-                *place = Place::Open(true);
+                *place = Place::OpenRound(true);
             }
         }
         let queue = (0..cohort as u32).collect();
@@ -159,7 +159,7 @@ impl Round {
     fn fill_window(&mut self, effects: &mut Vec<Effect>) {
         while self.in_flight < self.window {
             let Some(position) = self.queue.pop_front() else { return };
-            let stored = self.places[position as usize] == Place::Open(true);
+            let stored = self.places[position as usize] == Place::OpenRound(true);
             self.set(position, Place::Asked { attempts: 1 });
             self.in_flight += 1;
             effects.push(if stored { Effect::Replay(position) } else { Effect::Ask(position) });

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::closing::Model;
+use super::broadcast::Broadcast;
+use super::model::Model;
 use super::optimizer::ServerOptimizer;
+use super::outcomes::Outcomes;
 use super::round::Round;
-use super::tally::Outcomes;
-use super::view::View;
-use super::{Config, Finished, Ledger, Refresh, RoundRow, RowPolicies, ServerError, ServerEvent};
-use crate::adapter::Tiers;
+use super::{Config, Finished, Ledger, Reload, RoundRow, RowPolicies, ServerError, ServerEvent};
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
 use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
@@ -21,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::policy::Changes;
 use crate::pool::PoolError;
 use crate::privacy::{self, Spending};
+use crate::roster::Tiers;
 use crate::wire;
 
 use super::actor::ServerRef;
@@ -33,7 +33,7 @@ pub struct Resume {
     pub stored: Vec<u32>,
     /// Rounds that missed their quorum last, one after the other, before this process went on with the run: it may miss as
     /// many as any other.
-    pub forgiven: u32,
+    pub misses_forgiven: u32,
 }
 
 /// What the actor is made of.
@@ -63,7 +63,7 @@ pub struct ServerArgs {
     /// The policies of all its rounds.
     pub policies: RowPolicies,
     /// Asked between two rounds, where policies may change in a run.
-    pub refresh: Option<Refresh>,
+    pub reload: Option<Reload>,
     /// The aggregator.
     pub aggregator: AggregatorRef,
     /// The journal.
@@ -91,7 +91,7 @@ pub struct ServerState {
     /// Rounds closed.
     pub(super) closed: u32,
     /// What a client would get after the last closed round.
-    pub(super) view: Option<View>,
+    pub(super) broadcast: Option<Broadcast>,
     /// Rounds in a row that missed their quorum, as far as they count.
     pub(super) missed: u32,
     /// The ledger after the last closed round: a round that is begun again counts from there.
@@ -103,13 +103,13 @@ pub struct ServerState {
 /// A server that ends, in whatever way, wants nothing more of those that work for it.
 impl Drop for ServerState {
     fn drop(&mut self) {
-        self.halt();
+        self.cancel_work();
     }
 }
 
 /// A place in a round as it was begun. What comes for another opening comes too late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(super) struct Candidate {
     pub opening: u32,
     pub position: u32,
 }
@@ -120,17 +120,17 @@ pub(super) type Excluded = BTreeMap<u32, String>;
 /// What the server is at.
 pub(super) enum Phase {
     /// Encoding or evaluating; a task answers.
-    Looking,
+    Preparing,
     /// A round.
-    Round(Box<Open>),
+    Round(Box<OpenRound>),
     /// Writing a round's end; the journal answers.
-    Closing(Box<Ending>),
+    Closing(Box<ClosingRound>),
     /// Nothing more will happen.
     Over,
 }
 
 /// A round under way.
-pub(super) struct Open {
+pub(super) struct OpenRound {
     pub number: u32,
     /// The server's number for this beginning of the round.
     pub opening: u32,
@@ -142,7 +142,7 @@ pub(super) struct Open {
     /// Position and mean training loss of each accepted update, in order of arrival.
     pub losses: Vec<(u32, f64)>,
     /// How far each candidate is that was sent its assignment, by position.
-    pub turns: Vec<Option<Turn>>,
+    pub exchanges: Vec<Option<Exchange>>,
     pub client_rows: Vec<(u32, String)>,
     pub outcomes: Outcomes,
     pub last_drop: Option<(u32, String)>,
@@ -152,7 +152,7 @@ pub(super) struct Open {
 
 /// One candidate's turn.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turn {
+pub(super) struct Exchange {
     pub tier: u32,
     pub last_seen: Option<u32>,
     /// Bytes that it was sent: of the broadcast, of what brought it up to date, of the verdict; again where it crashed and
@@ -163,7 +163,7 @@ pub(super) struct Turn {
     /// What making them wrote to the server's memory, until the aggregator has it.
     pub changes: Option<Changes>,
     /// What the client said.
-    pub said: Option<Said>,
+    pub upload: Option<UploadStats>,
     /// Whether the client will remember something of the round if its update is accepted.
     pub remembers: bool,
     /// Whether the update is in the aggregate, once that is known.
@@ -174,15 +174,15 @@ pub(super) struct Turn {
 
 /// What a client said, in its frame and beside it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said {
-    pub in_frame: wire::Said,
+pub(super) struct UploadStats {
+    pub header: wire::UploadHeader,
     pub steps: u32,
     pub bytes_up: u64,
     pub seconds: f64,
 }
 
 /// A round whose aggregate is in, on its way into the journal.
-pub(super) struct Ending {
+pub(super) struct ClosingRound {
     pub row: RoundRow,
     pub client_rows: String,
     pub model: Model,
@@ -191,15 +191,15 @@ pub(super) struct Ending {
     /// The references after it, by tier.
     pub trackers: BTreeMap<u32, Tracker>,
     /// How the turns ended in which an upload came, by position.
-    pub verdicts: Vec<(u32, u32, Turn)>,
-    pub view: Option<View>,
+    pub verdicts: Vec<(u32, u32, Exchange)>,
+    pub broadcast: Option<Broadcast>,
     /// Why there is no view of what comes next.
-    pub unmade: Option<ServerError>,
+    pub broadcast_error: Option<ServerError>,
 }
 
-impl Open {
-    pub fn seat(&self, position: u32) -> Seat {
-        Seat { opening: self.opening, position }
+impl OpenRound {
+    pub fn candidate(&self, position: u32) -> Candidate {
+        Candidate { opening: self.opening, position }
     }
 }
 
@@ -254,8 +254,8 @@ impl ServerState {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let model = Model { weights, optimizer: Arc::new(optimizer), mean };
-        let (phase, view, closed_ledger, openings) = (Phase::Looking, None, ledger, 0);
-        let missed = ledger.tally.missed_in_a_row.saturating_sub(args.resume.forgiven);
+        let (phase, broadcast, closed_ledger, openings) = (Phase::Preparing, None, ledger, 0);
+        let missed = ledger.tally.missed_in_a_row.saturating_sub(args.resume.misses_forgiven);
         let state = Self {
             args,
             model,
@@ -266,12 +266,12 @@ impl ServerState {
             stop,
             phase,
             closed,
-            view,
+            broadcast,
             missed,
             closed_ledger,
             openings,
         };
-        state.measure_start();
+        state.record_start();
         Ok(state)
     }
 
@@ -282,7 +282,7 @@ impl ServerState {
     }
 
     /// Tells everything that works for this server that it is no longer wanted.
-    pub(super) fn halt(&self) {
+    pub(super) fn cancel_work(&self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Phase::Round(open) = &self.phase {
             open.cancels.iter().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
@@ -297,11 +297,12 @@ impl ServerState {
         if matches!(self.phase, Phase::Over) {
             return;
         }
-        self.halt();
+        self.cancel_work();
         self.phase = Phase::Over;
-        let view = self.view.as_ref().map_or_else(|| self.model.weights.clone(), |view| view.result.clone());
+        let result = |broadcast: &Broadcast| broadcast.result.clone();
+        let adapter = self.broadcast.as_ref().map_or_else(|| self.model.weights.clone(), result);
         let (rounds, tally) = (self.closed, self.closed_ledger.tally);
-        self.tell(ServerEvent::Finished(Finished { view, rounds, interrupted, tally }));
+        self.tell(ServerEvent::Finished(Finished { adapter, rounds, interrupted, tally }));
         myself.stop(None);
     }
 
@@ -309,7 +310,7 @@ impl ServerState {
         if matches!(self.phase, Phase::Over) {
             return;
         }
-        self.halt();
+        self.cancel_work();
         self.phase = Phase::Over;
         // Workers that have ended are seen by the supervisor of the whole core, who starts all of it anew.
         if matches!(error, ServerError::Pool { source: PoolError::Closed { .. }, .. }) {
@@ -320,7 +321,7 @@ impl ServerState {
     }
 
     /// The round under way, where it was begun with this number.
-    pub(super) fn opened(&self, opening: u32) -> Option<&Open> {
+    pub(super) fn opened(&self, opening: u32) -> Option<&OpenRound> {
         match &self.phase {
             Phase::Round(open) if open.opening == opening => Some(open),
             _ => None,
@@ -328,9 +329,9 @@ impl ServerState {
     }
 
     /// The round under way and the client at a place of it; none for an answer to another opening.
-    pub(super) fn seated(&self, seat: Seat) -> Option<(u32, u32)> {
-        let open = self.opened(seat.opening)?;
-        Some((open.number, *open.candidates.get(seat.position as usize)?))
+    pub(super) fn candidate(&self, candidate: Candidate) -> Option<(u32, u32)> {
+        let open = self.opened(candidate.opening)?;
+        Some((open.number, *open.candidates.get(candidate.position as usize)?))
     }
 
     pub(super) fn name(&self, client: u32) -> String {

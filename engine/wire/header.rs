@@ -30,7 +30,7 @@ pub enum FrameKind {
 
 /// What a client says about its update; travels with every upload.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Said {
+pub struct UploadHeader {
     /// Training examples that it has.
     pub examples: u32,
     /// Mean loss of its local training, nats a token; none where it predicted nothing. Finite.
@@ -54,7 +54,7 @@ pub struct Header {
     /// catch-up carry it.
     pub sequence: u32,
     /// What the client says, in an upload; in every other frame it is empty and takes no bytes.
-    pub said: Said,
+    pub upload: UploadHeader,
 }
 
 impl FrameKind {
@@ -72,7 +72,7 @@ impl Header {
             bytes += varint_bytes(self.sequence);
         }
         if self.kind == FrameKind::Upload {
-            bytes += varint_bytes(self.said.examples) + size_of::<f32>();
+            bytes += varint_bytes(self.upload.examples) + size_of::<f32>();
         }
         bytes
     }
@@ -93,8 +93,8 @@ impl Header {
             write_varint(out, self.sequence);
         }
         if self.kind == FrameKind::Upload {
-            write_varint(out, self.said.examples);
-            out.extend_from_slice(&self.said.loss.unwrap_or(f32::NAN).to_le_bytes());
+            write_varint(out, self.upload.examples);
+            out.extend_from_slice(&self.upload.loss.unwrap_or(f32::NAN).to_le_bytes());
         }
     }
 
@@ -121,14 +121,14 @@ impl Header {
             round: cursor.varint()?,
             client: cursor.varint()?.wrapping_add(BROADCAST),
             sequence: 0,
-            said: Said::default(),
+            upload: UploadHeader::default(),
         };
         if kind.has_sequence() {
             header.sequence = cursor.varint()?;
         }
         if kind == FrameKind::Upload {
-            header.said.examples = cursor.varint()?;
-            header.said.loss = match f32::from_le_bytes(cursor.array()?) {
+            header.upload.examples = cursor.varint()?;
+            header.upload.loss = match f32::from_le_bytes(cursor.array()?) {
                 found if found.is_infinite() => return Err(WireError::Loss { found }),
                 found => (!found.is_nan()).then_some(found),
             };

@@ -141,8 +141,8 @@ fn index_coding() {
         let entropy = (-p * p.log2() - (1.0 - p) * (1.0 - p).log2()) / p;
         let count = indices.len() as f64;
         let message = Message { parts: vec![Part::Indices { space: SPACE, indices }] };
-        let (kind, said) = (wire::FrameKind::Upload, wire::Said::default());
-        let header = wire::Header { kind, layout: 0, policy: 0, round: 1, client: 0, sequence: 0, said };
+        let (kind, upload) = (wire::FrameKind::Upload, wire::UploadHeader::default());
+        let header = wire::Header { kind, layout: 0, policy: 0, round: 1, client: 0, sequence: 0, upload };
         let frame = wire::encode(&header, &message).expect("travels");
         let bits = wire::split(&frame).expect("is a frame").indices as f64 * 8.0 / count;
         println!("indices at 1/{share}: {bits:.3} bits each, entropy {entropy:.3}, ratio {:.3}", bits / entropy);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use cellm::adapter::Message;
-use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, Said};
+use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
 use libfuzzer_sys::fuzz_target;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -12,8 +12,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = (wire::decode(data, &limits), wire::split(data));
 
     // A good header before and the right checksum behind, or no input would ever get past them.
-    let (kind, said) = (FrameKind::Upload, Said::default());
-    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 4, said };
+    let (kind, upload) = (FrameKind::Upload, UploadHeader::default());
+    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 4, upload };
     let empty = wire::encode(&header, &Message::default()).expect("an empty message has a frame");
     // Behind the header stand the number of parts (one byte) and the checksum (four).
     let body = [&empty[..empty.len() - 5], data].concat();

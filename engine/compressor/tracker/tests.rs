@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::adapter::{Message, Part, ValueCoding};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, Said};
+use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
 
 const VALUES: usize = 300;
 
 fn frame(kind: FrameKind, round: u32, sequence: u32, message: &Message) -> Arc<Vec<u8>> {
-    let header = Header { kind, layout: 1, policy: 2, round, client: BROADCAST, sequence, said: Said::default() };
+    let header =
+        Header { kind, layout: 1, policy: 2, round, client: BROADCAST, sequence, upload: UploadHeader::default() };
     Arc::new(wire::encode(&header, message).unwrap())
 }
 

@@ -13,7 +13,7 @@ use crate::journal::blobs::{self, BLOBS, Blob};
 use crate::journal::{JournalError, Verdict};
 
 /// Client to: the last round that has it (0 where none does), then where its state lies: which blob (0 none, 1 `State`, 2
-/// `Heard`), its round, its position.
+/// `Settled`), its round, its position.
 pub(super) const CLIENTS: TableDefinition<u32, (u32, u8, u32, u32)> = TableDefinition::new("clients");
 
 impl Journal {
@@ -56,15 +56,15 @@ impl Journal {
         self.read(|transaction| blobs::get(&transaction.open_table(BLOBS)?, Blob::State(round, position)))
     }
 
-    /// Stores what clients remember after they heard how their uploads of the round in progress ended, by position.
+    /// Stores what clients remember after they were told how their uploads of the round in progress ended, by position.
     ///
     /// # Errors
     /// When the round is closed already, or the database cannot be written (then none is stored).
-    pub fn put_heard(&self, round: u32, states: &[(u32, Vec<u8>)]) -> Result<(), JournalError> {
+    pub fn put_settled_states(&self, round: u32, states: &[(u32, Vec<u8>)]) -> Result<(), JournalError> {
         self.write_round(round, |transaction| {
             let mut table = transaction.open_table(BLOBS)?;
             for (position, state) in states {
-                blobs::put_bytes(&mut table, Blob::Heard(round, *position), state)?;
+                blobs::put_bytes(&mut table, Blob::Settled(round, *position), state)?;
             }
             Ok(())
         })
@@ -91,7 +91,7 @@ pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Ver
     for Verdict { position, client, accepted } in verdicts.iter().copied() {
         let old = clients.get(client)?.map_or((0, 0, 0, 0), |row| row.value());
         let seen = if accepted { round } else { old.0 };
-        let candidates = [(2, Blob::Heard(round, position), true), (1, Blob::State(round, position), accepted)];
+        let candidates = [(2, Blob::Settled(round, position), true), (1, Blob::State(round, position), accepted)];
         let mut new = (seen, old.1, old.2, old.3);
         for (kind, blob, counts) in candidates {
             if staged && counts && blobs::exists(&table, blob)? {
@@ -107,7 +107,7 @@ pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Ver
     }
     blobs::remove_states(&mut table, round, |blob| match blob {
         Blob::State(_, position) => kept.contains(&(1, position)),
-        Blob::Heard(_, position) => kept.contains(&(2, position)),
+        Blob::Settled(_, position) => kept.contains(&(2, position)),
         _ => true,
     })?;
     Ok(staged)
@@ -116,7 +116,7 @@ pub(super) fn settle(transaction: &WriteTransaction, round: u32, verdicts: &[Ver
 fn place((_, kind, round, position): (u32, u8, u32, u32)) -> Option<Blob> {
     match kind {
         1 => Some(Blob::State(round, position)),
-        2 => Some(Blob::Heard(round, position)),
+        2 => Some(Blob::Settled(round, position)),
         _ => None,
     }
 }

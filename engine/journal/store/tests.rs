@@ -90,15 +90,18 @@ fn only_clients_of_the_aggregate_remember_the_round() {
 
     // Another place in the next cohort; hearing of the end changes what is kept, of a refused update too.
     journal.put_updates(2, &[with_state(0, b"0"), with_state(1, b"1"), with_state(2, b"2")]).unwrap();
-    journal.put_heard(2, &[(1, b"1, heard".to_vec()), (2, b"two, heard".to_vec())]).unwrap();
+    journal.put_settled_states(2, &[(1, b"1, settled".to_vec()), (2, b"two, settled".to_vec())]).unwrap();
     journal.close_round(&closed(2, 1), &[accepted(1), refused]).unwrap();
-    assert_eq!(states(&journal), [Some(b"zero".to_vec()), Some(b"1, heard".to_vec()), Some(b"two, heard".to_vec())]);
+    assert_eq!(
+        states(&journal),
+        [Some(b"zero".to_vec()), Some(b"1, settled".to_vec()), Some(b"two, settled".to_vec())]
+    );
     assert_eq!([100, 101, 102].map(|client| journal.last_seen(client).unwrap()), [Some(1), Some(2), None]);
 
     // An update without a change keeps what was there.
     journal.put_updates(3, &[with_state(1, b"gone"), with_state(1, b"")]).unwrap();
     journal.close_round(&closed(3, 1), &[accepted(1)]).unwrap();
-    assert_eq!(journal.client_state(101).unwrap(), Some(b"1, heard".to_vec()));
+    assert_eq!(journal.client_state(101).unwrap(), Some(b"1, settled".to_vec()));
     assert_eq!(journal.last_seen(101).unwrap(), Some(3));
     assert_eq!(journal.staged_state(3, 1).unwrap(), None);
 }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::measure::{Spread, measure};
 use super::table::{self, Table, number};
 use super::{Comparison, Method, Setting, dots};
-use crate::report::html::{escape, framed};
+use crate::report::escape::escape;
+use crate::report::html::framed;
 use crate::report::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use crate::report::{bytes, loss};
 

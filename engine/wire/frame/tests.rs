@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::adapter::{Part, ValueCoding};
-use crate::wire::{BROADCAST, FrameKind, Said};
+use crate::wire::{BROADCAST, FrameKind, UploadHeader};
 
 fn header() -> Header {
     Header {
@@ -14,7 +14,7 @@ fn header() -> Header {
         round: 3,
         client: BROADCAST,
         sequence: 0,
-        said: Said { examples: 5, loss: Some(1.5) },
+        upload: UploadHeader { examples: 5, loss: Some(1.5) },
     }
 }
 
@@ -187,11 +187,11 @@ fn only_uploads_pay_for_what_the_client_says() {
         let frame = of_kind(kind);
         assert_eq!(frame.len() + saved, upload.len());
         let (read, _) = decode(&frame, &limits()).unwrap();
-        assert_eq!(read, Header { kind, sequence, said: Said::default(), ..header() });
+        assert_eq!(read, Header { kind, sequence, upload: UploadHeader::default(), ..header() });
     }
-    let quiet = Header { said: Said { examples: 7, loss: None }, ..header() };
+    let quiet = Header { upload: UploadHeader { examples: 7, loss: None }, ..header() };
     assert_eq!(decode(&encode(&quiet, &Message::default()).unwrap(), &limits()).unwrap().0, quiet);
-    let endless = Header { said: Said { examples: 7, loss: Some(f32::INFINITY) }, ..header() };
+    let endless = Header { upload: UploadHeader { examples: 7, loss: Some(f32::INFINITY) }, ..header() };
     let error = decode(&encode(&endless, &Message::default()).unwrap(), &limits()).unwrap_err();
     assert_eq!(error.to_string(), "the client's loss is inf, expected a finite number or none");
 }

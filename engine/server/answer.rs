@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, Source, beside, send};
+use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
 use super::dispatch::Dispatch;
 use super::exchange::Answer;
 use super::round::{Effect, Input};
-use super::state::{Phase, Said, Seat, ServerState, Turn};
-use super::stored::{self, StoredAnswer};
+use super::state::{Candidate, Exchange, Phase, ServerState, UploadStats};
+use super::stored_answer::{self, StoredAnswer};
 use super::{ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
 use crate::client::ClientUpdate;
@@ -21,44 +21,60 @@ use crate::wire;
 const WORTH_STORING_S: f64 = 0.05;
 
 impl ServerState {
-    pub(super) fn answered(&mut self, myself: &ServerRef, seat: Seat, dispatch: Dispatch, source: Source) {
+    pub(super) fn answered(
+        &mut self,
+        myself: &ServerRef,
+        candidate: Candidate,
+        dispatch: Dispatch,
+        source: AnswerSource,
+    ) {
         self.args.metrics.clients_in_flight.dec();
-        let (position, Some((round, client))) = (seat.position, self.seated(seat)) else { return };
+        let (position, Some((round, client))) = (candidate.position, self.candidate(candidate)) else { return };
         self.sent(position, dispatch);
         match source {
-            Source::Unsent(error) => self.fail(myself, error),
-            Source::Live(Answer::Update(mut update)) => {
+            AnswerSource::Unsent(error) => self.fail(myself, error),
+            AnswerSource::Live(Answer::Update(mut update)) => {
                 self.remembers(position, &update);
                 if update.seconds < WORTH_STORING_S && update.state.is_none() {
                     return self.offer(myself, position, update);
                 }
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
                 // down instead of filling the memory. What a client remembers waits there for the end of the round.
-                let stored = stored::update(position, client, &mut update);
-                self.store(myself, (round, seat), stored, Some(update));
+                let stored = stored_answer::update(position, client, &mut update);
+                self.store(myself, (round, candidate), stored, Some(update));
             }
-            Source::Live(Answer::Cancelled) => self.finish(myself, true),
-            Source::Live(Answer::Crashed) => {
+            AnswerSource::Live(Answer::Cancelled) => self.finish(myself, true),
+            AnswerSource::Live(Answer::Crashed) => {
                 self.args.metrics.restarts(Actor::Client).inc();
                 self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
                 let reason = "its actor crashed";
                 if self.lost(myself, position, Input::Crashed(position), "failed", reason) {
-                    self.store(myself, (round, seat), stored::dropped(position, client, "failed", reason), None);
+                    self.store(
+                        myself,
+                        (round, candidate),
+                        stored_answer::dropped(position, client, "failed", reason),
+                        None,
+                    );
                 }
             }
             // The supervisor of the whole core starts this server anew; the client has no part in that.
-            Source::Live(Answer::NoWorkers) => {}
-            Source::Live(Answer::Failed(reason)) => {
-                self.store(myself, (round, seat), stored::dropped(position, client, "failed", &reason), None);
+            AnswerSource::Live(Answer::NoWorkers) => {}
+            AnswerSource::Live(Answer::Failed(reason)) => {
+                self.store(
+                    myself,
+                    (round, candidate),
+                    stored_answer::dropped(position, client, "failed", &reason),
+                    None,
+                );
                 self.lost(myself, position, Input::Lost(position), "failed", &reason);
             }
-            Source::Live(Answer::Late(deadline_s)) => {
+            AnswerSource::Live(Answer::Late(deadline_s)) => {
                 let reason = format!("no answer within the deadline of {deadline_s} s of its own work");
-                self.store(myself, (round, seat), stored::dropped(position, client, "late", &reason), None);
+                self.store(myself, (round, candidate), stored_answer::dropped(position, client, "late", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "late", &reason);
             }
-            Source::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
-            Source::Replayed(Ok(stored)) => match stored.map(stored::read) {
+            AnswerSource::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
+            AnswerSource::Replayed(Ok(stored)) => match stored.map(stored_answer::read) {
                 Some(Ok(StoredAnswer::Update(update))) => {
                     self.remembers(position, &update);
                     self.offer(myself, position, update);
@@ -76,9 +92,9 @@ impl ServerState {
     fn sent(&mut self, position: u32, dispatch: Dispatch) {
         let Phase::Round(open) = &mut self.phase else { return };
         let Dispatch { tier, last_seen, catch_up, changes } = dispatch;
-        let before = open.turns[position as usize].take().unwrap_or_default();
-        let broadcast = self.view.as_ref().and_then(|view| view.tiers.get(&tier));
-        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |view| view.split.total());
+        let before = open.exchanges[position as usize].take().unwrap_or_default();
+        let broadcast = self.broadcast.as_ref().and_then(|broadcast| broadcast.tiers.get(&tier));
+        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |broadcast| broadcast.split.total());
         let mut catch_up_bytes = before.catch_up_bytes;
         for bytes in catch_up.iter().map(|frame| frame.len() as u64) {
             self.args.link.catch_up(bytes);
@@ -86,34 +102,34 @@ impl ServerState {
             catch_up_bytes += bytes;
             bytes_down += bytes;
         }
-        let turn = Turn { tier, last_seen, bytes_down, catch_up_bytes, changes, ..Turn::default() };
-        open.turns[position as usize] = Some(turn);
+        let exchange = Exchange { tier, last_seen, bytes_down, catch_up_bytes, changes, ..Exchange::default() };
+        open.exchanges[position as usize] = Some(exchange);
     }
 
     fn remembers(&mut self, position: u32, update: &ClientUpdate) {
-        if let Some(turn) = self.turn(position) {
-            turn.remembers = update.state.is_some();
+        if let Some(exchange) = self.exchange(position) {
+            exchange.remembers = update.state.is_some();
         }
     }
 
-    fn turn(&mut self, position: u32) -> Option<&mut Turn> {
+    fn exchange(&mut self, position: u32) -> Option<&mut Exchange> {
         let Phase::Round(open) = &mut self.phase else { return None };
-        open.turns.get_mut(position as usize)?.as_mut()
+        open.exchanges.get_mut(position as usize)?.as_mut()
     }
 
     fn store(
         &self,
         myself: &ServerRef,
-        (round, seat): (u32, Seat),
+        (round, candidate): (u32, Candidate),
         stored: StoredUpdate,
         update: Option<ClientUpdate>,
     ) {
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
-        beside(myself, "storing an answer", async move {
+        spawn_task(myself, "storing an answer", async move {
             let stored = journal.call(|reply| JournalMsg::Put { round, update: stored, reply }, None).await;
             // A journal that has gone takes this server with it.
             if let Ok(CallResult::Success(stored)) = stored {
-                send(&reply_to, Internal::Stored(seat, update, stored));
+                send(&reply_to, Internal::Stored(candidate, update, stored));
             }
         });
     }
@@ -121,23 +137,23 @@ impl ServerState {
     pub(super) fn stored(
         &mut self,
         myself: &ServerRef,
-        seat: Seat,
+        candidate: Candidate,
         update: Option<ClientUpdate>,
         stored: Result<(), Arc<JournalError>>,
     ) {
-        let Some((round, _)) = self.seated(seat) else { return };
+        let Some((round, _)) = self.candidate(candidate) else { return };
         match (stored, update) {
             (Err(source), _) => self.fail(myself, ServerError::Journal { round, source }),
-            (Ok(()), Some(update)) => self.offer(myself, seat.position, update),
+            (Ok(()), Some(update)) => self.offer(myself, candidate.position, update),
             (Ok(()), None) => {}
         }
     }
 
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
-        let (seat, client) = (open.seat(position), open.candidates[position as usize]);
+        let (candidate, client) = (open.candidate(position), open.candidates[position as usize]);
         let weighed = self.args.link.weigh(&update.frame);
-        let (split, in_frame) = match weighed.and_then(|split| Ok((split, wire::header(&update.frame)?.said))) {
+        let (split, header) = match weighed.and_then(|split| Ok((split, wire::header(&update.frame)?.upload))) {
             Ok(weighed) => weighed,
             Err(error) => {
                 self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string());
@@ -147,9 +163,9 @@ impl ServerState {
         self.args.link.up(&split);
         self.ledger.count_up(split);
         let ClientUpdate { frame, steps, seconds, .. } = update;
-        let Some(turn) = open.turns[position as usize].as_mut() else { return };
-        turn.said = Some(Said { in_frame, steps, bytes_up: frame.len() as u64, seconds });
-        let (tier, last_seen, catch_up) = (turn.tier, turn.last_seen, turn.changes.take());
+        let Some(exchange) = open.exchanges[position as usize].as_mut() else { return };
+        exchange.upload = Some(UploadStats { header, steps, bytes_up: frame.len() as u64, seconds });
+        let (tier, last_seen, catch_up) = (exchange.tier, exchange.last_seen, exchange.changes.take());
         let offer = Offer { client, tier, last_seen, catch_up, frame };
         let (effects, excluded) =
             (open.machine.handle(Input::Answered(position)), open.excluded.get(&position).cloned());
@@ -159,27 +175,32 @@ impl ServerState {
             return self.refused(myself, position, reason);
         }
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
-        beside(myself, "an offer to the aggregator", async move {
-            let Seat { opening, position } = seat;
-            let taken = aggregator.call(|reply| AggregatorMsg::Offer { opening, position, offer, reply }, None).await;
-            if let Ok(CallResult::Success(taken)) = taken {
-                send(&reply_to, Internal::Taken(seat, taken));
+        spawn_task(myself, "an offer to the aggregator", async move {
+            let Candidate { opening, position } = candidate;
+            let offered = aggregator.call(|reply| AggregatorMsg::Offer { opening, position, offer, reply }, None).await;
+            if let Ok(CallResult::Success(offered)) = offered {
+                send(&reply_to, Internal::Offered(candidate, offered));
             }
         });
     }
 
-    pub(super) fn taken(&mut self, myself: &ServerRef, seat: Seat, taken: Result<Accepted, AggregateError>) {
-        let (position, Some((round, _))) = (seat.position, self.seated(seat)) else { return };
-        match taken {
+    pub(super) fn offered(
+        &mut self,
+        myself: &ServerRef,
+        candidate: Candidate,
+        offered: Result<Accepted, AggregateError>,
+    ) {
+        let (position, Some((round, _))) = (candidate.position, self.candidate(candidate)) else { return };
+        match offered {
             Ok(Accepted { norm }) => {
-                if let Some(turn) = self.turn(position) {
-                    turn.norm = Some(norm);
+                if let Some(exchange) = self.exchange(position) {
+                    exchange.norm = Some(norm);
                 }
-                self.judge(position, true);
+                self.record_verdict(position, true);
                 self.note(position, None);
                 self.handle_input(myself, Input::Accepted(position));
             }
-            Err(source @ AggregateError::Trapped(_)) => self.begin_again(myself, position, source.to_string()),
+            Err(source @ AggregateError::Trapped(_)) => self.reopen_round(myself, position, source.to_string()),
             Err(source) if source.ends_the_run() => self.fail(myself, ServerError::Aggregate { round, source }),
             Err(refusal) => self.refused(myself, position, refusal.to_string()),
         }
@@ -187,7 +208,7 @@ impl ServerState {
 
     /// An update that came and has no part in the aggregate.
     fn refused(&mut self, myself: &ServerRef, position: u32, reason: String) {
-        self.judge(position, false);
+        self.record_verdict(position, false);
         self.note(position, Some(("rejected", reason)));
         self.handle_input(myself, Input::Refused(position));
     }
@@ -212,13 +233,13 @@ impl ServerState {
     }
 
     /// Whether an upload is in the aggregate. A client that keeps something of the round, or not, has to be told.
-    fn judge(&mut self, position: u32, accepted: bool) {
+    fn record_verdict(&mut self, position: u32, accepted: bool) {
         let plan = self.args.participants.compressors.plans().upload.clone();
         let Phase::Round(open) = &mut self.phase else { return };
         let (round, client) = (open.number, open.candidates[position as usize]);
-        let Some(turn) = open.turns[position as usize].as_mut() else { return };
-        turn.accepted = Some(accepted);
-        if !turn.remembers && !plan.policy().acknowledges() {
+        let Some(exchange) = open.exchanges[position as usize].as_mut() else { return };
+        exchange.accepted = Some(accepted);
+        if !exchange.remembers && !plan.policy().acknowledges() {
             return;
         }
         // The length is the same for both verdicts, and for a round that misses its quorum in the end.
@@ -226,7 +247,7 @@ impl ServerState {
         if let Ok(split) = verdict {
             self.args.link.verdict(&split);
             self.ledger.count_verdict(split);
-            turn.bytes_down += split.total();
+            exchange.bytes_down += split.total();
         }
     }
 
@@ -235,25 +256,25 @@ impl ServerState {
         let Phase::Round(open) = &mut self.phase else { return };
         let client = open.candidates[position as usize];
         let name = self.args.participants.shards.name(client);
-        let turn = open.turns[position as usize].clone().unwrap_or_default();
-        let said = turn.said;
+        let exchange = open.exchanges[position as usize].clone().unwrap_or_default();
+        let upload = exchange.upload;
         let (outcome, reason) = match &dropped {
             None => ("completed", None),
             Some((outcome, reason)) => (*outcome, Some(reason.clone())),
         };
         // A no-op trainer predicts nothing, so it has no loss.
-        let loss = said.and_then(|said| said.in_frame.loss).map(f64::from);
+        let loss = upload.and_then(|upload| upload.header.loss).map(f64::from);
         if let (None, Some(loss)) = (&dropped, loss) {
             open.losses.push((position, loss));
         }
         let row = serde_json::json!({
-            "round": open.number, "client": client, "name": name, "tier": turn.tier,
+            "round": open.number, "client": client, "name": name, "tier": exchange.tier,
             "outcome": if reason.is_none() { "completed" } else { "dropped" }, "reason": reason,
-            "loss": loss, "examples": said.map(|said| said.in_frame.examples),
-            "steps": said.map(|said| said.steps),
-            "bytes_down": turn.bytes_down, "bytes_catch_up": turn.catch_up_bytes,
-            "bytes_up": said.map_or(0, |said| said.bytes_up),
-            "seconds": said.map(|said| said.seconds),
+            "loss": loss, "examples": upload.map(|upload| upload.header.examples),
+            "steps": upload.map(|upload| upload.steps),
+            "bytes_down": exchange.bytes_down, "bytes_catch_up": exchange.catch_up_bytes,
+            "bytes_up": upload.map_or(0, |upload| upload.bytes_up),
+            "seconds": upload.map(|upload| upload.seconds),
         });
         open.client_rows.push((position, row.to_string()));
         if let Some(reason) = &reason {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::OnceCell;
 
 use super::ServerError;
-use super::closing::averaged;
+use super::model::ema;
 use crate::client::Participants;
 use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
 use crate::pool::blocking;
@@ -15,7 +15,7 @@ use crate::trainer::{Evaluated, Trainers};
 use crate::wire::{self, ByteSplit};
 
 /// What a closed round leaves for the next: everything that encoding depends on.
-pub(super) struct Outlook {
+pub(super) struct PrepareArgs {
     /// The dense copy.
     pub weights: Arc<Vec<f32>>,
     /// The closed round.
@@ -34,7 +34,7 @@ pub(super) struct Outlook {
 }
 
 /// One tier's broadcast.
-pub(super) struct TierView {
+pub(super) struct TierBroadcast {
     /// The download frame.
     pub frame: Arc<Vec<u8>>,
     /// Where its bytes go.
@@ -51,30 +51,30 @@ pub(super) struct TierView {
 
 /// What goes down next, and what it is worth. What encoding wrote counts once the round that it is for is closed, so that
 /// a resumed run encodes the same again.
-pub(super) struct View {
+pub(super) struct Broadcast {
     /// The broadcasts, by tier.
-    pub tiers: BTreeMap<u32, Arc<TierView>>,
+    pub tiers: BTreeMap<u32, Arc<TierBroadcast>>,
     /// What the tier that sees most starts from.
-    pub shown: Arc<Vec<f32>>,
+    pub widest: Arc<Vec<f32>>,
     /// What is evaluated, and the adapter of the run: the same, or its running mean.
     pub result: Arc<Vec<f32>>,
     /// What the server remembers, with what encoding wrote, as the round finds it.
     pub memories: Memories,
     /// What the result is worth on the validation data.
-    pub result_worth: Option<Evaluated>,
+    pub result_evaluated: Option<Evaluated>,
     /// What the dense copy is worth.
-    pub dense_worth: Option<Evaluated>,
+    pub dense_evaluated: Option<Evaluated>,
 }
 
-impl View {
+impl Broadcast {
     /// The references with the broadcasts in them.
     pub fn trackers(&self) -> BTreeMap<u32, Tracker> {
-        let after = |(tier, view): (&u32, &Arc<TierView>)| Some((*tier, view.after.clone()?));
+        let after = |(tier, broadcast): (&u32, &Arc<TierBroadcast>)| Some((*tier, broadcast.after.clone()?));
         self.tiers.iter().filter_map(after).collect()
     }
 }
 
-impl TierView {
+impl TierBroadcast {
     /// The frames that bring a client up to this broadcast that saw `last_seen` last (0: none): those that it missed, or a
     /// snapshot where that is shorter.
     pub async fn catch_up(
@@ -104,15 +104,15 @@ impl TierView {
 }
 
 /// Encodes the download that follows a closed round, decodes it as a client would and evaluates on that when asked to.
-pub(super) async fn look(
-    outlook: Outlook,
+pub(super) async fn prepare(
+    args: PrepareArgs,
     participants: &Participants,
     cancel: &Arc<AtomicBool>,
-) -> Result<View, ServerError> {
-    let Outlook { weights, round, evaluate, tiers, mut trackers, mut memories, mean } = outlook;
+) -> Result<Broadcast, ServerError> {
+    let PrepareArgs { weights, round, evaluate, tiers, mut trackers, mut memories, mean } = args;
     let compressors = &participants.compressors;
     let plan = &compressors.plans().download;
-    let mut views = BTreeMap::new();
+    let mut broadcasts = BTreeMap::new();
     for tier in tiers.iter().copied() {
         let (before, occasion) = (trackers.remove(&tier), Occasion::broadcast(round + 1, tier));
         let memory = memories.of(&plan.policy().name);
@@ -122,31 +122,36 @@ pub(super) async fn look(
         memories.keep(&plan.policy().name, made.memory);
         let split = wire::split(&made.frame).map_err(|source| download(CompressorError::Wire(source)))?;
         let (frame, values, after, snapshot) = (made.frame, made.values, made.tracker, OnceCell::new());
-        views.insert(tier, Arc::new(TierView { frame, split, values, before, after, snapshot }));
+        broadcasts.insert(tier, Arc::new(TierBroadcast { frame, split, values, before, after, snapshot }));
     }
-    let shown = views.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |view| view.values.clone());
+    let widest =
+        broadcasts.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |broadcast| broadcast.values.clone());
     let result = match mean {
-        None => shown.clone(),
+        None => widest.clone(),
         Some((mean, None)) => mean,
         Some((mean, Some(share))) => {
-            let newest = shown.clone();
-            let averaged = blocking("the running mean", move || averaged(&mean, &newest, share)).await;
-            Arc::new(averaged.map_err(|source| ServerError::Crashed { round, source })?)
+            let newest = widest.clone();
+            let mean = blocking("the running mean", move || ema(&mean, &newest, share)).await;
+            Arc::new(mean.map_err(|source| ServerError::Crashed { round, source })?)
         }
     };
     let memories = memories.settled();
-    let mut view = View { tiers: views, shown, result, memories, result_worth: None, dense_worth: None };
+    let mut broadcast =
+        Broadcast { tiers: broadcasts, widest, result, memories, result_evaluated: None, dense_evaluated: None };
     if evaluate {
         let trainers = &participants.trainers;
-        view.result_worth = worth(&view.result, round, trainers, cancel).await?;
-        view.dense_worth =
-            if view.result == weights { view.result_worth } else { worth(&weights, round, trainers, cancel).await? };
+        broadcast.result_evaluated = evaluate_on_validation(&broadcast.result, round, trainers, cancel).await?;
+        broadcast.dense_evaluated = if broadcast.result == weights {
+            broadcast.result_evaluated
+        } else {
+            evaluate_on_validation(&weights, round, trainers, cancel).await?
+        };
     }
-    Ok(view)
+    Ok(broadcast)
 }
 
 /// What weights are worth on the validation data; none where there is nothing to predict.
-async fn worth(
+async fn evaluate_on_validation(
     weights: &Arc<Vec<f32>>,
     round: u32,
     trainers: &Trainers,

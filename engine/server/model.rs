@@ -20,13 +20,13 @@ pub(super) struct Model {
 
 /// How much of the mean is the `round`-th of its summands, where each weighs `decay` times the next (Polyak averaging with
 /// Adam's bias correction: `(1 - decay) / (1 - decay^round)`). What was there before the first round is no summand.
-pub(super) fn share_of_mean(decay: f32, round: u32) -> f32 {
+pub(super) fn ema_share(decay: f32, round: u32) -> f32 {
     let weights = (1..round).fold(1.0, |sum, _| sum * f64::from(decay) + 1.0);
     (1.0 / weights) as f32
 }
 
 /// The mean with one summand more.
-pub(super) fn averaged(mean: &[f32], newest: &[f32], share: f32) -> Vec<f32> {
+pub(super) fn ema(mean: &[f32], newest: &[f32], share: f32) -> Vec<f32> {
     assert_eq!(mean.len(), newest.len(), "both are of one layout");
     mean.iter().zip(newest).map(|(mean, newest)| mean + share * (newest - mean)).collect()
 }
@@ -105,9 +105,9 @@ mod tests {
     fn the_mean_weighs_each_round_by_its_age_and_forgets_the_start() {
         let rounds = [[3.0, 0.0], [1.0, -1.0], [4.0, 8.0], [1.0, 0.5]];
         for decay in [0.0, 0.5, 0.9_f32] {
-            let mut mean = averaged(&[0.0, 0.0], &[100.0, -100.0], share_of_mean(decay, 0));
+            let mut mean = ema(&[0.0, 0.0], &[100.0, -100.0], ema_share(decay, 0));
             for (round, newest) in (1..).zip(&rounds) {
-                mean = averaged(&mean, newest, share_of_mean(decay, round));
+                mean = ema(&mean, newest, ema_share(decay, round));
             }
             for (at, mean) in mean.iter().enumerate() {
                 let weights = [3, 2, 1, 0].map(|age| decay.powi(age));

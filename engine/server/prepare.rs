@@ -5,99 +5,99 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::actor::{Internal, Looked, ServerRef, beside, send};
+use super::actor::{Internal, Prepared, ServerRef, send, spawn_task};
+use super::broadcast::{self, PrepareArgs};
+use super::outcomes::Outcomes;
 use super::round::{Input, Round};
-use super::state::{Ending, Excluded, Open, Phase, ServerState};
-use super::tally::Outcomes;
-use super::view::{self, Outlook};
-use super::{ServerError, acknowledging, closing, sampler};
+use super::state::{ClosingRound, Excluded, OpenRound, Phase, ServerState};
+use super::{ServerError, model, sampler, settle};
 use crate::aggregator::{AggregatorMsg, Opening};
 use crate::pool::PoolError;
 
 impl ServerState {
     /// Encodes and evaluates the present weights, or those of a round that is ending.
-    pub(super) fn look(&mut self, myself: &ServerRef, ending: Option<Box<Ending>>) {
-        let (round, model, trackers, memories) = match &ending {
-            Some(ending) => (ending.row.round, &ending.model, ending.trackers.clone(), ending.memories.clone()),
+    pub(super) fn prepare(&mut self, myself: &ServerRef, closing: Option<Box<ClosingRound>>) {
+        let (round, model, trackers, memories) = match &closing {
+            Some(closing) => (closing.row.round, &closing.model, closing.trackers.clone(), closing.memories.clone()),
             None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
         };
         // Of a resumed run the last round is in the stored mean already, and was evaluated.
-        let missing = ending.is_some() || self.ledger.unseen;
-        let share = missing.then(|| closing::share_of_mean(self.args.config.ema_decay, round));
+        let missing = closing.is_some() || self.ledger.unseen;
+        let share = missing.then(|| model::ema_share(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
-        let evaluate = self.evaluates(round) && ending.is_some();
+        let evaluate = self.evaluates(round) && closing.is_some();
         let (weights, tiers) = (model.weights.clone(), self.tiers_in_use.clone());
-        let outlook = Outlook { weights, round, evaluate, tiers, trackers, memories, mean };
+        let args = PrepareArgs { weights, round, evaluate, tiers, trackers, memories, mean };
         let (participants, journal) = (self.args.participants.clone(), self.args.journal.clone());
         let (stop, window) = (self.stop.clone(), self.args.window);
-        self.phase = Phase::Looking;
+        self.phase = Phase::Preparing;
         let reply_to = myself.clone();
-        beside(myself, "the look at what comes next", async move {
-            let heard = match &ending {
-                Some(ending) => acknowledging::hear(ending, window, &participants, &journal).await,
+        spawn_task(myself, "the look at what comes next", async move {
+            let settled = match &closing {
+                Some(closing) => settle::settle_all(closing, window, &participants, &journal).await,
                 None => Ok(Some(Vec::new())),
             };
-            let looked = match heard {
+            let prepared = match settled {
                 Ok(None) => return,
                 Ok(Some(warnings)) => {
-                    let view = view::look(outlook, &participants, &stop).await;
-                    Ok(Looked { ending, warnings, view })
+                    let broadcast = broadcast::prepare(args, &participants, &stop).await;
+                    Ok(Prepared { closing, warnings, broadcast })
                 }
                 Err(error) => Err(error),
             };
-            send(&reply_to, Internal::Looked(looked));
+            send(&reply_to, Internal::Prepared(prepared));
         });
     }
 
-    pub(super) fn looked(&mut self, myself: &ServerRef, looked: Result<Looked, ServerError>) {
-        let Looked { ending, warnings, view } = match looked {
-            Ok(looked) => looked,
+    pub(super) fn prepared(&mut self, myself: &ServerRef, prepared: Result<Prepared, ServerError>) {
+        let Prepared { closing, warnings, broadcast } = match prepared {
+            Ok(prepared) => prepared,
             // A stopped server cancels the evaluation; what is closed stays.
             Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
             Err(error) => return self.fail(myself, error),
         };
         warnings.into_iter().for_each(|warning| self.tell(super::ServerEvent::Warning(warning)));
-        let view = match view {
-            Ok(view) => view,
+        let broadcast = match broadcast {
+            Ok(broadcast) => broadcast,
             Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
-            Err(error) => return self.unmade(myself, ending, error),
+            Err(error) => return self.broadcast_failed(myself, closing, error),
         };
-        let Some(mut ending) = ending else {
+        let Some(mut closing) = closing else {
             if self.ledger.unseen {
                 self.ledger.unseen = false;
-                self.model.mean = self.model.mean.take().map(|_| view.result.clone());
+                self.model.mean = self.model.mean.take().map(|_| broadcast.result.clone());
             }
-            self.view = Some(view);
-            return self.next(myself);
+            self.broadcast = Some(broadcast);
+            return self.next_round(myself);
         };
         self.ledger.unseen = false;
-        ending.row.eval_loss = view.result_worth.map(|worth| worth.loss());
-        ending.row.eval_metric = view.result_worth.map(|worth| worth.accuracy());
-        ending.row.eval_loss_dense_copy = view.dense_worth.map(|worth| worth.loss());
-        ending.model.mean = ending.model.mean.map(|_| view.result.clone());
-        ending.view = Some(view);
-        self.store_end(myself, ending);
+        closing.row.eval_loss = broadcast.result_evaluated.map(|evaluated| evaluated.loss());
+        closing.row.eval_metric = broadcast.result_evaluated.map(|evaluated| evaluated.accuracy());
+        closing.row.eval_loss_dense_copy = broadcast.dense_evaluated.map(|evaluated| evaluated.loss());
+        closing.model.mean = closing.model.mean.map(|_| broadcast.result.clone());
+        closing.broadcast = Some(broadcast);
+        self.store_close(myself, closing);
     }
 
     /// What goes down next cannot be made. A round that has ended is closed first, as far as it can be seen.
-    fn unmade(&mut self, myself: &ServerRef, ending: Option<Box<Ending>>, error: ServerError) {
+    fn broadcast_failed(&mut self, myself: &ServerRef, closing: Option<Box<ClosingRound>>, error: ServerError) {
         let of_policy = match &error {
             ServerError::Download { .. } => true,
             ServerError::Pool { source, .. } => matches!(source, PoolError::Crashed { .. }),
             _ => false,
         };
-        match ending.filter(|ending| of_policy && ending.row.round > 0) {
-            Some(mut ending) => {
+        match closing.filter(|closing| of_policy && closing.row.round > 0) {
+            Some(mut closing) => {
                 self.ledger.unseen = true;
-                ending.unmade = Some(error);
-                self.store_end(myself, ending);
+                closing.broadcast_error = Some(error);
+                self.store_close(myself, closing);
             }
             None => self.fail(myself, error),
         }
     }
 
     /// Begins the next round, or ends the run.
-    pub(super) fn next(&mut self, myself: &ServerRef) {
+    pub(super) fn next_round(&mut self, myself: &ServerRef) {
         if self.closed >= self.args.rounds {
             return self.finish(myself, false);
         }
@@ -105,12 +105,12 @@ impl ServerState {
             return self.finish(myself, true);
         }
         let stored = std::mem::take(&mut self.args.resume.stored);
-        self.open(myself, stored, Excluded::new());
+        self.open_round(myself, stored, Excluded::new());
     }
 
     /// Begins the round after the last closed one. `stored` are the places whose answer is in the journal.
-    pub(super) fn open(&mut self, myself: &ServerRef, stored: Vec<u32>, excluded: Excluded) {
-        let Some(view) = &self.view else { return };
+    pub(super) fn open_round(&mut self, myself: &ServerRef, stored: Vec<u32>, excluded: Excluded) {
+        let Some(broadcast) = &self.broadcast else { return };
         let number = self.closed + 1;
         self.ledger = self.closed_ledger;
         self.openings += 1;
@@ -124,16 +124,16 @@ impl ServerState {
             number: self.openings,
             round: number,
             cohort: cohort as u32,
-            base: view.shown.clone(),
-            memories: view.memories.clone(),
+            base: broadcast.widest.clone(),
+            memories: broadcast.memories.clone(),
         };
-        let mut open = Open {
+        let mut open = OpenRound {
             number,
             opening: self.openings,
             excluded,
             outcomes: Outcomes::default(),
             machine: Round::new(candidates.len(), cohort, quorum, self.args.window, &stored),
-            turns: vec![None; candidates.len()],
+            exchanges: vec![None; candidates.len()],
             candidates,
             started: Instant::now(),
             losses: Vec::new(),

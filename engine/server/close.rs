@@ -2,9 +2,9 @@
 
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, beside, send};
-use super::closing::{self, Model, Noise, Stepped};
-use super::state::{Ending, Open, Phase, ServerState, Turn};
+use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::model::{self, Model, Noise, Stepped};
+use super::state::{ClosingRound, Exchange, OpenRound, Phase, ServerState};
 use super::{RoundRow, ServerError, ServerEvent};
 use crate::aggregator::AggregatorMsg;
 use crate::compressor::{Memories, Tracker};
@@ -21,14 +21,14 @@ impl ServerState {
         let (round, opening) = (open.number, open.opening);
         let (model, noise) = (self.model.clone(), self.noise(open));
         let (aggregator, reply_to) = (self.args.aggregator.clone(), myself.clone());
-        beside(myself, "the end of a round", async move {
+        spawn_task(myself, "the end of a round", async move {
             let weights = model.weights.clone();
             let aggregate = aggregator.call(|reply| AggregatorMsg::Finish { opening, weights, reply }, None).await;
             // An aggregator that has gone takes this server with it.
             let Ok(CallResult::Success(aggregate)) = aggregate else { return };
             let stepped = match aggregate {
                 Ok(aggregate) => {
-                    let step = move || closing::step(&model, aggregate, noise, round);
+                    let step = move || model::step(&model, aggregate, noise, round);
                     let crashed = |source| Err(ServerError::Crashed { round, source });
                     blocking("the server's step", step).await.unwrap_or_else(crashed)
                 }
@@ -43,10 +43,10 @@ impl ServerState {
         match stepped {
             Ok(Stepped { model, norm, memories }) => {
                 self.missed = 0;
-                self.end_round(myself, model, norm, Some(memories));
+                self.close_round(myself, model, norm, Some(memories));
             }
             Err(error @ ServerError::NotFinite { .. }) => match open.culprit() {
-                Some(position) => self.begin_again(myself, position, format!("with its update {error}")),
+                Some(position) => self.reopen_round(myself, position, format!("with its update {error}")),
                 None => self.fail(myself, error),
             },
             Err(error) => self.fail(myself, error),
@@ -55,7 +55,7 @@ impl ServerState {
 
     /// Noise on the mean of the updates, each of which was clipped: one client moves the mean by at most `clip` over their
     /// number.
-    fn noise(&self, open: &Open) -> Option<Noise> {
+    fn noise(&self, open: &OpenRound) -> Option<Noise> {
         let (privacy, _) = self.args.privacy.as_ref().filter(|(privacy, _)| privacy.place == Place::Server)?;
         let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
         Some(Noise { deviation, seed: self.args.seed })
@@ -63,7 +63,7 @@ impl ServerState {
 
     /// Too few clients: the round is closed with the weights as they were, and nobody remembers it but the server what it
     /// sent.
-    pub(super) fn miss(&mut self, myself: &ServerRef) {
+    pub(super) fn miss_quorum(&mut self, myself: &ServerRef) {
         let Phase::Round(open) = &self.phase else { return };
         self.missed += 1;
         let (completed, quorum) = (open.machine.accepted(), open.machine.quorum());
@@ -83,29 +83,30 @@ impl ServerState {
             "round {round} missed its quorum: {completed} of {quorum} needed clients completed; {client} dropped: {reason}"
         )));
         let model = self.model.clone();
-        self.end_round(myself, model, 0.0, None);
+        self.close_round(myself, model, 0.0, None);
     }
 
     /// `memories` is what the server remembers of a round that counts; none for one that missed its quorum.
-    fn end_round(&mut self, myself: &ServerRef, model: Model, norm: f64, memories: Option<Memories>) {
-        let Phase::Round(mut open) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
-        let Some(view) = &self.view else { return };
+    fn close_round(&mut self, myself: &ServerRef, model: Model, norm: f64, memories: Option<Memories>) {
+        let Phase::Round(mut open) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
+        let Some(broadcast) = &self.broadcast else { return };
         // Turns end in any order; what is stored is in the cohort's.
         open.client_rows.sort_by_key(|(position, _)| *position);
         open.losses.sort_by_key(|(position, _)| *position);
         self.ledger.tally.add(&open.outcomes, memories.is_some());
         let row = self.row(open.number, Some(&open), norm);
-        let verdicts = verdicts(std::mem::take(&mut open.turns), &open.candidates, memories.is_some());
-        let memories = memories.as_ref().unwrap_or(&view.memories).settled();
-        let trackers = view.trackers();
+        let verdicts = verdicts(std::mem::take(&mut open.exchanges), &open.candidates, memories.is_some());
+        let memories = memories.as_ref().unwrap_or(&broadcast.memories).settled();
+        let trackers = broadcast.trackers();
         let client_rows = open.client_rows.into_iter().map(|(_, row)| row + "\n").collect();
-        let (view, unmade) = (None, None);
-        let ending = Ending { row, client_rows, model, memories, trackers, verdicts, view, unmade };
-        self.look(myself, Some(Box::new(ending)));
+        let (broadcast, broadcast_error) = (None, None);
+        let closing =
+            ClosingRound { row, client_rows, model, memories, trackers, verdicts, broadcast, broadcast_error };
+        self.prepare(myself, Some(Box::new(closing)));
     }
 
     /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in later.
-    pub(super) fn row(&self, round: u32, open: Option<&Open>, norm: f64) -> RoundRow {
+    pub(super) fn row(&self, round: u32, open: Option<&OpenRound>, norm: f64) -> RoundRow {
         let (down, up) = (self.ledger.down, self.ledger.up);
         let accepted = open.map_or(0, |open| open.machine.accepted());
         RoundRow {
@@ -131,21 +132,21 @@ impl ServerState {
         }
     }
 
-    pub(super) fn store_end(&mut self, myself: &ServerRef, ending: Box<Ending>) {
-        let of_turn = |(position, client, turn): &(u32, u32, Turn)| Verdict {
+    pub(super) fn store_close(&mut self, myself: &ServerRef, closing: Box<ClosingRound>) {
+        let of_turn = |(position, client, exchange): &(u32, u32, Exchange)| Verdict {
             position: *position,
             client: *client,
-            accepted: turn.accepted == Some(true),
+            accepted: exchange.accepted == Some(true),
         };
-        let verdicts = ending.verdicts.iter().map(of_turn).collect();
-        let round = ending.row.round;
-        let (row, client_rows) = (serde_json::json!(ending.row).to_string(), ending.client_rows.clone());
+        let verdicts = closing.verdicts.iter().map(of_turn).collect();
+        let round = closing.row.round;
+        let (row, client_rows) = (serde_json::json!(closing.row).to_string(), closing.client_rows.clone());
         let ledger = serde_json::json!(self.ledger).to_string();
-        let (model, trackers) = (ending.model.clone(), ending.trackers.clone());
-        let (now, before) = (ending.memories.clone(), self.memories.clone());
-        self.phase = Phase::Closing(ending);
+        let (model, trackers) = (closing.model.clone(), closing.trackers.clone());
+        let (now, before) = (closing.memories.clone(), self.memories.clone());
+        self.phase = Phase::Closing(closing);
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
-        beside(myself, "the close of a round", async move {
+        spawn_task(myself, "the close of a round", async move {
             // Copies of everything that the server holds.
             let copy = move || {
                 Box::new(ClosedRound {
@@ -173,32 +174,32 @@ impl ServerState {
     }
 
     pub(super) fn closed(&mut self, myself: &ServerRef, closed: Result<(), ServerError>) {
-        let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
+        let Phase::Closing(closing) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
         if let Err(error) = closed {
             return self.fail(myself, error);
         }
-        let Ending { row, client_rows, model, memories, trackers, view, unmade, .. } = *ending;
+        let ClosingRound { row, client_rows, model, memories, trackers, broadcast, broadcast_error, .. } = *closing;
         self.model = model;
         self.memories = memories;
         self.trackers = trackers;
-        self.view = view;
+        self.broadcast = broadcast;
         self.closed = row.round;
         self.closed_ledger = self.ledger;
-        self.measure(&row);
+        self.record_round(&row);
         self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
-        match unmade {
+        match broadcast_error {
             Some(error) => self.fail(myself, error),
-            None => self.refresh(myself),
+            None => self.reload(myself),
         }
     }
 
     pub(super) fn stop(&mut self, myself: &ServerRef) {
-        self.halt();
+        self.cancel_work();
         match self.phase {
             // What the clients have answered is in the journal; the rest is asked again on resume.
             Phase::Round(_) => self.finish(myself, true),
             // The task or the journal answers soon; the run ends there.
-            Phase::Looking | Phase::Closing(_) | Phase::Over => {}
+            Phase::Preparing | Phase::Closing(_) | Phase::Over => {}
         }
     }
 }
@@ -213,18 +214,18 @@ fn reference((tier, tracker): (&u32, &Tracker)) -> StoredReference {
 }
 
 /// Mean training loss of the accepted updates that have one, summed in cohort order.
-fn mean_loss(open: &Open) -> Option<f64> {
+fn mean_loss(open: &OpenRound) -> Option<f64> {
     let sum: f64 = open.losses.iter().map(|(_, loss)| loss).sum();
     (!open.losses.is_empty()).then(|| sum / open.losses.len() as f64)
 }
 
 /// The turns in which an upload came, by position. In a round that does not count, none is accepted.
-fn verdicts(turns: Vec<Option<Turn>>, candidates: &[u32], counts: bool) -> Vec<(u32, u32, Turn)> {
+fn verdicts(exchanges: Vec<Option<Exchange>>, candidates: &[u32], counts: bool) -> Vec<(u32, u32, Exchange)> {
     let mut verdicts = Vec::new();
-    for ((position, turn), client) in turns.into_iter().enumerate().zip(candidates) {
-        if let Some(turn) = turn.filter(|turn| turn.accepted.is_some()) {
-            let accepted = Some(counts && turn.accepted == Some(true));
-            verdicts.push((position as u32, *client, Turn { accepted, ..turn }));
+    for ((position, exchange), client) in exchanges.into_iter().enumerate().zip(candidates) {
+        if let Some(exchange) = exchange.filter(|exchange| exchange.accepted.is_some()) {
+            let accepted = Some(counts && exchange.accepted == Some(true));
+            verdicts.push((position as u32, *client, Exchange { accepted, ..exchange }));
         }
     }
     verdicts

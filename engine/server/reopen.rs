@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::actor::{Internal, ServerRef, beside, send};
-use super::state::{Excluded, Open, Phase, ServerState};
+use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::state::{Excluded, OpenRound, Phase, ServerState};
 use super::{ServerError, ServerEvent};
 use crate::pool::blocking;
 
@@ -14,8 +14,8 @@ const LARGE: f64 = 1e15;
 
 impl ServerState {
     /// Gives the round under way up and begins it again without the update at `position`.
-    pub(super) fn begin_again(&mut self, myself: &ServerRef, position: u32, reason: String) {
-        let Phase::Round(open) = std::mem::replace(&mut self.phase, Phase::Looking) else { return };
+    pub(super) fn reopen_round(&mut self, myself: &ServerRef, position: u32, reason: String) {
+        let Phase::Round(open) = std::mem::replace(&mut self.phase, Phase::Preparing) else { return };
         // Their answers are of another opening.
         open.cancels.iter().for_each(|cancel| cancel.store(true, Ordering::Relaxed));
         let (round, client) = (open.number, self.name(open.candidates[position as usize]));
@@ -23,29 +23,29 @@ impl ServerState {
         let mut excluded = open.excluded;
         excluded.insert(position, reason);
         let (journal, reply_to) = (self.args.participants.journal.clone(), myself.clone());
-        beside(myself, "the look for stored answers", async move {
+        spawn_task(myself, "the look for stored answers", async move {
             let stored = match blocking("reading the journal", move || journal.update_positions(round)).await {
                 Ok(read) => read.map_err(|source| ServerError::Journal { round, source: source.into() }),
                 Err(source) => Err(ServerError::Crashed { round, source }),
             };
-            send(&reply_to, Internal::Again(excluded, stored));
+            send(&reply_to, Internal::Reopen(excluded, stored));
         });
     }
 
-    pub(super) fn again(&mut self, myself: &ServerRef, excluded: Excluded, stored: Result<Vec<u32>, ServerError>) {
+    pub(super) fn reopened(&mut self, myself: &ServerRef, excluded: Excluded, stored: Result<Vec<u32>, ServerError>) {
         match stored {
             Err(error) => self.fail(myself, error),
             Ok(_) if self.stop.load(Ordering::Relaxed) => self.finish(myself, true),
-            Ok(stored) => self.open(myself, stored, excluded),
+            Ok(stored) => self.open_round(myself, stored, excluded),
         }
     }
 }
 
-impl Open {
+impl OpenRound {
     /// The update that made the aggregate of finite updates infinite: the last one that is as large as such a sum takes. None
     /// where all are too small for that.
     pub(super) fn culprit(&self) -> Option<u32> {
-        let norms: Vec<Option<f64>> = self.turns.iter().map(|turn| turn.as_ref()?.norm).collect();
+        let norms: Vec<Option<f64>> = self.exchanges.iter().map(|exchange| exchange.as_ref()?.norm).collect();
         culprit(&norms)
     }
 }

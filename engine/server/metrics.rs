@@ -1,12 +1,12 @@
 //! What the server writes to the metrics: a closed round, and where a run stands that goes on.
 
-use super::row::{DirectionBytes, RoundRow};
+use super::round_row::{DirectionBytes, RoundRow};
 use super::state::ServerState;
 use crate::metrics::{DirectionMetrics, IntCounter};
 
 impl ServerState {
     /// A round that has just been closed.
-    pub(super) fn measure(&self, row: &RoundRow) {
+    pub(super) fn record_round(&self, row: &RoundRow) {
         let metrics = &self.args.metrics;
         metrics.round_closed(row.round, row.seconds);
         let losses = [row.train_loss, row.eval_loss, row.eval_loss_dense_copy, row.update_norm];
@@ -15,7 +15,7 @@ impl ServerState {
     }
 
     /// Counters and gauges of a server that begins: none counts less than the journal has, and nobody is in flight.
-    pub(super) fn measure_start(&self) {
+    pub(super) fn record_start(&self) {
         let (metrics, ledger) = (&self.args.metrics, &self.ledger);
         metrics.clients_in_flight.set(0);
         let Some(latest) = &self.args.resume.latest else { return };

@@ -7,7 +7,7 @@ use ractor::rpc::CallResult;
 use tokio::task::JoinSet;
 
 use super::ServerError;
-use super::state::{Ending, Turn};
+use super::state::{ClosingRound, Exchange};
 use crate::client::{ClientError, ClientState, Participants};
 use crate::compressor::Occasion;
 use crate::journal::{JournalMsg, JournalRef};
@@ -16,28 +16,29 @@ use crate::pool::blocking;
 /// Tells every client of an ending round that sent an upload, at most `window` at a time; what changes by it is durable
 /// when this returns, and counts when the round is closed. The result is what went wrong at single clients: they keep
 /// what they had. None when the journal is gone, which takes this server with it.
-pub(super) async fn hear(
-    ending: &Ending,
+pub(super) async fn settle_all(
+    closing: &ClosingRound,
     window: usize,
     participants: &Participants,
     journal: &JournalRef,
 ) -> Result<Option<Vec<String>>, ServerError> {
-    let round = ending.row.round;
+    let round = closing.row.round;
     let mut warnings = Vec::new();
     if !participants.compressors.plans().upload.policy().acknowledges() {
         return Ok(Some(warnings));
     }
-    for verdicts in ending.verdicts.chunks(window) {
-        let mut hearing = JoinSet::new();
-        for (position, client, turn) in verdicts.iter().cloned() {
+    for verdicts in closing.verdicts.chunks(window) {
+        let mut settling = JoinSet::new();
+        for (position, client, exchange) in verdicts.iter().cloned() {
             let participants = participants.clone();
-            hearing
-                .spawn(async move { (position, client, heard((round, position), client, turn, &participants).await) });
+            settling.spawn(async move {
+                (position, client, settle_client((round, position), client, exchange, &participants).await)
+            });
         }
         let mut states = Vec::new();
-        while let Some(heard) = hearing.join_next().await {
-            let (position, client, state) = match heard {
-                Ok(heard) => heard,
+        while let Some(settled) = settling.join_next().await {
+            let (position, client, state) = match settled {
+                Ok(settled) => settled,
                 Err(crash) => {
                     warnings
                         .push(format!("round {round}: a client crashed as it was told how its upload ended: {crash}"));
@@ -56,7 +57,7 @@ pub(super) async fn hear(
         if states.is_empty() {
             continue;
         }
-        let stored = journal.call(|reply| JournalMsg::Heard { round, states, reply }, None).await;
+        let stored = journal.call(|reply| JournalMsg::Settled { round, states, reply }, None).await;
         match stored {
             Ok(CallResult::Success(stored)) => stored.map_err(|source| ServerError::Journal { round, source })?,
             _ => return Ok(None),
@@ -67,13 +68,13 @@ pub(super) async fn hear(
 }
 
 /// What one client remembers after hearing; none where it changes nothing.
-async fn heard(
+async fn settle_client(
     (round, position): (u32, u32),
     client: u32,
-    turn: Turn,
+    exchange: Exchange,
     participants: &Participants,
 ) -> Result<Option<Vec<u8>>, ClientError> {
-    let accepted = turn.accepted == Some(true);
+    let accepted = exchange.accepted == Some(true);
     let (journal, plan) = (participants.journal.clone(), participants.compressors.plans().upload.clone());
     let values = plan.values();
     let read = blocking("reading a client's state", move || {
@@ -85,8 +86,8 @@ async fn heard(
         Ok::<_, ClientError>(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)
     });
     let mut state = read.await??;
-    let said = turn.said.map(|said| said.in_frame).unwrap_or_default();
-    let occasion = Occasion { said, ..Occasion::of_client(round, client, turn.tier, turn.last_seen) };
+    let upload = exchange.upload.map(|upload| upload.header).unwrap_or_default();
+    let occasion = Occasion { upload, ..Occasion::of_client(round, client, exchange.tier, exchange.last_seen) };
     let name = &plan.policy().name;
     let memory = participants.compressors.acknowledge(occasion, accepted, state.memories.of(name)).await??;
     state.memories.keep(name, memory);
