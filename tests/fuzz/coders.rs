@@ -4,7 +4,7 @@
 #![no_main]
 
 use cellm::adapter::{Message, Part, ValueCoding};
-use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, Said, WireError};
+use cellm::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader, WireError};
 use libfuzzer_sys::fuzz_target;
 
 /// A message in which NaN is equal to itself.
@@ -20,8 +20,8 @@ fn bits(message: &Message) -> Vec<(Option<ValueCoding>, Vec<u32>)> {
 
 fuzz_target!(|data: &[u8]| {
     let message = cellm_fuzz::message(data, 4096);
-    let (kind, said) = (FrameKind::Upload, Said::default());
-    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 0, said };
+    let (kind, upload) = (FrameKind::Upload, UploadHeader::default());
+    let header = Header { kind, layout: 1, policy: 2, round: 3, client: BROADCAST, sequence: 0, upload };
     let frame = match wire::encode(&header, &message) {
         Ok(frame) => frame,
         // A finite value that half precision does not have.

@@ -13,12 +13,12 @@ use cellm::policy::{
 };
 use libfuzzer_sys::fuzz_target;
 
-static LAYOUT: LazyLock<AdapterLayout> = LazyLock::new(|| {
+static LAYOUT: LazyLock<Arc<AdapterLayout>> = LazyLock::new(|| {
     let tensor = |name: &str, role, shape: [usize; 2]| {
         let name = format!("base_model.model.layers.0.q_proj.{name}.weight");
         TensorSpec { name, role, shape: shape.into(), rank: 2, scale: 1.0, seed: 3 }
     };
-    AdapterLayout::new(vec![tensor("lora_A", Role::LoraA, [2, 6]), tensor("lora_B", Role::LoraB, [10, 2])])
+    Arc::new(AdapterLayout::new(vec![tensor("lora_A", Role::LoraA, [2, 6]), tensor("lora_B", Role::LoraB, [10, 2])]))
 });
 
 static HOST: LazyLock<PolicyHost> = LazyLock::new(|| {
