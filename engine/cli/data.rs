@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::data::{Dataset, Inspected, Inspection, partition};
+use crate::data::{Dataset, InspectedClient, Inspection, partition};
 use crate::trainer;
 
 use super::args::{DataCommand, Inspect};
@@ -40,7 +40,7 @@ fn inspect(arguments: &Inspect, json: bool) -> Result<u8, Failure> {
 type Cut = Option<(usize, usize)>;
 
 fn object(found: &Inspection, cut: Cut) -> Value {
-    let client = |client: &Inspected| {
+    let client = |client: &InspectedClient| {
         let labels = found.labels.iter().cloned().zip(client.labels.iter().map(|count| json!(count)));
         json!({
             "name": client.name,
@@ -111,7 +111,7 @@ fn table(found: &Inspection, cut: Cut) -> String {
     text
 }
 
-fn row(client: &Inspected, labels: &[String]) -> Vec<String> {
+fn row(client: &InspectedClient, labels: &[String]) -> Vec<String> {
     let all: u32 = client.labels.iter().sum();
     let most = client.labels.iter().zip(labels).max_by_key(|(count, _)| **count);
     let most = most.map_or_else(String::new, |(count, label)| {
@@ -147,7 +147,7 @@ mod tests {
     use crate::data::LeftOut;
 
     fn found() -> Inspection {
-        let client = |name: &str, labels: [u32; 2]| Inspected {
+        let client = |name: &str, labels: [u32; 2]| InspectedClient {
             name: name.into(),
             train: 3,
             validation: 1,

@@ -3,16 +3,16 @@
 
 mod answers;
 mod conversation;
+mod generation_tags;
 #[cfg(test)]
 mod golden;
-mod json;
 mod limits;
-mod methods;
-mod python;
-mod tags;
+mod ordered_json;
+mod python_functions;
+mod python_methods;
+mod python_repr;
 mod template;
 mod to_json;
-mod writing;
 
 pub use conversation::Conversation;
 pub(super) use conversation::Style;

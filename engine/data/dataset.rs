@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::finder::{Entry, Finder, NONE, Sought};
-use super::pictures::Pictures;
-use super::recipe::{Content, Recipe};
-use super::store::Store;
+use super::field_mapping::{Content, FieldMapping};
+use super::image_dataset::ImageDataset;
+use super::record_index::{Entry, IndexBuilder, NONE, RecordIndex};
+use super::text_store::TextStore;
 use super::{Config, DataError, Format, LeftOut, Record, Source, Task, Tokenizer, folder, parquet, sequence};
 
 /// All records of a source, in its order. Memory: 24 bytes a record and the distinct labels and ids; the content of a
@@ -23,14 +23,14 @@ pub struct Dataset {
     short: usize,
     fingerprint: blake3::Hash,
     task: Task,
-    recipe: Recipe,
-    place: Place,
+    recipe: FieldMapping,
+    backing: Backing,
 }
 
 #[derive(Debug)]
-enum Place {
-    Text(Store),
-    Pictures(Pictures),
+enum Backing {
+    Text(TextStore),
+    ImageDataset(ImageDataset),
     /// No source: a test made the records.
     #[cfg(test)]
     Nowhere,
@@ -50,7 +50,7 @@ impl Dataset {
             (Source::File | Source::Auto, Some(path)) => Self::load_file(path, config, by, tokenizer),
             _ => {
                 Config { format: Format::Jsonl, ..config.clone() }.validate()?;
-                Self::of_text(Store::bundled()?, config, Recipe::new(config, by)?, tokenizer)
+                Self::of_text(TextStore::bundled()?, config, FieldMapping::new(config, by)?, tokenizer)
             }
         }
     }
@@ -69,24 +69,28 @@ impl Dataset {
         let format = folder::format(path, config.format)?;
         Config { format, ..config.clone() }.validate()?;
         if matches!(format, Format::ImageFolder | Format::Cifar10) {
-            return Self::of_pictures(Pictures::open(path, format)?, config, Recipe::of_pictures(config, by)?);
+            return Self::of_pictures(
+                ImageDataset::open(path, format)?,
+                config,
+                FieldMapping::of_pictures(config, by)?,
+            );
         }
-        let mut recipe = Recipe::new(config, by)?;
+        let mut recipe = FieldMapping::new(config, by)?;
         if format == Format::Parquet && config.task == Task::Classification {
             let column = parquet::picture_column(path, &recipe)?;
-            recipe = column.map_or(Ok(recipe), |column| Recipe::of_picture_column(config, by, column))?;
+            recipe = column.map_or(Ok(recipe), |column| FieldMapping::of_picture_column(config, by, column))?;
         }
-        Self::of_text(Store::open(path, format, &recipe)?, config, recipe, tokenizer)
+        Self::of_text(TextStore::open(path, format, &recipe)?, config, recipe, tokenizer)
     }
 
     fn of_text(
-        mut store: Store,
+        mut store: TextStore,
         config: &Config,
-        recipe: Recipe,
+        recipe: FieldMapping,
         tokenizer: Option<&Tokenizer>,
     ) -> Result<Self, DataError> {
         let classes = store.classes().to_vec();
-        let mut finder = Finder::new(config, &recipe, &classes);
+        let mut finder = IndexBuilder::new(config, &recipe, &classes);
         finder.untyped = store.is_untyped();
         let fingerprint = store.scan(|item| {
             let added = item.and_then(|(found, span)| {
@@ -101,27 +105,34 @@ impl Dataset {
                 }
                 finder.add(&found, span, &content)
             });
-            finder.take(added)
+            finder.keep_or_leave_out(added)
         })?;
         let found = finder.finish(store.name())?;
-        Ok(Self::new(found, store.name().to_owned(), fingerprint, config.task, recipe, Place::Text(store)))
+        Ok(Self::new(found, store.name().to_owned(), fingerprint, config.task, recipe, Backing::Text(store)))
     }
 
-    fn of_pictures(mut pictures: Pictures, config: &Config, recipe: Recipe) -> Result<Self, DataError> {
-        let mut finder = Finder::new(config, &recipe, &[]);
+    fn of_pictures(mut pictures: ImageDataset, config: &Config, recipe: FieldMapping) -> Result<Self, DataError> {
+        let mut finder = IndexBuilder::new(config, &recipe, &[]);
         finder.untyped = pictures.is_untyped();
         let fingerprint = pictures.scan(|item| {
             let added = item.and_then(|(found, span)| finder.add(&found, span, &Content::text("picture")));
-            finder.take(added)
+            finder.keep_or_leave_out(added)
         })?;
         let found = finder.finish(pictures.name())?;
         let name = pictures.name().to_owned();
-        Ok(Self::new(found, name, fingerprint, config.task, recipe, Place::Pictures(pictures)))
+        Ok(Self::new(found, name, fingerprint, config.task, recipe, Backing::ImageDataset(pictures)))
     }
 
-    fn new(found: Sought, name: String, fingerprint: blake3::Hash, task: Task, recipe: Recipe, place: Place) -> Self {
-        let Sought { entries, labels, ids, left_out, short } = found;
-        Self { name, entries, labels, ids, left_out, short, fingerprint, task, recipe, place }
+    fn new(
+        found: RecordIndex,
+        name: String,
+        fingerprint: blake3::Hash,
+        task: Task,
+        recipe: FieldMapping,
+        backing: Backing,
+    ) -> Self {
+        let RecordIndex { entries, labels, ids, left_out, short } = found;
+        Self { name, entries, labels, ids, left_out, short, fingerprint, task, recipe, backing }
     }
 
     /// The file or folder, or `bundled speeches`.
@@ -194,20 +205,20 @@ impl Dataset {
         let mut read = Vec::with_capacity(records.len());
         let classify = self.task == Task::Classification;
         let entries = records.iter().map(|record| self.entries[*record as usize]);
-        match &self.place {
-            Place::Text(store) => store.read(entries.map(Entry::span), |found| {
+        match &self.backing {
+            Backing::Text(store) => store.read(entries.map(Entry::span), |found| {
                 let class = records.get(read.len()).and_then(|record| self.label(*record)).filter(|_| classify);
                 read.push(Record { content: self.recipe.content(&found)?, class });
                 Ok(())
             })?,
-            Place::Pictures(pictures) => {
+            Backing::ImageDataset(pictures) => {
                 for entry in entries {
                     let image = pictures.read(entry.start as usize)?;
                     read.push(Record { content: Content::Image(Arc::new(image)), class: Some(entry.label) });
                 }
             }
             #[cfg(test)]
-            Place::Nowhere => {}
+            Backing::Nowhere => {}
         }
         Ok(read)
     }
@@ -215,19 +226,19 @@ impl Dataset {
     /// Records with these natural ids and texts of 5 bytes, which cannot be read.
     #[cfg(test)]
     pub(super) fn made_up(name: &str, ids: impl Iterator<Item = String>) -> Self {
-        use super::pieces::Span;
-        use super::reader::Found;
+        use super::record_reader::RawRecord;
+        use super::text_scanner::Span;
 
         let config = Config::default();
-        let recipe = Recipe::new(&config, Some("id")).unwrap();
-        let mut finder = Finder::new(&config, &recipe, &[]);
+        let recipe = FieldMapping::new(&config, Some("id")).unwrap();
+        let mut finder = IndexBuilder::new(&config, &recipe, &[]);
         for (id, number) in ids.zip(1..) {
             let fields = [("id".to_owned(), serde_json::Value::from(id))].into_iter().collect();
-            let found = Found::new(fields, name, "line", number);
+            let found = RawRecord::new(fields, name, "line", number);
             finder.add(&found, Span { start: 0, length: 0 }, &Content::text("12345")).unwrap();
         }
         let found = finder.finish(name).unwrap();
-        Self::new(found, name.to_owned(), blake3::hash(b""), config.task, recipe, Place::Nowhere)
+        Self::new(found, name.to_owned(), blake3::hash(b""), config.task, recipe, Backing::Nowhere)
     }
 }
 

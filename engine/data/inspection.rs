@@ -1,8 +1,8 @@
 //! Statistics of the partition: a dataset and its partition in; records, sequences, tokens and labels of every client
 //! out.
 
-use super::heatmap::heatmap;
-use super::names::by_value;
+use super::label_heatmap::heatmap;
+use super::name_interner::by_value;
 use super::{Config, DataError, Dataset, LeftOut, Partition, Tokenizer, tokenize};
 
 /// Records that are read at a time.
@@ -24,12 +24,12 @@ pub struct Inspection {
     /// The labels that are counted: those of `data.label`, else the classes of `partition.by`; may be empty.
     pub labels: Vec<String>,
     /// Every client, in roster order.
-    pub clients: Vec<Inspected>,
+    pub clients: Vec<InspectedClient>,
 }
 
 /// The data of one client in numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Inspected {
+pub struct InspectedClient {
     /// Its name.
     pub name: String,
     /// Training records.
@@ -64,7 +64,7 @@ impl Inspection {
         let mut clients = Vec::with_capacity(partition.shards.len());
         for shard in &partition.shards {
             owned += shard.train.len() + shard.validation.len();
-            let mut client = Inspected {
+            let mut client = InspectedClient {
                 name: shard.name.clone(),
                 train: shard.train.len(),
                 validation: shard.validation.len(),

@@ -13,10 +13,10 @@ use parquet::schema::types::Type;
 use serde_json::{Map, Number, Value};
 
 use super::DataError;
-use super::bytes::{UNPACKED_BYTES, UNPACKED_RATIO};
+use super::field_mapping::FieldMapping;
 use super::folder::{self, split_of};
-use super::guard::guarded;
-use super::recipe::Recipe;
+use super::panic_guard::catch_panic;
+use super::unpacked_file::{UNPACKED_BYTES, UNPACKED_RATIO};
 
 /// The result of unpacking, beside the rows.
 pub(super) struct Unpacked {
@@ -31,7 +31,7 @@ pub(super) struct Unpacked {
 /// # Errors
 /// A file that cannot be opened or read, with the row; [`DataError::MissingField`] with the columns that there are; a
 /// column that is not text, number or truth value; files whose classes differ.
-pub(super) fn unpack(files: &[PathBuf], recipe: &Recipe, out: &mut impl Write) -> Result<Unpacked, DataError> {
+pub(super) fn unpack(files: &[PathBuf], recipe: &FieldMapping, out: &mut impl Write) -> Result<Unpacked, DataError> {
     let mut unpacked = Unpacked { files: Vec::new(), classes: Vec::new() };
     let mut rows = 0;
     let split = |path: &PathBuf| split_of(&path.file_stem().unwrap_or_default().to_string_lossy());
@@ -68,7 +68,7 @@ pub(super) fn unpack(files: &[PathBuf], recipe: &Recipe, out: &mut impl Write) -
 ///
 /// # Errors
 /// A file that cannot be opened or is no Parquet file.
-pub(super) fn picture_column(path: &Path, recipe: &Recipe) -> Result<Option<String>, DataError> {
+pub(super) fn picture_column(path: &Path, recipe: &FieldMapping) -> Result<Option<String>, DataError> {
     let files = folder::files(path, "parquet")?;
     let Some(first) = files.first() else { return Ok(None) };
     let table = Table::open(first)?;
@@ -113,7 +113,7 @@ impl Table {
         }
         let file = File::open(path).map_err(opened)?;
         let failed = |reason: String| DataError::Parquet { name: name.clone(), row: 0, reason };
-        let reader = guarded(|| SerializedFileReader::new(file).map_err(|error| error.to_string()));
+        let reader = catch_panic(|| SerializedFileReader::new(file).map_err(|error| error.to_string()));
         let reader = reader.flatten().map_err(failed)?;
         // The footer's sizes are not trusted: memory is made for what they claim.
         for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
@@ -130,18 +130,18 @@ impl Table {
     /// column.
     fn unpack(
         &self,
-        recipe: &Recipe,
+        recipe: &FieldMapping,
         classes: Option<(&str, &[String])>,
         out: &mut impl Write,
     ) -> Result<usize, DataError> {
         let failed = |row, reason: String| DataError::Parquet { name: self.name.clone(), row, reason };
         let columns = self.columns(recipe)?;
-        let rows = guarded(|| self.reader.get_row_iter(Some(columns)).map_err(|error| error.to_string()));
+        let rows = catch_panic(|| self.reader.get_row_iter(Some(columns)).map_err(|error| error.to_string()));
         let mut rows = rows.flatten().map_err(|reason| failed(0, reason))?;
         let most = self.bytes.saturating_mul(UNPACKED_RATIO).max(UNPACKED_BYTES);
         let (mut count, mut written) = (0, 0);
         loop {
-            let row = guarded(|| rows.next().transpose().map_err(|error| error.to_string()));
+            let row = catch_panic(|| rows.next().transpose().map_err(|error| error.to_string()));
             let Some(row) = row.flatten().map_err(|reason| failed(count, reason))? else { return Ok(count) };
             let mut fields = object(&row);
             if let Some((label, classes)) = classes {
@@ -159,7 +159,7 @@ impl Table {
     }
 
     /// The schema without the columns that are not needed.
-    fn columns(&self, recipe: &Recipe) -> Result<Type, DataError> {
+    fn columns(&self, recipe: &FieldMapping) -> Result<Type, DataError> {
         let schema = self.reader.metadata().file_metadata().schema();
         let mut kept: Vec<Arc<Type>> = Vec::new();
         for (field, setting) in recipe.fields() {
@@ -322,7 +322,7 @@ mod tests {
         let path = dir.path().join("rows.parquet");
         std::fs::write(&path, content).unwrap();
         let mut out = Vec::new();
-        let result = unpack(&[path], &Recipe::new(config, None).unwrap(), &mut out);
+        let result = unpack(&[path], &FieldMapping::new(config, None).unwrap(), &mut out);
         let folder = format!("{}/", dir.path().display());
         result.map(|_| String::from_utf8(out).unwrap()).map_err(|error| error.to_string().replace(&folder, ""))
     }

@@ -1,21 +1,21 @@
 //! Partitioners: a dataset in, one shard for each client out. They and their arguments have the names of Flower
 //! Datasets; the random draws are our own, so a seed gives other shards there.
 
+mod by_size;
 mod config;
 mod dirichlet;
 mod distribution;
-mod draw;
 mod grouped;
 mod inner_dirichlet;
 mod pathological;
+mod random_draws;
 mod shard;
-mod sizes;
 
 use std::collections::HashMap;
 
 pub use config::{ClassAssignment, Config, GroupMode, Kind};
 
-use super::names::by_value;
+use super::name_interner::by_value;
 use super::{Config as DataConfig, DataError, Dataset};
 use crate::random::{Purpose, stream};
 
@@ -53,19 +53,19 @@ pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u6
     let owned = match config.kind {
         Kind::NaturalId => natural_id(dataset, config)?,
         Kind::GroupedNaturalId => numbered(grouped::split(dataset, config)?),
-        Kind::Iid => numbered(sizes::iid(dataset, config, random)?),
+        Kind::Iid => numbered(by_size::iid(dataset, config, random)?),
         Kind::Dirichlet => numbered(dirichlet::split(dataset, config, random)?),
         Kind::InnerDirichlet => numbered(inner_dirichlet::split(dataset, config, random)?),
         Kind::Distribution => numbered(distribution::split(dataset, config, random)?),
         Kind::Pathological => numbered(pathological::split(dataset, config, random)?),
         Kind::Shard => numbered(shard::split(dataset, config, random)?),
-        Kind::Size => numbered(sizes::given(dataset, config, random)?),
-        Kind::Linear => numbered(sizes::by_number(dataset, config, |number| number, random)?),
-        Kind::Square => numbered(sizes::by_number(dataset, config, |number| number * number, random)?),
+        Kind::Size => numbered(by_size::given(dataset, config, random)?),
+        Kind::Linear => numbered(by_size::by_number(dataset, config, |number| number, random)?),
+        Kind::Square => numbered(by_size::by_number(dataset, config, |number| number * number, random)?),
         Kind::Exponential => {
             // Divided by the largest, so that no power overflows.
             let largest = config.clients as f64;
-            numbered(sizes::by_number(dataset, config, |number| libm::exp(number - largest), random)?)
+            numbered(by_size::by_number(dataset, config, |number| libm::exp(number - largest), random)?)
         }
     };
     let shards = owned.into_iter().zip(0..).map(|((name, records), client)| split(name, records, data, seed, client));
@@ -132,7 +132,7 @@ fn split(name: String, mut records: Vec<u32>, data: &DataConfig, seed: u64, clie
             share: data.validation,
         });
     }
-    draw::shuffle(&mut stream(seed, Purpose::Split, 0, client), &mut records);
+    random_draws::shuffle(&mut stream(seed, Purpose::Split, 0, client), &mut records);
     let mut train = records.split_off(held_out);
     train.sort_unstable();
     records.sort_unstable();

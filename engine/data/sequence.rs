@@ -138,7 +138,7 @@ fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> 
             let tokens = match most {
                 usize::MAX => tokenizer.encode_long(text)?,
                 // One more token shows that there are more.
-                most => tokenizer.encode(tokenizer.beginning(text, most + 1)?)?,
+                most => tokenizer.encode(tokenizer.long_enough_prefix(text, most + 1)?)?,
             };
             return Ok(Sequence { tokens, goal, image: None });
         }

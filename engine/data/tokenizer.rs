@@ -2,8 +2,8 @@
 //! `tokenizers`.
 
 mod limits;
-mod long;
-mod special;
+mod long_text;
+mod special_tokens;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,10 +11,10 @@ use std::path::Path;
 
 use tokenizers::AddedToken;
 
-use self::special::Special;
+use self::special_tokens::SpecialTokens;
 use super::DataError;
 use super::chat::{ChatTemplate, Conversation};
-use super::guard::guarded;
+use super::panic_guard::catch_panic;
 
 /// A conversation as text, with the byte ranges of its answers.
 type Rendered = (String, Vec<Range<usize>>);
@@ -23,7 +23,7 @@ type Rendered = (String, Vec<Range<usize>>);
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     name: String,
-    end: End,
+    end: EndOfTurn,
     /// Chat templates by name; the error of one that does not parse shows where it is used.
     templates: BTreeMap<String, Result<ChatTemplate, String>>,
     /// True where there are texts that it cannot encode.
@@ -32,7 +32,7 @@ pub struct Tokenizer {
 
 /// The end-of-turn token behind an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
+enum EndOfTurn {
     Unnamed,
     Token(u32),
     /// The named token is not in the vocabulary.
@@ -41,7 +41,7 @@ enum End {
 
 /// Token ids of a text, and the positions of the tokens of its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct EncodedAnswers {
     pub(super) tokens: Vec<u32>,
     /// Sorted, disjoint.
     pub(super) spans: Vec<Range<usize>>,
@@ -73,8 +73,8 @@ impl Tokenizer {
             let may_fail = inner.encode_fast("\u{10fffd}\u{f8ff} 東 Ωжq", false).is_err();
             Ok((inner, may_fail))
         };
-        let (inner, may_fail) = guarded(read).map_err(failed)?.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { inner, name, end: End::Unnamed, templates: BTreeMap::new(), may_fail })
+        let (inner, may_fail) = catch_panic(read).map_err(failed)?.map_err(|error| failed(error.to_string()))?;
+        Ok(Self { inner, name, end: EndOfTurn::Unnamed, templates: BTreeMap::new(), may_fail })
     }
 
     /// Reads a model folder: `tokenizer.json` and the files beside it.
@@ -91,16 +91,18 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] where a file cannot be read or is no JSON.
     pub fn with_folder(self, folder: &Path) -> Result<Self, DataError> {
-        self.with(Special::read(folder)?)
+        self.with(SpecialTokens::read(folder)?)
     }
 
-    fn with(mut self, special: Special) -> Result<Self, DataError> {
+    fn with(mut self, special: SpecialTokens) -> Result<Self, DataError> {
         self.add(&special)?;
         self.end = match (special.named.get("eos_token"), special.end) {
-            (Some(token), _) if self.token_id(token).is_some() => self.token_id(token).map_or(End::Unnamed, End::Token),
-            (_, Some(id)) if self.inner.id_to_token(id).is_some() => End::Token(id),
-            (Some(token), _) => End::Lost(token.clone()),
-            (None, _) => End::Unnamed,
+            (Some(token), _) if self.token_id(token).is_some() => {
+                self.token_id(token).map_or(EndOfTurn::Unnamed, EndOfTurn::Token)
+            }
+            (_, Some(id)) if self.inner.id_to_token(id).is_some() => EndOfTurn::Token(id),
+            (Some(token), _) => EndOfTurn::Lost(token.clone()),
+            (None, _) => EndOfTurn::Unnamed,
         };
         let parsed = |(name, source): (String, String)| (name, ChatTemplate::parse(&source, special.named.clone()));
         self.templates = special.templates.into_iter().map(parsed).collect();
@@ -109,7 +111,7 @@ impl Tokenizer {
 
     /// Adds tokens that are matched whole in text. One that is special by its name alone must be in the vocabulary: the
     /// model would have no row for another.
-    fn add(&mut self, special: &Special) -> Result<(), DataError> {
+    fn add(&mut self, special: &SpecialTokens) -> Result<(), DataError> {
         let known = self.inner.get_added_tokens_decoder();
         let known = |content: &str| known.values().any(|token| token.content == content);
         let added = special.added.iter().filter(|token| !known(&token.content)).map(|token| AddedToken {
@@ -129,7 +131,7 @@ impl Tokenizer {
             let special = token.special;
             let tokens = [token];
             let inner = &mut self.inner;
-            guarded(|| if special { inner.add_special_tokens(&tokens) } else { inner.add_tokens(&tokens) })
+            catch_panic(|| if special { inner.add_special_tokens(&tokens) } else { inner.add_tokens(&tokens) })
                 .map_err(|reason| self.failed(reason))?;
         }
         Ok(())
@@ -155,13 +157,13 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] where the model has no token for a piece of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoded = guarded(|| self.inner.encode_fast(text, true)).map_err(|reason| self.failed(reason))?;
+        let encoded = catch_panic(|| self.inner.encode_fast(text, true)).map_err(|reason| self.failed(reason))?;
         Ok(encoded.map_err(|error| self.failed(error.to_string()))?.get_ids().to_vec())
     }
 
     /// The encoding with the byte ranges of the tokens.
     fn encode_placed(&self, text: &str, special: bool) -> Result<tokenizers::Encoding, DataError> {
-        let encoded = guarded(|| self.inner.encode(text, special)).map_err(|reason| self.failed(reason))?;
+        let encoded = catch_panic(|| self.inner.encode(text, special)).map_err(|reason| self.failed(reason))?;
         encoded.map_err(|error| self.failed(error.to_string()))
     }
 
@@ -172,8 +174,13 @@ impl Tokenizer {
 
     /// The token ids of a text whose byte range `answer` is an answer, with the end-of-turn token behind it, where a
     /// config names one. Of a text with more than `most` tokens at least the first `most`.
-    pub(super) fn encode_answer(&self, text: &str, answer: Range<usize>, most: usize) -> Result<Answered, DataError> {
-        if let End::Lost(token) = &self.end {
+    pub(super) fn encode_answer(
+        &self,
+        text: &str,
+        answer: Range<usize>,
+        most: usize,
+    ) -> Result<EncodedAnswers, DataError> {
+        if let EndOfTurn::Lost(token) = &self.end {
             let reason = match token.is_empty() {
                 true => "its eos_token is empty, but an answer needs a token that ends it".to_owned(),
                 false => format!("it has no token `{token}`, which is its eos_token and would end an answer"),
@@ -181,7 +188,7 @@ impl Tokenizer {
             return Err(self.failed(reason));
         }
         let mut answered = self.encode_spans(text, &[answer], true, most)?;
-        if let End::Token(end) = self.end
+        if let EndOfTurn::Token(end) = self.end
             && answered.tokens.last() != Some(&end)
         {
             let last = answered.tokens.len();
@@ -214,7 +221,7 @@ impl Tokenizer {
 
     /// The token ids of a rendered conversation; no special tokens are added to those of the template. Of more than
     /// `most` at least the first `most`.
-    pub(super) fn encode_chat(&self, conversation: &Conversation, most: usize) -> Result<Answered, DataError> {
+    pub(super) fn encode_chat(&self, conversation: &Conversation, most: usize) -> Result<EncodedAnswers, DataError> {
         let (text, answers) = self.render(conversation)?.map_err(|reason| self.failed(reason))?;
         self.encode_spans(&text, &answers, false, most)
     }
@@ -226,8 +233,8 @@ impl Tokenizer {
         answers: &[Range<usize>],
         special: bool,
         most: usize,
-    ) -> Result<Answered, DataError> {
-        let encoding = self.encode_placed(self.beginning(text, most)?, special)?;
+    ) -> Result<EncodedAnswers, DataError> {
+        let encoding = self.encode_placed(self.long_enough_prefix(text, most)?, special)?;
         let mut spans: Vec<Range<usize>> = Vec::new();
         let mut first = 0;
         for (at, (start, end)) in encoding.get_offsets().iter().enumerate() {
@@ -243,7 +250,7 @@ impl Tokenizer {
                 _ => spans.push(at..at + 1),
             }
         }
-        Ok(Answered { tokens: encoding.get_ids().to_vec(), spans })
+        Ok(EncodedAnswers { tokens: encoding.get_ids().to_vec(), spans })
     }
 
     /// The text of token ids, without special tokens; ids that the vocabulary lacks are skipped.
@@ -251,7 +258,7 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] where the tokenizer's decoder fails.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
-        let decoded = guarded(|| self.inner.decode(tokens, true)).map_err(|reason| self.failed(reason))?;
+        let decoded = catch_panic(|| self.inner.decode(tokens, true)).map_err(|reason| self.failed(reason))?;
         decoded.map_err(|error| self.failed(error.to_string()))
     }
 
@@ -309,19 +316,19 @@ pub(super) mod tests {
     pub(in crate::data) fn chatting(template: &str) -> Tokenizer {
         let named = [("bos_token", "<s>"), ("eos_token", "not")].map(|(name, token)| (name.into(), token.into()));
         let templates = [("default".to_owned(), template.to_owned())].into();
-        words().with(Special { named: named.into(), templates, ..Special::default() }).unwrap()
+        words().with(SpecialTokens { named: named.into(), templates, ..SpecialTokens::default() }).unwrap()
     }
 
     fn ended(token: &str, end: Option<u32>) -> Tokenizer {
         let named = [("eos_token".to_owned(), token.to_owned())].into();
-        words().with(Special { named, end, ..Special::default() }).unwrap()
+        words().with(SpecialTokens { named, end, ..SpecialTokens::default() }).unwrap()
     }
 
     #[test]
     fn an_answer_is_ended_by_the_token_that_is_named() {
         let answered = |tokenizer: &Tokenizer| tokenizer.encode_answer("to be or", 3..8, 9).unwrap();
-        assert_eq!(answered(&words()), Answered { tokens: vec![0, 2, 3, 4], spans: vec![2..4] });
-        let ended_by_not = Answered { tokens: vec![0, 2, 3, 4, 5], spans: vec![2..5] };
+        assert_eq!(answered(&words()), EncodedAnswers { tokens: vec![0, 2, 3, 4], spans: vec![2..4] });
+        let ended_by_not = EncodedAnswers { tokens: vec![0, 2, 3, 4, 5], spans: vec![2..5] };
         assert_eq!(answered(&ended("not", None)), ended_by_not);
         assert_eq!(answered(&ended("</s>", Some(5))), ended_by_not);
         let straddles = words().encode_answer("to be", 4..5, 9).unwrap();
@@ -347,7 +354,7 @@ pub(super) mod tests {
         let generated = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %} {% generation %}{{ m.content }} \
                          {% endgeneration %}{% endif %}{% endfor %}";
         let answered = chatting(generated).encode_chat(&turns, 99).unwrap();
-        assert_eq!(answered, Answered { tokens: vec![2, 3, 2, 5, 3], spans: vec![1..2, 3..5] });
+        assert_eq!(answered, EncodedAnswers { tokens: vec![2, 3, 2, 5, 3], spans: vec![1..2, 3..5] });
     }
 
     #[test]
@@ -361,7 +368,7 @@ pub(super) mod tests {
         let broken = error(chatting("{% for %}"));
         assert!(broken.starts_with("tokenizer words: its chat template cannot be read: syntax error"), "{broken}");
         let templates = [("tool_use".to_owned(), TEMPLATE.to_owned())].into();
-        let unnamed = words().with(Special { templates, ..Special::default() }).unwrap();
+        let unnamed = words().with(SpecialTokens { templates, ..SpecialTokens::default() }).unwrap();
         assert!(error(unnamed).ends_with("none of its chat templates is called default: it has tool_use"));
     }
 
@@ -369,10 +376,10 @@ pub(super) mod tests {
     fn added_tokens_of_other_files_are_found_whole_and_named_ones_only_if_the_vocabulary_has_them() {
         let mut tokenizer = words();
         assert_eq!(tokenizer.encode("or<x>be").unwrap(), [0, 4, 1, 1, 1, 3]);
-        let special = Special {
-            added: vec![special::Added::of(6, "<x>")],
+        let special = SpecialTokens {
+            added: vec![special_tokens::AddedToken::of(6, "<x>")],
             others: vec!["or".into(), "<y>".into()],
-            ..Special::default()
+            ..SpecialTokens::default()
         };
         tokenizer = tokenizer.with(special).unwrap();
         assert_eq!(tokenizer.encode("or<x>be").unwrap(), [0, 4, 6, 3]);

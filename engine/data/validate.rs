@@ -1,6 +1,6 @@
 //! The checks of section `data` that need no data.
 
-use super::recipe::Recipe;
+use super::field_mapping::FieldMapping;
 use super::{Config, DataError, Format, Source, Task};
 
 impl Config {
@@ -26,7 +26,7 @@ impl Config {
             return Err(DataError::value("data.packing", true, "false unless data.task is `text`"));
         }
         self.validate_classes()?;
-        Recipe::new(self, None).map(|_| ())
+        FieldMapping::new(self, None).map(|_| ())
     }
 
     fn validate_classes(&self) -> Result<(), DataError> {

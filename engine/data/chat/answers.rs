@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::conversation::Conversation;
-use super::json::{Fields, Json, get};
+use super::ordered_json::{Fields, Json, get};
 use super::template::{CLOSE, ChatTemplate, MARK, OPEN, Steps, Turns};
 
 impl ChatTemplate {
@@ -36,7 +36,7 @@ impl ChatTemplate {
             }
             return Ok((text, answers.into_iter().filter(|answer| !answer.is_empty()).collect()));
         }
-        let mut search = Search { template: self, conversation, turns, steps, text, marked: Vec::new() };
+        let mut search = AnswerSearch { template: self, conversation, turns, steps, text, marked: Vec::new() };
         let mut answers = Vec::new();
         for number in conversation.answers() {
             answers.push(search.answer(number).map_err(|reason| format!("turn {}: {reason}", number + 1))?);
@@ -57,7 +57,7 @@ fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String
     })
 }
 
-struct Search<'a> {
+struct AnswerSearch<'a> {
     template: &'a ChatTemplate,
     conversation: &'a Conversation,
     turns: Turns,
@@ -75,7 +75,7 @@ enum Side {
     Behind,
 }
 
-impl Search<'_> {
+impl AnswerSearch<'_> {
     fn answer(&mut self, number: usize) -> Result<Range<usize>, String> {
         let start = self.start(number)?;
         let end = self.end(number)?;
@@ -93,14 +93,14 @@ impl Search<'_> {
                 return Ok(before.len());
             }
             let Some(previous) = number.checked_sub(1) else { continue };
-            if let Some((place, tail)) = self.tail(previous, number, prompt)?
+            if let Some((place, tail)) = self.text_after_turn(previous, number, prompt)?
                 && self.text[place..].starts_with(&tail)
             {
                 return Ok(place + tail.len());
             }
         }
         let reason = "the text before it is not the beginning of the whole text, so the answer cannot be found in it";
-        self.place(number, Side::Before)?.ok_or_else(|| reason.into())
+        self.marker_position(number, Side::Before)?.ok_or_else(|| reason.into())
     }
 
     fn end(&mut self, number: usize) -> Result<usize, String> {
@@ -109,13 +109,18 @@ impl Search<'_> {
             return Ok(answered.len());
         }
         let reason = "the text up to it is not the beginning of the whole text, so the answer cannot be found in it";
-        let (place, tail) = self.tail(number, number + 1, false)?.ok_or(reason)?;
-        Ok(place + agreement(&tail, &self.text[place..]))
+        let (place, tail) = self.text_after_turn(number, number + 1, false)?.ok_or(reason)?;
+        Ok(place + common_prefix(&tail, &self.text[place..]))
     }
 
     /// The end of a turn's content in the whole text, and the text behind it when only the first turns are rendered.
-    fn tail(&mut self, number: usize, first: usize, prompt: bool) -> Result<Option<(usize, String)>, String> {
-        let Some(place) = self.place(number, Side::Behind)? else { return Ok(None) };
+    fn text_after_turn(
+        &mut self,
+        number: usize,
+        first: usize,
+        prompt: bool,
+    ) -> Result<Option<(usize, String)>, String> {
+        let Some(place) = self.marker_position(number, Side::Behind)? else { return Ok(None) };
         let Some(turn) = marked(&self.conversation.turns[number], Side::Behind) else { return Ok(None) };
         let text = self.template.text(&self.turns.with(number, &turn), first, prompt, &self.steps)?;
         Ok(text.split_once(MARK).map(|(_, tail)| (place, tail.to_owned())))
@@ -123,7 +128,7 @@ impl Search<'_> {
 
     /// The position of a marker at the content of a turn; none where the template does not write it exactly once, or
     /// writes other text because of it.
-    fn place(&mut self, number: usize, side: Side) -> Result<Option<usize>, String> {
+    fn marker_position(&mut self, number: usize, side: Side) -> Result<Option<usize>, String> {
         if let Some((.., place)) = self.marked.iter().find(|(known, of, _)| (*known, *of) == (number, side)) {
             return Ok(*place);
         }
@@ -182,7 +187,7 @@ impl Json {
 
 /// The length of the common prefix of `tail` and `text`: all of `tail`, or up to the last boundary that is not inside a
 /// word or a tag.
-fn agreement(tail: &str, text: &str) -> usize {
+fn common_prefix(tail: &str, text: &str) -> usize {
     if text.starts_with(tail) {
         return tail.len();
     }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::DataError;
 use super::super::json::field as field_text;
-use super::super::reader::Found;
-use super::json::{Fields, Json, get, set};
+use super::super::record_reader::RawRecord;
+use super::ordered_json::{Fields, Json, get, set};
 
 /// The role whose turns are answers.
 pub(super) const ASSISTANT: &str = "assistant";
@@ -56,7 +56,7 @@ impl Conversation {
     ///
     /// # Errors
     /// A field that is missing or no list of turns, and a turn that cannot be read; the turn is named.
-    pub(in crate::data) fn read(found: &Found<'_>, style: Style) -> Result<Self, DataError> {
+    pub(in crate::data) fn read(found: &RawRecord<'_>, style: Style) -> Result<Self, DataError> {
         let field = style.field();
         let wrong = |field: &str, what: String| DataError::Record {
             name: found.name.into(),
@@ -137,7 +137,7 @@ fn role(turn: &Fields) -> &str {
 }
 
 /// A field with its keys in the order of the file; a column of a table may hold it as text.
-fn value(found: &Found<'_>, field: &str) -> Result<Json, DataError> {
+fn value(found: &RawRecord<'_>, field: &str) -> Result<Json, DataError> {
     let value = found.value(field, TEMPLATE)?;
     let Value::String(text) = value else {
         let ordered = field_text(found.raw, field).and_then(|text| serde_json::from_str(text).ok());
@@ -174,13 +174,13 @@ fn turn(entry: Json, style: Style) -> Result<Fields, String> {
         return Err("without the text `role`, or `from`".into());
     };
     if !shared && style == Style::Messages {
-        return Ok(plain(fields));
+        return Ok(normalized(fields));
     }
     let content = get(&fields, content_key).cloned().unwrap_or(Json::Null);
-    let known = known(&role)?;
+    let known = chat_role(&role)?;
     let mut turn = vec![pair("role", Json::text(known))];
     if role.eq_ignore_ascii_case("function_call") {
-        turn.push(pair("tool_calls", calls(&content)?));
+        turn.push(pair("tool_calls", tool_calls(&content)?));
         return Ok(turn);
     }
     let content = match content {
@@ -195,11 +195,11 @@ fn turn(entry: Json, style: Style) -> Result<Fields, String> {
             set(&mut turn, key, value);
         }
     }
-    Ok(plain(turn))
+    Ok(normalized(turn))
 }
 
 /// The chat template's role for a role of ShareGPT and its descendants.
-fn known(role: &str) -> Result<&'static str, String> {
+fn chat_role(role: &str) -> Result<&'static str, String> {
     Ok(match role.to_ascii_lowercase().as_str() {
         "human" | "user" => "user",
         "gpt" | "chatgpt" | "bing" | "bard" | "assistant" | "model" | "bot" | "function_call" => ASSISTANT,
@@ -215,7 +215,7 @@ fn known(role: &str) -> Result<&'static str, String> {
 }
 
 /// The tool call of a turn of the role `function_call`, which has it as text.
-fn calls(content: &Json) -> Result<Json, String> {
+fn tool_calls(content: &Json) -> Result<Json, String> {
     let parsed = content.as_text().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| content.clone());
     let calls = match parsed {
         Json::List(calls) => calls,
@@ -230,7 +230,7 @@ fn calls(content: &Json) -> Result<Json, String> {
 
 /// The changes that `transformers` makes to a turn before a template gets it: null fields are removed, and reasoning is
 /// copied to all of its names.
-fn plain(fields: Fields) -> Fields {
+fn normalized(fields: Fields) -> Fields {
     let fields: Fields = fields.into_iter().filter(|(_, value)| *value != Json::Null).collect();
     let Some(reasoning) =
         ["reasoning_content", "thinking", "reasoning"].iter().find_map(|key| get(&fields, key)).cloned()
@@ -262,7 +262,7 @@ pub(in crate::data) mod tests {
     fn read(style: Style, record: &Value) -> Result<Conversation, String> {
         let raw = record.to_string();
         let Value::Object(fields) = record.clone() else { panic!("{record}") };
-        let mut found = Found::new(fields, "x.jsonl", "line", 3);
+        let mut found = RawRecord::new(fields, "x.jsonl", "line", 3);
         found.raw = &raw;
         Conversation::read(&found, style).map_err(|error| error.to_string())
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::super::reader::Found;
+use super::super::record_reader::RawRecord;
 use super::template::{ChatTemplate, Steps, Turns};
 use super::{Conversation, Style};
 
@@ -30,7 +30,7 @@ const OTHERWISE: [(&str, &str); 3] =
 fn conversations(fixture: &Value) -> BTreeMap<&str, Conversation> {
     let read = |raw: &str| {
         let fields = serde_json::from_str(raw).unwrap();
-        let mut found = Found::new(fields, "fixture", "line", 1);
+        let mut found = RawRecord::new(fields, "fixture", "line", 1);
         found.raw = raw;
         Conversation::read(&found, Style::Messages).unwrap()
     };

@@ -10,9 +10,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::conversation::Conversation;
-use super::json::{Fields, Json};
-use super::{python, tags};
-use crate::data::guard::guarded;
+use super::ordered_json::{Fields, Json};
+use super::{generation_tags, python_functions};
+use crate::data::panic_guard::catch_panic;
 
 /// Steps of one rendering, at most. A step is one instruction, 64 bytes that are made, or two elements that are
 /// iterated.
@@ -99,9 +99,9 @@ impl ChatTemplate {
     /// # Errors
     /// A message where the template does not parse.
     pub(in crate::data) fn parse(source: &str, tokens: BTreeMap<String, String>) -> Result<Self, String> {
-        guarded(|| {
-            let plain = tags::rewrite(source, "", "");
-            let marking = tags::rewrite(source, &OPEN.to_string(), &CLOSE.to_string());
+        catch_panic(|| {
+            let plain = generation_tags::rewrite(source, "", "");
+            let marking = generation_tags::rewrite(source, &OPEN.to_string(), &CLOSE.to_string());
             Ok(Self {
                 plain: environment(plain.unwrap_or_else(|| source.into()))?,
                 marking: marking.map(environment).transpose()?,
@@ -141,7 +141,7 @@ impl ChatTemplate {
         names.insert("documents", ().into());
         names.insert("add_generation_prompt", prompt.into());
         let mut text = Limited(Vec::new());
-        let rendered = guarded(|| {
+        let rendered = catch_panic(|| {
             let template = environment.get_template(NAME).map_err(|error| explained(&error))?;
             let done = template.render_captured_to(names, &mut text).map_err(|error| explained(&error))?;
             Ok::<_, String>(done.state().fuel_levels().map_or(0, |(used, _)| used))
@@ -186,7 +186,7 @@ fn environment(source: String) -> Result<Environment<'static>, String> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.map_err(|error| error.to_string())?);
     environment.set_fuel(Some(STEPS));
-    python::install(&mut environment);
+    python_functions::install(&mut environment);
     environment.add_template_owned(NAME, source).map_err(|error| error.to_string())?;
     Ok(environment)
 }

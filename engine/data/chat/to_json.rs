@@ -4,7 +4,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, State, Value};
 
 use super::limits::{DEPTH, wrong};
-use super::writing::write_float;
+use super::python_repr::write_float;
 
 /// `json.dumps` with `ensure_ascii` false by default.
 pub(super) fn to_json(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {

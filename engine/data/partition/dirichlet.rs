@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, draw, groups, too_many};
+use super::{Config, groups, random_draws, too_many};
 
 /// Draws before giving up on `min_partition_size`.
 const ATTEMPTS: usize = 10;
@@ -39,7 +39,7 @@ fn attempt(classes: &[(&str, Vec<u32>)], records: usize, config: &Config, random
     let mut shards = vec![Vec::new(); config.clients];
     let average = records as f64 / config.clients as f64;
     for (_, class) in classes {
-        let mut shares = draw::dirichlet(random, config.alpha, config.clients);
+        let mut shares = random_draws::dirichlet(random, config.alpha, config.clients);
         if config.self_balancing {
             leave_out_the_full(&mut shares, &shards, average);
         }

@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, classes, draw};
+use super::{Config, classes, random_draws};
 
 /// Record indices of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
@@ -13,7 +13,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
     let mut shards = vec![Vec::new(); config.clients];
     let count = classes.len();
     for (number, ((class, records), row)) in classes.iter_mut().zip(&config.distribution_array).enumerate() {
-        draw::shuffle(random, records);
+        random_draws::shuffle(random, records);
         let counts = if config.rescale { scaled(class, records.len(), row, config, random)? } else { rounded(row) };
         if counts.iter().sum::<usize>() > records.len() {
             let found = format!("{} records of class `{class}` together", counts.iter().sum::<usize>());
@@ -78,7 +78,7 @@ fn scaled(
     let share = |value: &f64| if sum > 0.0 { (value / sum * rest as f64) as usize } else { 0 };
     let mut counts: Vec<usize> = row.iter().map(share).collect();
     for _ in counts.iter().sum()..rest {
-        counts[draw::below(random, row.len() as u64) as usize] += 1;
+        counts[random_draws::uniform_below(random, row.len() as u64) as usize] += 1;
     }
     counts.iter_mut().for_each(|count| *count += before);
     Ok(counts)

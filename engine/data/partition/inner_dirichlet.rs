@@ -4,37 +4,37 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, classes, draw, sizes, too_many};
+use super::{Config, by_size, classes, random_draws, too_many};
 
 /// Record indices of each client, of even parts where the config gives no sizes. The next client to draw is chosen at
 /// random among those that are not full; a class without records left is drawn no more.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
-    sizes::check_sum(dataset, config)?;
+    by_size::check_sum(dataset, config)?;
     if config.clients > dataset.len() {
         return Err(too_many(dataset, config, dataset.len(), "records"));
     }
     let mut classes: Vec<Vec<u32>> = classes(dataset).into_iter().map(|(_, records)| records).collect();
-    classes.iter_mut().for_each(|records| draw::shuffle(random, records));
+    classes.iter_mut().for_each(|records| random_draws::shuffle(random, records));
     let wanted = match config.partition_sizes.as_slice() {
         [] => vec![dataset.len() / config.clients; config.clients],
         sizes => sizes.to_vec(),
     };
     let mut shares: Vec<Vec<f64>> =
-        wanted.iter().map(|_| draw::dirichlet(random, config.alpha, classes.len())).collect();
+        wanted.iter().map(|_| random_draws::dirichlet(random, config.alpha, classes.len())).collect();
     let mut shards: Vec<Vec<u32>> = wanted.iter().map(|size| Vec::with_capacity(*size)).collect();
     let mut open: Vec<usize> = (0..wanted.len()).collect();
     while !open.is_empty() {
-        let at = draw::below(random, open.len() as u64) as usize;
+        let at = random_draws::uniform_below(random, open.len() as u64) as usize;
         let client = open[at];
         for (share, class) in shares[client].iter_mut().zip(&classes) {
             if class.is_empty() {
                 *share = 0.0;
             }
         }
-        let class = draw::weighted(random, &shares[client]).unwrap_or_else(|| {
+        let class = random_draws::weighted_index(random, &shares[client]).unwrap_or_else(|| {
             // All of the client's classes are used up: any other class is taken.
             let left: Vec<usize> = (0..classes.len()).filter(|class| !classes[*class].is_empty()).collect();
-            left[draw::below(random, left.len() as u64) as usize]
+            left[random_draws::uniform_below(random, left.len() as u64) as usize]
         });
         shards[client].extend(classes[class].pop());
         if shards[client].len() == wanted[client] {

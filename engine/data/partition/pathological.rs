@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{ClassAssignment, Config, classes, draw, even_parts};
+use super::{ClassAssignment, Config, classes, even_parts, random_draws};
 
 /// Record indices of each client; a class that no client has is left out.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
@@ -26,7 +26,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
             let (clients, records) = (owners.len(), records.len());
             return Err(DataError::ClassTooSmall { class: (*class).into(), records, clients });
         }
-        draw::shuffle(random, records);
+        random_draws::shuffle(random, records);
         for (client, part) in owners.iter().zip(even_parts(records, owners.len())) {
             shards[*client].extend_from_slice(part);
         }
@@ -43,7 +43,7 @@ fn chosen(client: usize, classes: usize, each: usize, mode: ClassAssignment, ran
         ClassAssignment::Random => None,
     };
     let mut others: Vec<u32> = (0..classes as u32).filter(|class| Some(*class as usize) != fixed).collect();
-    draw::shuffle(random, &mut others);
+    random_draws::shuffle(random, &mut others);
     let others = others.into_iter().map(|class| class as usize);
     fixed.into_iter().chain(others).take(each).collect()
 }

@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, classes, draw, even_parts};
+use super::{Config, classes, even_parts, random_draws};
 
 /// Record indices of each client.
 pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
@@ -30,7 +30,7 @@ pub(super) fn split(dataset: &Dataset, config: &Config, random: &mut impl Rng) -
         });
     }
     let mut order: Vec<u32> = (0..shards as u32).collect();
-    draw::shuffle(random, &mut order);
+    random_draws::shuffle(random, &mut order);
     let records = |shard: &u32| {
         let first = *shard as usize * size;
         &sorted[first..sorted.len().min(first + size)]

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::names::{self, Names, by_value};
-use super::pieces::Span;
-use super::reader::Found;
-use super::recipe::{Content, Recipe};
+use super::field_mapping::{Content, FieldMapping};
+use super::name_interner::{self, NameInterner, by_value};
+use super::record_reader::RawRecord;
+use super::text_scanner::Span;
 use super::{Config, DataError, Invalid, LeftOut};
 
 /// The entry of a record in the index.
@@ -34,16 +34,16 @@ impl Entry {
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The index under construction.
-pub(super) struct Finder<'a> {
+pub(super) struct IndexBuilder<'a> {
     config: &'a Config,
-    recipe: &'a Recipe,
+    recipe: &'a FieldMapping,
     /// The class names, where they are known before the records.
     classes: &'a [String],
     /// True where labels and ids are always text, also numbers.
     pub(super) untyped: bool,
     entries: Vec<Entry>,
-    labels: Names,
-    ids: Names,
+    labels: NameInterner,
+    ids: NameInterner,
     left_out: LeftOut,
     /// The message of the first record that was left out.
     first: Option<DataError>,
@@ -51,7 +51,7 @@ pub(super) struct Finder<'a> {
 }
 
 /// The finished index.
-pub(super) struct Sought {
+pub(super) struct RecordIndex {
     pub(super) entries: Vec<Entry>,
     pub(super) labels: Arc<[String]>,
     pub(super) ids: Vec<Arc<str>>,
@@ -60,13 +60,13 @@ pub(super) struct Sought {
 }
 
 /// Unusable records at the beginning of a dataset after which the scan gives up.
-const HOPELESS: usize = 1000;
+const MAX_LEADING_UNUSABLE: usize = 1000;
 
-impl<'a> Finder<'a> {
+impl<'a> IndexBuilder<'a> {
     /// `classes` are the class names of the data itself; `data.classes` wins over them.
-    pub(super) fn new(config: &'a Config, recipe: &'a Recipe, classes: &'a [String]) -> Self {
+    pub(super) fn new(config: &'a Config, recipe: &'a FieldMapping, classes: &'a [String]) -> Self {
         let classes = if config.classes.is_empty() { classes } else { &config.classes };
-        let mut labels = Names::default();
+        let mut labels = NameInterner::default();
         for class in classes {
             labels.number(class.clone());
         }
@@ -77,7 +77,7 @@ impl<'a> Finder<'a> {
             untyped: false,
             entries: Vec::new(),
             labels,
-            ids: Names::default(),
+            ids: NameInterner::default(),
             left_out: LeftOut::default(),
             first: None,
             short: 0,
@@ -85,21 +85,21 @@ impl<'a> Finder<'a> {
     }
 
     /// Takes the result of adding a record: an unusable record is left out, or the error returned.
-    pub(super) fn take(&mut self, added: Result<(), DataError>) -> Result<(), DataError> {
+    pub(super) fn keep_or_leave_out(&mut self, added: Result<(), DataError>) -> Result<(), DataError> {
         let Err(error) = added else { return Ok(()) };
         if !error.is_of_a_record() {
             return Err(error);
         }
         self.left_out.add(|| error.to_string());
         self.first.get_or_insert(error);
-        let hopeless = self.entries.is_empty() && self.left_out.count() == HOPELESS;
+        let hopeless = self.entries.is_empty() && self.left_out.count() == MAX_LEADING_UNUSABLE;
         match hopeless && self.config.invalid == Invalid::Error {
             true => self.first.take().map_or(Ok(()), Err),
             false => Ok(()),
         }
     }
 
-    pub(super) fn add(&mut self, found: &Found<'_>, span: Span, content: &Content) -> Result<(), DataError> {
+    pub(super) fn add(&mut self, found: &RawRecord<'_>, span: Span, content: &Content) -> Result<(), DataError> {
         let label = self.recipe.label(found)?;
         let id = self.recipe.natural_id(found)?;
         if let Some(label) = label.as_ref().filter(|label| !self.classes.is_empty() && self.class(label).is_none()) {
@@ -126,13 +126,13 @@ impl<'a> Finder<'a> {
     fn class(&self, label: &str) -> Option<u32> {
         let named = self.classes.iter().position(|class| class == label);
         let valued = || {
-            let value = names::value(label).filter(|_| self.untyped)?;
-            self.classes.iter().position(|class| names::value(class).as_ref() == Some(&value))
+            let value = name_interner::value(label).filter(|_| self.untyped)?;
+            self.classes.iter().position(|class| name_interner::value(class).as_ref() == Some(&value))
         };
         named.or_else(valued).map(|place| place as u32)
     }
 
-    pub(super) fn finish(mut self, name: &str) -> Result<Sought, DataError> {
+    pub(super) fn finish(mut self, name: &str) -> Result<RecordIndex, DataError> {
         let read = self.entries.len() + self.short + self.left_out.count();
         match self.first {
             Some(first) if self.entries.is_empty() && self.short == 0 => return Err(first),
@@ -160,7 +160,7 @@ impl<'a> Finder<'a> {
             self.classes.to_vec()
         };
         let Self { entries, left_out, short, .. } = self;
-        Ok(Sought { entries, labels: labels.into(), ids, left_out, short })
+        Ok(RecordIndex { entries, labels: labels.into(), ids, left_out, short })
     }
 }
 

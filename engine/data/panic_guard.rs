@@ -5,18 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static INSIDE_GUARD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Calls a parser of untrusted bytes that may panic. A panic becomes an error with its message and is not printed.
 ///
 /// # Errors
 /// The message of the panic.
-pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    quiet();
-    let before = INSIDE.replace(true);
+pub(super) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    silence_hook();
+    let before = INSIDE_GUARD.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
-    INSIDE.set(before);
+    INSIDE_GUARD.set(before);
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         format!("its parser gave up: {}", text.unwrap_or("without a word"))
@@ -24,12 +24,12 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Silences the panic hook for panics that are caught here; others are printed as before.
-fn quiet() {
+fn silence_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if !INSIDE.get() {
+            if !INSIDE_GUARD.get() {
                 hook(panic);
             }
         }));
@@ -42,9 +42,9 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_words() {
-        assert_eq!(guarded(|| 3), Ok(3));
-        assert_eq!(guarded(|| -> u32 { panic!("no token {}", 7) }), Err("its parser gave up: no token 7".into()));
-        assert_eq!(guarded(|| -> u32 { panic!("no") }), Err("its parser gave up: no".into()));
-        assert!(!INSIDE.get());
+        assert_eq!(catch_panic(|| 3), Ok(3));
+        assert_eq!(catch_panic(|| -> u32 { panic!("no token {}", 7) }), Err("its parser gave up: no token 7".into()));
+        assert_eq!(catch_panic(|| -> u32 { panic!("no") }), Err("its parser gave up: no".into()));
+        assert!(!INSIDE_GUARD.get());
     }
 }

@@ -4,7 +4,7 @@
 use rand_core::Rng;
 
 use super::super::{DataError, Dataset};
-use super::{Config, draw, too_many};
+use super::{Config, random_draws, too_many};
 
 /// Equal parts; the first ones are one longer where it does not divide.
 pub(super) fn iid(dataset: &Dataset, config: &Config, random: &mut impl Rng) -> Result<Vec<Vec<u32>>, DataError> {
@@ -56,7 +56,7 @@ pub(super) fn by_number(
 
 fn cut(dataset: &Dataset, sizes: impl Iterator<Item = usize>, random: &mut impl Rng) -> Vec<Vec<u32>> {
     let mut numbers: Vec<u32> = (0..).take(dataset.len()).collect();
-    draw::shuffle(random, &mut numbers);
+    random_draws::shuffle(random, &mut numbers);
     let mut rest = numbers.as_slice();
     let mut part = |size: usize| {
         let (part, after) = rest.split_at(size.min(rest.len()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::decode::decode;
+use super::image_decoder::decode;
 use super::{Config, Content, Dataset};
 
 fn folder() -> PathBuf {

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use super::json::Object;
-use super::pieces::RECORD_BYTES;
+use super::text_scanner::RECORD_BYTES;
 
 /// Texts that mean a missing value: pandas' list.
 const MISSING: [&str; 19] = [
@@ -14,7 +14,7 @@ const MISSING: [&str; 19] = [
 ];
 
 /// A reader of rows.
-pub(super) struct Rows<R> {
+pub(super) struct RowReader<R> {
     input: R,
     delimiter: u8,
     /// Bytes read so far.
@@ -40,7 +40,7 @@ pub(super) struct Row {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ParseState {
     Start,
     Plain,
     Quoted,
@@ -48,7 +48,7 @@ enum At {
     Quote,
 }
 
-impl<R: BufRead> Rows<R> {
+impl<R: BufRead> RowReader<R> {
     pub(super) fn new(input: R, delimiter: u8) -> Self {
         Self { input, delimiter, offset: 0, returned: false }
     }
@@ -69,12 +69,12 @@ impl<R: BufRead> Rows<R> {
         *row = Row { bytes: std::mem::take(&mut row.bytes), ends: std::mem::take(&mut row.ends), ..Row::default() };
         row.bytes.clear();
         row.ends.clear();
-        let mut at = At::Start;
+        let mut at = ParseState::Start;
         row.start = self.offset;
         loop {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
-                row.unclosed = at == At::Quoted;
+                row.unclosed = at == ParseState::Quoted;
                 row.end = self.offset;
                 row.ends.push(row.bytes.len());
                 return Ok(row.end > row.start);
@@ -88,12 +88,12 @@ impl<R: BufRead> Rows<R> {
                     continue;
                 }
                 at = match (at, *byte) {
-                    (At::Quoted, b'"') => At::Quote,
-                    (At::Quoted, byte) => row.push(byte, At::Quoted),
-                    (At::Quote, b'"') => row.push(b'"', At::Quoted),
-                    (At::Start, b'"') => {
+                    (ParseState::Quoted, b'"') => ParseState::Quote,
+                    (ParseState::Quoted, byte) => row.push(byte, ParseState::Quoted),
+                    (ParseState::Quote, b'"') => row.push(b'"', ParseState::Quoted),
+                    (ParseState::Start, b'"') => {
                         row.quoted = true;
-                        At::Quoted
+                        ParseState::Quoted
                     }
                     (_, b'\n' | b'\r') => {
                         self.returned = *byte == b'\r';
@@ -102,9 +102,9 @@ impl<R: BufRead> Rows<R> {
                     }
                     (_, byte) if byte == self.delimiter => {
                         row.ends.push(row.bytes.len());
-                        At::Start
+                        ParseState::Start
                     }
-                    (_, byte) => row.push(byte, At::Plain),
+                    (_, byte) => row.push(byte, ParseState::Plain),
                 };
             }
             self.input.consume(used);
@@ -119,7 +119,7 @@ impl<R: BufRead> Rows<R> {
 }
 
 impl Row {
-    fn push(&mut self, byte: u8, then: At) -> At {
+    fn push(&mut self, byte: u8, then: ParseState) -> ParseState {
         match self.bytes.len() < RECORD_BYTES {
             true => self.bytes.push(byte),
             false => self.too_long = true,
@@ -183,11 +183,11 @@ mod tests {
     use super::*;
 
     fn rows(text: &str, delimiter: u8) -> Vec<Vec<String>> {
-        let (mut rows, mut row, mut found) = (Rows::new(text.as_bytes(), delimiter), Row::default(), Vec::new());
+        let (mut rows, mut row, mut found) = (RowReader::new(text.as_bytes(), delimiter), Row::default(), Vec::new());
         while rows.next(&mut row).unwrap() {
             let again = &text[row.start as usize..row.end as usize];
             let mut second = Row::default();
-            assert!(Rows::new(again.as_bytes(), delimiter).next(&mut second).unwrap());
+            assert!(RowReader::new(again.as_bytes(), delimiter).next(&mut second).unwrap());
             assert_eq!((&second.bytes, &second.ends), (&row.bytes, &row.ends));
             found.push(row.values().map(|value| String::from_utf8_lossy(value).into_owned()).collect());
         }
@@ -205,14 +205,14 @@ mod tests {
     #[test]
     fn a_quote_that_is_never_closed_is_known() {
         let mut row = Row::default();
-        assert!(Rows::new(b"a,\"b\nc,d\n".as_slice(), b',').next(&mut row).unwrap());
+        assert!(RowReader::new(b"a,\"b\nc,d\n".as_slice(), b',').next(&mut row).unwrap());
         assert!(row.unclosed);
     }
 
     #[test]
     fn columns_have_pandas_names_and_missing_values_are_none() {
         let mut row = Row::default();
-        let mut table = Rows::new("\u{feff}\"a\",b,,b, c,b\n1,NA,,x\n".as_bytes(), b',');
+        let mut table = RowReader::new("\u{feff}\"a\",b,,b, c,b\n1,NA,,x\n".as_bytes(), b',');
         table.next(&mut row).unwrap();
         let names = row.names();
         assert_eq!(names, ["a", "b", "Unnamed: 2", "b.1", " c", "b.2"]);

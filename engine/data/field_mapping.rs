@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chat::{Conversation, Style};
-use super::decode::decode;
-use super::reader::Found;
+use super::image_decoder::decode;
+use super::record_reader::RawRecord;
 use super::template::Template;
 use super::{Config, DataError, Image, Task};
 
 /// A named instruction format: a prompt, which differs where there is context, and an answer.
-struct Named {
+struct InstructionFormat {
     name: &'static str,
     /// The context field, which may be missing or empty.
     context: &'static str,
@@ -23,8 +23,8 @@ struct Named {
 const BELOW: &str = "Below is an instruction that describes a task";
 
 /// The formats of Stanford Alpaca and of Databricks Dolly, to the letter as models trained on them expect them.
-static NAMED: [Named; 2] = [
-    Named {
+static INSTRUCTION_FORMATS: [InstructionFormat; 2] = [
+    InstructionFormat {
         name: "alpaca",
         context: "input",
         with: ", paired with an input that provides further context. Write a response that appropriately completes the \
@@ -33,7 +33,7 @@ static NAMED: [Named; 2] = [
                   ### Response:\n",
         answer: "{output}",
     },
-    Named {
+    InstructionFormat {
         name: "dolly",
         context: "context",
         with: ". Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n\
@@ -45,12 +45,12 @@ static NAMED: [Named; 2] = [
 ];
 
 /// Conversation formats by name.
-static CHATS: [(&str, Style); 2] = [("sharegpt", Style::ShareGpt), ("messages", Style::Messages)];
+static CONVERSATION_FORMATS: [(&str, Style); 2] = [("sharegpt", Style::ShareGpt), ("messages", Style::Messages)];
 
 /// The conversion of a record's fields to its content, label and natural id.
 #[derive(Debug, Clone)]
-pub(super) struct Recipe {
-    shape: Shape,
+pub(super) struct FieldMapping {
+    shape: ContentSource,
     /// The field behind `{text}`.
     text: String,
     label: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct Recipe {
 }
 
 #[derive(Debug, Clone)]
-enum Shape {
+enum ContentSource {
     /// Templates for the text: the second is for records whose field `context` is missing or empty.
     Text { prompt: Template, context: Option<(&'static str, Template)>, answer: Option<Template> },
     /// A conversation.
@@ -119,7 +119,7 @@ impl Content {
     }
 }
 
-impl Recipe {
+impl FieldMapping {
     /// The recipe of a config; `by` is `partition.by`, field names split by commas, where it is needed.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Recipe {
         let by = by.map(|by| by.split(',').map(|field| field.trim().to_owned()).collect()).unwrap_or_default();
         let answers = config.task == Task::Instruction;
         let (text, label) = (config.text.clone(), config.label.clone());
-        Ok(Self { shape: Shape::new(config)?, text, label, by, answers })
+        Ok(Self { shape: ContentSource::new(config)?, text, label, by, answers })
     }
 
     /// The recipe for an image dataset: the label is `label` unless the config says otherwise, and there is no text.
@@ -139,25 +139,25 @@ impl Recipe {
 
     /// The recipe for a table with an image column.
     pub(super) fn of_picture_column(config: &Config, by: Option<&str>, column: String) -> Result<Self, DataError> {
-        Ok(Self { shape: Shape::Picture(column), ..Self::new(config, by)? })
+        Ok(Self { shape: ContentSource::Picture(column), ..Self::new(config, by)? })
     }
 
     /// The fields that it reads, each with the setting that asks for it; none for an optional field.
     pub(super) fn fields(&self) -> Vec<(&str, Option<&'static str>)> {
         let mut asked: Vec<(&str, Option<&'static str>)> = Vec::new();
         match &self.shape {
-            Shape::Chat(style) => {
+            ContentSource::Chat(style) => {
                 asked.push((style.field(), Some("data.template")));
                 asked.extend(style.beside().iter().map(|field| (*field, None)));
             }
-            Shape::Picture(field) => asked.push((field.as_str(), Some(PICTURE))),
-            Shape::Text { prompt, context, answer } => {
+            ContentSource::Picture(field) => asked.push((field.as_str(), Some(PICTURE))),
+            ContentSource::Text { prompt, context, answer } => {
                 let optional = context.as_ref().map(|(field, _)| *field);
                 let templates = prompt.fields().map(|field| (field, "data.template"));
                 let answers = answer.iter().flat_map(|answer| answer.fields().map(|field| (field, answer.setting())));
                 let templates = templates.chain(answers);
                 for (field, setting) in templates {
-                    let (field, setting) = self.meant(field, setting);
+                    let (field, setting) = self.placeholder_field(field, setting);
                     asked.push((field, (Some(field) != optional).then_some(setting)));
                 }
             }
@@ -176,11 +176,11 @@ impl Recipe {
     ///
     /// # Errors
     /// A field that is missing or of the wrong kind.
-    pub(super) fn content(&self, found: &Found<'_>) -> Result<Content, DataError> {
+    pub(super) fn content(&self, found: &RawRecord<'_>) -> Result<Content, DataError> {
         let (prompt, context, answer) = match &self.shape {
-            Shape::Chat(style) => return Conversation::read(found, *style).map(Content::Chat),
-            Shape::Picture(field) => return picture(found, field).map(Content::Image),
-            Shape::Text { prompt, context, answer } => (prompt, context, answer),
+            ContentSource::Chat(style) => return Conversation::read(found, *style).map(Content::Chat),
+            ContentSource::Picture(field) => return picture(found, field).map(Content::Image),
+            ContentSource::Text { prompt, context, answer } => (prompt, context, answer),
         };
         let prompt = match context {
             Some((field, without)) if found.is_empty(field) => without,
@@ -200,7 +200,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Self::content`].
-    pub(super) fn label(&self, found: &Found<'_>) -> Result<Option<String>, DataError> {
+    pub(super) fn label(&self, found: &RawRecord<'_>) -> Result<Option<String>, DataError> {
         let Some(field) = &self.label else { return Ok(None) };
         found.named(field, "data.label").map(Some)
     }
@@ -209,7 +209,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Self::content`].
-    pub(super) fn natural_id(&self, found: &Found<'_>) -> Result<Option<String>, DataError> {
+    pub(super) fn natural_id(&self, found: &RawRecord<'_>) -> Result<Option<String>, DataError> {
         let mut id = String::new();
         for (number, field) in self.by.iter().enumerate() {
             if number > 0 {
@@ -220,21 +220,21 @@ impl Recipe {
         Ok((!self.by.is_empty()).then_some(id))
     }
 
-    fn fill(&self, template: &Template, found: &Found<'_>, text: &mut String) -> Result<(), DataError> {
+    fn fill(&self, template: &Template, found: &RawRecord<'_>, text: &mut String) -> Result<(), DataError> {
         template.fill(text, |field, text| {
-            let (field, setting) = self.meant(field, template.setting());
+            let (field, setting) = self.placeholder_field(field, template.setting());
             found.append(field, setting, text)
         })
     }
 
     /// The field of a placeholder and the setting that names it.
-    fn meant<'a>(&'a self, field: &'a str, setting: &'static str) -> (&'a str, &'static str) {
+    fn placeholder_field<'a>(&'a self, field: &'a str, setting: &'static str) -> (&'a str, &'static str) {
         if field == "text" { (&self.text, "data.text") } else { (field, setting) }
     }
 }
 
 /// The image in a field of a table, as `datasets` writes it, its bytes as hexadecimal digits.
-fn picture(found: &Found<'_>, field: &str) -> Result<Arc<Image>, DataError> {
+fn picture(found: &RawRecord<'_>, field: &str) -> Result<Arc<Image>, DataError> {
     let wrong = |reason: String| DataError::Record { name: found.name.into(), place: found.place(), reason };
     let Some(digits) = found.value(field, PICTURE)?.get("bytes").and_then(serde_json::Value::as_str) else {
         return Err(wrong(format!("column `{field}` has no bytes of a picture")));
@@ -250,10 +250,10 @@ const ANSWER: &str = "data.answer";
 /// The setting that asks for an image column.
 const PICTURE: &str = "data.path";
 
-impl Shape {
+impl ContentSource {
     fn new(config: &Config) -> Result<Self, DataError> {
-        let named = NAMED.iter().find(|named| named.name == config.template);
-        let chat = CHATS.iter().find(|(name, _)| *name == config.template);
+        let named = INSTRUCTION_FORMATS.iter().find(|named| named.name == config.template);
+        let chat = CONVERSATION_FORMATS.iter().find(|(name, _)| *name == config.template);
         let own_answer = named.is_some() || chat.is_some();
         if own_answer && config.task == Task::Classification {
             let allowed = "text with `{field}`, as data.task is `classification`";
@@ -299,8 +299,8 @@ mod tests {
         let mut config = Config { task: Task::Instruction, ..Config::default() };
         change(&mut config);
         let Value::Object(fields) = record else { panic!("not an object") };
-        let recipe = Recipe::new(&config, None)?;
-        recipe.content(&Found::new(fields, "x.jsonl", "line", 7))
+        let recipe = FieldMapping::new(&config, None)?;
+        recipe.content(&RawRecord::new(fields, "x.jsonl", "line", 7))
     }
 
     /// The text up to the answer, and the answer.
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn the_fields_it_reads_are_known_before_it_reads() {
         let config = Config { template: "dolly".into(), label: Some("category".into()), ..Config::default() };
-        let recipe = Recipe::new(&config, Some("a, b")).unwrap();
+        let recipe = FieldMapping::new(&config, Some("a, b")).unwrap();
         let must = |setting| Some(setting);
         let expected = [
             ("instruction", must("data.template")),

@@ -15,17 +15,17 @@ use super::DataError;
 /// Unpacked bytes that may lie in memory; more go to a temporary file.
 pub(super) const IN_MEMORY: usize = 16 << 20;
 
-/// Bytes read at a time.
+/// UnpackedFile read at a time.
 pub(super) const BUFFER: usize = 1 << 16;
 
-/// Bytes that a compressed file may unpack to, whatever its size.
+/// UnpackedFile that a compressed file may unpack to, whatever its size.
 pub(super) const UNPACKED_BYTES: u64 = 1 << 30;
 
 /// Beyond that, unpacked bytes for each compressed one: text compresses to a tenth, a zip bomb to a thousandth.
 pub(super) const UNPACKED_RATIO: u64 = 200;
 
 #[derive(Debug)]
-pub(super) enum Bytes {
+pub(super) enum UnpackedFile {
     Memory(Cursor<Vec<u8>>),
     /// A temporary file.
     Unpacked(File),
@@ -33,7 +33,7 @@ pub(super) enum Bytes {
     Theirs(File, u64),
 }
 
-impl Bytes {
+impl UnpackedFile {
     pub(super) fn of(mut spool: SpooledTempFile, name: &str) -> Result<Self, DataError> {
         let failed = |source| DataError::Read { name: name.into(), line: 0, source };
         spool.flush().map_err(failed)?;
@@ -66,7 +66,7 @@ impl Bytes {
     }
 
     /// The first bytes, at most `N`.
-    fn beginning<const N: usize>(&mut self) -> std::io::Result<Vec<u8>> {
+    fn first_bytes<const N: usize>(&mut self) -> std::io::Result<Vec<u8>> {
         let mut first = Vec::with_capacity(N);
         self.at(0)?.take(N as u64).read_to_end(&mut first)?;
         Ok(first)
@@ -74,22 +74,22 @@ impl Bytes {
 }
 
 /// The bytes of a file, unpacked. A pipe is read to its end first.
-pub(super) fn open(path: &Path, name: &str) -> Result<Bytes, DataError> {
+pub(super) fn open(path: &Path, name: &str) -> Result<UnpackedFile, DataError> {
     let opened = |source| DataError::Open { path: path.into(), source };
     let unreadable = |reason: &str| DataError::Unreadable { name: name.into(), reason: reason.into() };
     let about = std::fs::metadata(path).map_err(opened)?;
     if about.is_dir() {
         return Err(opened(std::io::ErrorKind::IsADirectory.into()));
     }
-    let mut bytes = match pipe(path, &about)? {
+    let mut bytes = match open_pipe(path, &about)? {
         Some(pipe) => spool(pipe, u64::MAX, name)?,
         None if !about.is_file() => {
             return Err(unreadable("it is a device or socket, data must lie in a file or come from a pipe"));
         }
-        None => Bytes::Theirs(File::open(path).map_err(opened)?, about.len()),
+        None => UnpackedFile::Theirs(File::open(path).map_err(opened)?, about.len()),
     };
     let failed = |source| DataError::Read { name: name.into(), line: 0, source };
-    let (packed, first) = (bytes.len().map_err(failed)?, bytes.beginning::<16>().map_err(failed)?);
+    let (packed, first) = (bytes.len().map_err(failed)?, bytes.first_bytes::<16>().map_err(failed)?);
     let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let is = |magic: &[u8]| first.starts_with(magic);
     if is(b"\x1f\x8b") || end == "gz" {
@@ -116,7 +116,7 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Bytes, DataError> {
 
 /// The input of a pipe, where the path is one.
 #[cfg(unix)]
-fn pipe(path: &Path, about: &std::fs::Metadata) -> Result<Option<File>, DataError> {
+fn open_pipe(path: &Path, about: &std::fs::Metadata) -> Result<Option<File>, DataError> {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     /// Device and inode of every pipe that this process has read: a second reader would wait, or find nothing.
     static READ: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
@@ -132,14 +132,14 @@ fn pipe(path: &Path, about: &std::fs::Metadata) -> Result<Option<File>, DataErro
 }
 
 #[cfg(not(unix))]
-fn pipe(_: &Path, _: &std::fs::Metadata) -> Result<Option<File>, DataError> {
+fn open_pipe(_: &Path, _: &std::fs::Metadata) -> Result<Option<File>, DataError> {
     Ok(None)
 }
 
 /// UTF-16 with a byte order mark as UTF-8; none where the bytes have no such mark.
-pub(super) fn wide(bytes: &mut Bytes, name: &str) -> Result<Option<Bytes>, DataError> {
+pub(super) fn decode_utf16(bytes: &mut UnpackedFile, name: &str) -> Result<Option<UnpackedFile>, DataError> {
     let failed = |source| DataError::Read { name: name.into(), line: 0, source };
-    let first = bytes.beginning::<4>().map_err(failed)?;
+    let first = bytes.first_bytes::<4>().map_err(failed)?;
     let unit: fn([u8; 2]) -> u16 = match first.as_slice() {
         [0xff, 0xfe, 0, 0] => {
             let reason = "it is UTF-32, which is not read; write it as UTF-8".into();
@@ -171,28 +171,28 @@ pub(super) fn wide(bytes: &mut Bytes, name: &str) -> Result<Option<Bytes>, DataE
     }
     out.flush().map_err(failed)?;
     drop(out);
-    Bytes::of(spool, name).map(Some)
+    UnpackedFile::of(spool, name).map(Some)
 }
 
 /// Unpacks gzip of `packed` bytes.
-pub(super) fn unpack_gzip(stream: impl BufRead, packed: u64, name: &str) -> Result<Bytes, DataError> {
+pub(super) fn unpack_gzip(stream: impl BufRead, packed: u64, name: &str) -> Result<UnpackedFile, DataError> {
     unpack(MultiGzDecoder::new(stream), packed, name)
 }
 
 /// Reads the unpacked stream of `packed` compressed bytes to its end.
-fn unpack(stream: impl Read, packed: u64, name: &str) -> Result<Bytes, DataError> {
+fn unpack(stream: impl Read, packed: u64, name: &str) -> Result<UnpackedFile, DataError> {
     spool(stream, packed.saturating_mul(UNPACKED_RATIO).max(UNPACKED_BYTES), name)
 }
 
 /// Reads a stream of at most `most` bytes to its end; an error names the number of lines before it.
-fn spool(mut stream: impl Read, most: u64, name: &str) -> Result<Bytes, DataError> {
+fn spool(mut stream: impl Read, most: u64, name: &str) -> Result<UnpackedFile, DataError> {
     let mut spool = SpooledTempFile::new(IN_MEMORY);
     let mut buffer = vec![0; BUFFER];
     let (mut line, mut bytes) = (0, 0);
     loop {
         let failed = |source| DataError::Read { name: name.into(), line, source };
         let read = match stream.read(&mut buffer) {
-            Ok(0) => return Bytes::of(spool, name),
+            Ok(0) => return UnpackedFile::of(spool, name),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error)),
@@ -227,7 +227,8 @@ mod tests {
         let path = dir.path().join("a");
         let text = |content: &[u8]| {
             std::fs::write(&path, content).unwrap();
-            let mut bytes = open(&path, "a").and_then(|mut bytes| Ok(wide(&mut bytes, "a")?.unwrap_or(bytes)))?;
+            let mut bytes =
+                open(&path, "a").and_then(|mut bytes| Ok(decode_utf16(&mut bytes, "a")?.unwrap_or(bytes)))?;
             let mut text = Vec::new();
             bytes.at(0).unwrap().read_to_end(&mut text).unwrap();
             Ok::<_, DataError>(text)

@@ -6,12 +6,12 @@ use rand_core::Rng;
 /// A Fisher-Yates shuffle.
 pub(super) fn shuffle(random: &mut impl Rng, items: &mut [u32]) {
     for last in (1..items.len()).rev() {
-        items.swap(last, below(random, last as u64 + 1) as usize);
+        items.swap(last, uniform_below(random, last as u64 + 1) as usize);
     }
 }
 
 /// A uniform integer below `limit`, without bias (Lemire 2019, <https://arxiv.org/abs/1805.10941>).
-pub(super) fn below(random: &mut impl Rng, limit: u64) -> u64 {
+pub(super) fn uniform_below(random: &mut impl Rng, limit: u64) -> u64 {
     loop {
         let product = u128::from(random.next_u64()) * u128::from(limit);
         if product as u64 >= limit.wrapping_neg() % limit {
@@ -21,7 +21,7 @@ pub(super) fn below(random: &mut impl Rng, limit: u64) -> u64 {
 }
 
 /// An index below `weights.len()`, drawn in proportion to its weight; none where no weight is above 0.
-pub(super) fn weighted(random: &mut impl Rng, weights: &[f64]) -> Option<usize> {
+pub(super) fn weighted_index(random: &mut impl Rng, weights: &[f64]) -> Option<usize> {
     let sum: f64 = weights.iter().sum();
     let mut left = uniform(random) * sum;
     let mut last = None;
@@ -38,7 +38,7 @@ pub(super) fn weighted(random: &mut impl Rng, weights: &[f64]) -> Option<usize> 
 /// `count` proportions that sum to 1, from the symmetric Dirichlet distribution. They are kept as logarithms until the
 /// end: with a small alpha plain gamma variates would all be 0 and have no sum to divide by.
 pub(super) fn dirichlet(random: &mut impl Rng, alpha: f64, count: usize) -> Vec<f64> {
-    let mut shares: Vec<f64> = (0..count).map(|_| ln_gamma(random, alpha)).collect();
+    let mut shares: Vec<f64> = (0..count).map(|_| ln_gamma_variate(random, alpha)).collect();
     let largest = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     for share in &mut shares {
         *share = libm::exp(*share - largest);
@@ -52,9 +52,9 @@ pub(super) fn dirichlet(random: &mut impl Rng, alpha: f64, count: usize) -> Vec<
 
 /// The logarithm of a gamma variate of shape `alpha` and scale 1 (Marsaglia and Tsang 2000). For a shape below 1:
 /// `Gamma(alpha) = Gamma(alpha + 1) * U^(1 / alpha)` (their section 6).
-fn ln_gamma(random: &mut impl Rng, alpha: f64) -> f64 {
+fn ln_gamma_variate(random: &mut impl Rng, alpha: f64) -> f64 {
     if alpha < 1.0 {
-        return ln_gamma(random, alpha + 1.0) + libm::log(uniform(random)) / alpha;
+        return ln_gamma_variate(random, alpha + 1.0) + libm::log(uniform(random)) / alpha;
     }
     let d = alpha - 1.0 / 3.0;
     let c = 1.0 / libm::sqrt(9.0 * d);
@@ -121,10 +121,10 @@ mod tests {
         let random = &mut stream(7, Purpose::Partition, 0, 0);
         let mut counts = [0; 4];
         for _ in 0..10_000 {
-            counts[weighted(random, &[0.0, 1.0, 3.0, 0.0]).unwrap()] += 1;
+            counts[weighted_index(random, &[0.0, 1.0, 3.0, 0.0]).unwrap()] += 1;
         }
         assert!(counts[0] == 0 && counts[3] == 0 && (2_300..2_700).contains(&counts[1]), "{counts:?}");
-        assert_eq!(weighted(random, &[0.0, 0.0]), None);
+        assert_eq!(weighted_index(random, &[0.0, 0.0]), None);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use super::DataError;
 
 /// The content of the files beside a `tokenizer.json`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Special {
+pub(super) struct SpecialTokens {
     /// Special tokens by name, `eos_token` and the like, for chat templates. A token may be empty, or not in the
     /// vocabulary.
     pub(super) named: BTreeMap<String, String>,
     /// Further special tokens.
     pub(super) others: Vec<String>,
     /// Tokens that belong to the vocabulary, by number, though `tokenizer.json` may lack them.
-    pub(super) added: Vec<Added>,
+    pub(super) added: Vec<AddedToken>,
     /// The end-of-text token by the model's own config; for folders whose tokenizer names none.
     pub(super) end: Option<u32>,
     /// Chat templates by name; `default` is the general one, `tool_use` the one for records with tools.
@@ -26,7 +26,7 @@ pub(super) struct Special {
 
 /// An added token, which is matched in text before any other rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Added {
+pub(super) struct AddedToken {
     pub(super) number: u32,
     pub(super) content: String,
     pub(super) single_word: bool,
@@ -56,7 +56,7 @@ static OF_MODEL: [(&str, &str); 5] = [
     ("qwen3_moe", "Qwen2Tokenizer"),
 ];
 
-impl Special {
+impl SpecialTokens {
     /// Reads the files that a folder has.
     ///
     /// # Errors
@@ -105,19 +105,19 @@ impl Special {
         let found = numbers.iter().filter_map(|(token, number)| {
             let special = self.named.values().any(|named| named == token) || self.others.contains(token);
             let number = number.as_u64().and_then(|number| u32::try_from(number).ok())?;
-            Some(Added { special, normalized: !special, ..Added::of(number, token) })
+            Some(AddedToken { special, normalized: !special, ..AddedToken::of(number, token) })
         });
         let found: Vec<_> = found.collect();
         self.add(found.into_iter());
         Ok(())
     }
 
-    fn add(&mut self, tokens: impl Iterator<Item = Added>) {
+    fn add(&mut self, tokens: impl Iterator<Item = AddedToken>) {
         self.added.extend(tokens.filter(|token| !token.content.is_empty()));
     }
 }
 
-impl Added {
+impl AddedToken {
     pub(super) fn of(number: u32, content: &str) -> Self {
         let content = content.to_owned();
         Self { number, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
@@ -129,16 +129,16 @@ fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
-fn added(number: u32, token: &Value) -> Option<Added> {
+fn added(number: u32, token: &Value) -> Option<AddedToken> {
     let flag = |name: &str| token.get(name).and_then(Value::as_bool);
     let special = flag("special").unwrap_or(false);
-    Some(Added {
+    Some(AddedToken {
         single_word: flag("single_word").unwrap_or(false),
         lstrip: flag("lstrip").unwrap_or(false),
         rstrip: flag("rstrip").unwrap_or(false),
         normalized: flag("normalized").unwrap_or(!special),
         special,
-        ..Added::of(number, content(token)?)
+        ..AddedToken::of(number, content(token)?)
     })
 }
 
@@ -184,18 +184,18 @@ fn templates(folder: &Path, config: &Fields) -> Result<BTreeMap<String, String>,
         }
     }
     if found.is_empty() {
-        found = listed(config.get("chat_template"));
+        found = chat_templates_of(config.get("chat_template"));
     }
     if found.is_empty()
         && let Some(old) = object(folder, "chat_template.json")?
     {
-        found = listed(old.get("chat_template"));
+        found = chat_templates_of(old.get("chat_template"));
     }
     Ok(found)
 }
 
 /// The chat templates of a config: one text, or a list of named texts.
-fn listed(value: Option<&Value>) -> BTreeMap<String, String> {
+fn chat_templates_of(value: Option<&Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match value {
         Some(Value::Array(list)) => {
@@ -230,14 +230,14 @@ fn wrong(folder: &Path, file: &str, reason: String) -> DataError {
 mod tests {
     use super::*;
 
-    fn read(files: &[(&str, &str)]) -> Result<Special, DataError> {
+    fn read(files: &[(&str, &str)]) -> Result<SpecialTokens, DataError> {
         let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        Special::read(dir.path())
+        SpecialTokens::read(dir.path())
     }
 
     fn named(files: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -286,11 +286,11 @@ mod tests {
     fn added_tokens_have_numbers_from_the_config_or_from_the_older_file() {
         let config = r#"{"added_tokens_decoder": {"10": {"content": "<b>", "lstrip": true, "special": true}, "9": {"content": "<a>"}}}"#;
         let added = read(&[(CONFIG, config), ("added_tokens.json", r#"{"<c>": 3}"#)]).unwrap().added;
-        let first = Added { special: false, normalized: true, ..Added::of(9, "<a>") };
-        assert_eq!(added, [first, Added { lstrip: true, ..Added::of(10, "<b>") }]);
+        let first = AddedToken { special: false, normalized: true, ..AddedToken::of(9, "<a>") };
+        assert_eq!(added, [first, AddedToken { lstrip: true, ..AddedToken::of(10, "<b>") }]);
         let older = [(CONFIG, r#"{"eos_token": "<c>"}"#), ("added_tokens.json", r#"{"<d>": 4, "<c>": 3}"#)];
-        let plain = Added { special: false, normalized: true, ..Added::of(4, "<d>") };
-        assert_eq!(read(&older).unwrap().added, [Added::of(3, "<c>"), plain]);
+        let plain = AddedToken { special: false, normalized: true, ..AddedToken::of(4, "<d>") };
+        assert_eq!(read(&older).unwrap().added, [AddedToken::of(3, "<c>"), plain]);
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(read(&[config]).unwrap().end, Some(5));
         let generation = ("generation_config.json", r#"{"eos_token_id": [7, 8]}"#);
         assert_eq!(read(&[config, generation]).unwrap().end, Some(7));
-        assert_eq!(read(&[]).unwrap(), Special::default());
+        assert_eq!(read(&[]).unwrap(), SpecialTokens::default());
         let error = read(&[(CONFIG, "[]")]).unwrap_err().to_string();
         assert!(error.contains("tokenizer_config.json: not a JSON object"), "{error}");
     }

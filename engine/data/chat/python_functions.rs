@@ -4,9 +4,9 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, Output, State, Value};
 
 use super::limits::{limited, wrong};
-use super::methods::{centered, is_space, lines, method};
+use super::python_methods::{centered, is_space, lines, method};
+use super::python_repr::text;
 use super::to_json::to_json;
-use super::writing::text;
 
 /// Adds to an environment what `transformers` adds to its own, where minijinja lacks it or differs.
 pub(super) fn install(environment: &mut Environment<'static>) {

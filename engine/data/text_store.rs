@@ -6,24 +6,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::SpooledTempFile;
 
-use super::bytes::{BUFFER, Bytes, IN_MEMORY, open, unpack_gzip, wide};
+use super::field_mapping::FieldMapping;
 use super::folder::{files, stem};
-use super::pieces::Span;
-use super::reader::{self, Found, Item, Layout, Records};
-use super::recipe::Recipe;
+use super::record_reader::{self, Item, Layout, RawRecord, RecordReader};
+use super::text_scanner::Span;
+use super::unpacked_file::{BUFFER, IN_MEMORY, UnpackedFile, decode_utf16, open, unpack_gzip};
 use super::{DataError, Format, bundled, parquet};
 
 /// Unpacked text with records in it.
 #[derive(Debug)]
-pub(super) struct Store {
-    bytes: Mutex<Bytes>,
+pub(super) struct TextStore {
+    bytes: Mutex<UnpackedFile>,
     layout: Layout,
     name: String,
     /// The class names in their order, where a table has them.
     classes: Vec<String>,
 }
 
-impl Store {
+impl TextStore {
     /// The bundled speeches.
     ///
     /// # Errors
@@ -39,17 +39,22 @@ impl Store {
     ///
     /// # Errors
     /// A file that cannot be opened or unpacked, and a table that lacks a column.
-    pub(super) fn open(path: &Path, format: Format, recipe: &Recipe) -> Result<Self, DataError> {
+    pub(super) fn open(path: &Path, format: Format, recipe: &FieldMapping) -> Result<Self, DataError> {
         let name = path.display().to_string();
         if format == Format::Parquet {
             let mut spool = SpooledTempFile::new(IN_MEMORY);
             let unpacked = parquet::unpack(&files(path, "parquet")?, recipe, &mut spool)?;
             let layout = Layout::Unpacked { files: unpacked.files };
-            return Ok(Self { bytes: Mutex::new(Bytes::of(spool, &name)?), layout, name, classes: unpacked.classes });
+            return Ok(Self {
+                bytes: Mutex::new(UnpackedFile::of(spool, &name)?),
+                layout,
+                name,
+                classes: unpacked.classes,
+            });
         }
         let mut bytes = open(path, &name)?;
-        if let Some(wide) = wide(&mut bytes, &name)? {
-            bytes = wide;
+        if let Some(utf8) = decode_utf16(&mut bytes, &name)? {
+            bytes = utf8;
         }
         let failed = |source| DataError::Read { name: name.clone(), line: 0, source };
         let layout = match format {
@@ -60,7 +65,7 @@ impl Store {
             Format::Txt => Layout::Txt,
             _ => {
                 let input = BufReader::with_capacity(BUFFER, bytes.at(0).map_err(failed)?);
-                reader::json_layout(input).map_err(failed)?
+                record_reader::json_layout(input).map_err(failed)?
             }
         };
         Ok(Self { bytes: Mutex::new(bytes), layout, name, classes: Vec::new() })
@@ -93,7 +98,7 @@ impl Store {
         let failed = |source| DataError::Read { name: self.name.clone(), line: 0, source };
         let mut hashing = Hashing { inner: bytes.at(0).map_err(failed)?, hasher: blake3::Hasher::new() };
         let input = BufReader::with_capacity(BUFFER, &mut hashing);
-        Records::new(input, &self.name).each(&mut self.layout, each)?;
+        RecordReader::new(input, &self.name).each(&mut self.layout, each)?;
         Ok(hashing.hasher.finalize())
     }
 
@@ -104,21 +109,21 @@ impl Store {
     pub(super) fn read(
         &self,
         spans: impl Iterator<Item = Span>,
-        mut each: impl FnMut(Found<'_>) -> Result<(), DataError>,
+        mut each: impl FnMut(RawRecord<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let mut buffer = Vec::new();
         for span in spans {
             buffer.resize(span.length as usize, 0);
             self.fill(&mut buffer, span.start)?;
-            each(reader::again(&buffer, &self.layout, &self.name, span.start)?)?;
+            each(record_reader::parse_again(&buffer, &self.layout, &self.name, span.start)?)?;
         }
         Ok(())
     }
 
     fn fill(&self, buffer: &mut [u8], start: u64) -> Result<(), DataError> {
         let failed = |source| DataError::Read { name: self.name.clone(), line: 0, source };
-        let mut bytes: MutexGuard<'_, Bytes> = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Bytes::Theirs(file, before) = &*bytes {
+        let mut bytes: MutexGuard<'_, UnpackedFile> = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let UnpackedFile::Theirs(file, before) = &*bytes {
             let (before, now) = (*before, file.metadata().map_err(failed)?.len());
             if before != now {
                 let reason = format!("it had {before} bytes, it has {now}");
@@ -165,9 +170,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let recipe = Recipe::new(&Config::default(), None).unwrap();
-        let mut store = Store::open(&path, format(&path, as_format)?, &recipe)?;
-        let text = |found: &Found<'_>| found.fields["text"].as_str().unwrap().to_owned();
+        let recipe = FieldMapping::new(&Config::default(), None).unwrap();
+        let mut store = TextStore::open(&path, format(&path, as_format)?, &recipe)?;
+        let text = |found: &RawRecord<'_>| found.fields["text"].as_str().unwrap().to_owned();
         let (mut found, mut spans) = (Vec::new(), Vec::new());
         store.scan(|item| {
             let (record, span) = item?;
@@ -240,8 +245,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
         std::fs::write(&path, JSON).unwrap();
-        let recipe = Recipe::new(&Config::default(), None).unwrap();
-        let store = Store::open(&path, Format::Jsonl, &recipe).unwrap();
+        let recipe = FieldMapping::new(&Config::default(), None).unwrap();
+        let store = TextStore::open(&path, Format::Jsonl, &recipe).unwrap();
         std::fs::write(&path, b"{}").unwrap();
         let error = store.read([Span { start: 0, length: 2 }].into_iter(), |_| Ok(())).unwrap_err().to_string();
         assert!(error.ends_with("a.jsonl changed while it was in use: it had 31 bytes, it has 2"), "{error}");
@@ -249,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_missing_is_named() {
-        let recipe = Recipe::new(&Config::default(), None).unwrap();
-        let error = Store::open(Path::new("/nowhere/a.jsonl"), Format::Jsonl, &recipe).unwrap_err().to_string();
+        let recipe = FieldMapping::new(&Config::default(), None).unwrap();
+        let error = TextStore::open(Path::new("/nowhere/a.jsonl"), Format::Jsonl, &recipe).unwrap_err().to_string();
         assert!(error.contains("cannot open data file /nowhere/a.jsonl"), "{error}");
     }
 }

@@ -7,24 +7,24 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::decode::decode;
+use super::field_mapping::FieldMapping;
 use super::folder::{files, named, split_of, visible};
-use super::pieces::{RECORD_BYTES, Span};
-use super::reader::{Found, Item};
-use super::recipe::Recipe;
-use super::store::Store;
+use super::image_decoder::decode;
+use super::record_reader::{Item, RawRecord};
+use super::text_scanner::{RECORD_BYTES, Span};
+use super::text_store::TextStore;
 use super::{Config, DataError, Format, Image};
 
 /// An image dataset.
 #[derive(Debug)]
-pub(super) struct Pictures {
+pub(super) struct ImageDataset {
     name: String,
-    kind: Kind,
+    kind: ImageFiles,
 }
 
 #[derive(Debug)]
-enum Kind {
-    /// The files, with the fields of each until [`Pictures::scan`] has passed them on.
+enum ImageFiles {
+    /// The files, with the fields of each until [`ImageDataset::scan`] has passed them on.
     Folder { files: Vec<PathBuf>, fields: Vec<Map<String, Value>>, untyped: bool },
     /// Files of [`RECORD`] bytes an image, with the number of images before each; the names of the ten classes.
     Cifar10 { files: Vec<(PathBuf, usize)>, classes: Vec<String> },
@@ -49,7 +49,7 @@ const CHUNK: usize = 256;
 const ENDINGS: [&str; 15] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "ico", "apng"];
 
-impl Pictures {
+impl ImageDataset {
     /// Lists the images of a folder or file, in the order of names, or of the metadata table.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Pictures {
 
     /// True where all values of the fields are text, also numbers.
     pub(super) fn is_untyped(&self) -> bool {
-        matches!(self.kind, Kind::Folder { untyped: true, .. })
+        matches!(self.kind, ImageFiles::Folder { untyped: true, .. })
     }
 
     /// Calls `each` with the fields of every image, `file` among them, in order; the image is decoded as a check. The
@@ -79,8 +79,8 @@ impl Pictures {
         each: impl FnMut(Item<'_>) -> Result<(), DataError>,
     ) -> Result<blake3::Hash, DataError> {
         match &mut self.kind {
-            Kind::Folder { files, fields, .. } => scan_folder(&self.name, files, std::mem::take(fields), each),
-            Kind::Cifar10 { files, classes } => scan_cifar10(&self.name, files, classes, each),
+            ImageFiles::Folder { files, fields, .. } => scan_folder(&self.name, files, std::mem::take(fields), each),
+            ImageFiles::Cifar10 { files, classes } => scan_cifar10(&self.name, files, classes, each),
         }
     }
 
@@ -90,8 +90,8 @@ impl Pictures {
     /// A file that cannot be read or decoded.
     pub(super) fn read(&self, number: usize) -> Result<Image, DataError> {
         match &self.kind {
-            Kind::Folder { files, .. } => read(&files[number]).map(|(image, _)| image),
-            Kind::Cifar10 { files, .. } => {
+            ImageFiles::Folder { files, .. } => read(&files[number]).map(|(image, _)| image),
+            ImageFiles::Cifar10 { files, .. } => {
                 let at = files.partition_point(|(_, first)| *first <= number) - 1;
                 let (path, first) = &files[at];
                 let open = |source| DataError::Open { path: path.clone(), source };
@@ -132,7 +132,7 @@ fn scan_folder(
         let parts = chunk.chunks(chunk.len().div_ceil(threads));
         let hashes = std::thread::scope(|scope| {
             let workers: Vec<_> = parts.map(|part| scope.spawn(move || hash(part))).collect();
-            // `read` does not panic: decoding is guarded.
+            // `read` does not panic: decoding is catch_panic.
             workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect::<Vec<_>>()
         });
         for (hash, fields) in hashes.into_iter().zip(&mut fields) {
@@ -141,7 +141,7 @@ fn scan_folder(
             let span = Span { start: number as u64 - 1, length: 0 };
             each(hash.map(|hash| {
                 hasher.update(hash.as_bytes());
-                (Found::new(fields, name, "image", number), span)
+                (RawRecord::new(fields, name, "image", number), span)
             }))?;
         }
     }
@@ -172,31 +172,31 @@ fn scan_cifar10(
                 reason: format!("class {}, there are {}", record[0], classes.len()),
             });
             let span = Span { start: number as u64 - 1, length: 0 };
-            each(class.map(|class| (Found::new(said(class, &short), name, "image", number), span)))?;
+            each(class.map(|class| (RawRecord::new(label_and_file(class, &short), name, "image", number), span)))?;
         }
     }
     Ok(hasher.finalize())
 }
 
-fn said(label: &str, file: &str) -> Map<String, Value> {
+fn label_and_file(label: &str, file: &str) -> Map<String, Value> {
     Map::from_iter([("label", label), ("file", file)].map(|(name, value)| (name.to_owned(), Value::from(value))))
 }
 
 /// The images of a folder: by its metadata table, else by a folder for each class.
-fn folder(path: &Path) -> Result<Kind, DataError> {
+fn folder(path: &Path) -> Result<ImageFiles, DataError> {
     for (name, format) in [("metadata.csv", Format::Csv), ("metadata.jsonl", Format::Jsonl)] {
         let table = path.join(name);
         if table.is_file() {
-            return listed(path, &table, format);
+            return from_metadata_table(path, &table, format);
         }
     }
     class_folders(path)
 }
 
 /// The images that a metadata table lists in its column `file_name`; its columns are their fields.
-fn listed(folder: &Path, table: &Path, format: Format) -> Result<Kind, DataError> {
-    let recipe = Recipe::new(&Config::default(), None)?;
-    let mut store = Store::open(table, format, &recipe)?;
+fn from_metadata_table(folder: &Path, table: &Path, format: Format) -> Result<ImageFiles, DataError> {
+    let recipe = FieldMapping::new(&Config::default(), None)?;
+    let mut store = TextStore::open(table, format, &recipe)?;
     let (mut paths, mut all) = (Vec::new(), Vec::new());
     store.scan(|item| {
         let (found, _) = item?;
@@ -212,11 +212,11 @@ fn listed(folder: &Path, table: &Path, format: Format) -> Result<Kind, DataError
         all.push(fields);
         Ok(())
     })?;
-    Ok(Kind::Folder { files: paths, fields: all, untyped: store.is_untyped() })
+    Ok(ImageFiles::Folder { files: paths, fields: all, untyped: store.is_untyped() })
 }
 
 /// The images of a folder with a folder for each class: the image's folder is its class.
-fn class_folders(path: &Path) -> Result<Kind, DataError> {
+fn class_folders(path: &Path) -> Result<ImageFiles, DataError> {
     let unreadable = |reason: String| DataError::Unreadable { name: path.display().to_string(), reason };
     let folders: Vec<PathBuf> = visible(path)?.into_iter().filter(|path| path.is_dir()).collect();
     let splits: Vec<_> = folders
@@ -232,7 +232,7 @@ fn class_folders(path: &Path) -> Result<Kind, DataError> {
     }
     let mut found = Vec::new();
     for folder in &folders {
-        below(folder, 0, &mut found)?;
+        find_images(folder, 0, &mut found)?;
     }
     let Some((first, depth)) = found.first() else {
         return Err(DataError::EmptyFolder { path: path.into(), what: "folder with .png or .jpg files".into() });
@@ -246,9 +246,9 @@ fn class_folders(path: &Path) -> Result<Kind, DataError> {
     }
     let fields = found.iter().map(|(file, _)| {
         let class = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-        said(&class, &file.strip_prefix(path).unwrap_or(file).display().to_string())
+        label_and_file(&class, &file.strip_prefix(path).unwrap_or(file).display().to_string())
     });
-    Ok(Kind::Folder {
+    Ok(ImageFiles::Folder {
         fields: fields.collect(),
         files: found.into_iter().map(|(file, _)| file).collect(),
         untyped: false,
@@ -258,12 +258,12 @@ fn class_folders(path: &Path) -> Result<Kind, DataError> {
 /// Depth of nested folders, at most: links in a circle end there.
 const DEPTH: usize = 16;
 
-fn below(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, usize)>) -> Result<(), DataError> {
+fn find_images(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, usize)>) -> Result<(), DataError> {
     for path in visible(folder)? {
         let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let stem = path.file_stem().unwrap_or_default();
         if path.is_dir() && depth < DEPTH {
-            below(&path, depth + 1, found)?;
+            find_images(&path, depth + 1, found)?;
         } else if stem == "metadata" && matches!(end.as_str(), "csv" | "jsonl" | "parquet") {
             let reason = format!("{} tells of pictures; give its folder as data.path", path.display());
             return Err(DataError::Unreadable { name: folder.display().to_string(), reason });
@@ -275,7 +275,7 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, usize)>) -> Resu
 }
 
 /// The training batches of a folder, else all of its batches; or one batch.
-fn cifar10(path: &Path) -> Result<Kind, DataError> {
+fn cifar10(path: &Path) -> Result<ImageFiles, DataError> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let mut batches = if path.is_dir() { named(path, "data_batch_", "bin")? } else { Vec::new() };
     if batches.is_empty() {
@@ -296,7 +296,7 @@ fn cifar10(path: &Path) -> Result<Kind, DataError> {
     let names = std::fs::read_to_string(folder.join(NAMES)).ok();
     let names = names.map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let classes = names.filter(|names| names.len() == 10).unwrap_or_else(numbers);
-    Ok(Kind::Cifar10 { files: counted, classes })
+    Ok(ImageFiles::Cifar10 { files: counted, classes })
 }
 
 #[cfg(test)]
@@ -310,9 +310,9 @@ mod tests {
     const GRAY: &[u8] = include_bytes!("pictures/gray.jpg");
 
     /// Label and file of every usable image, and the errors of the others.
-    fn fields(pictures: &mut Pictures) -> (Vec<(String, String)>, Vec<String>) {
+    fn fields(pictures: &mut ImageDataset) -> (Vec<(String, String)>, Vec<String>) {
         let (mut found, mut wrong) = (Vec::new(), Vec::new());
-        let text = |found: &Found<'_>, field: &str| found.fields[field].as_str().unwrap().to_owned();
+        let text = |found: &RawRecord<'_>, field: &str| found.fields[field].as_str().unwrap().to_owned();
         let give = |item: Item<'_>| {
             match item {
                 Ok((picture, _)) => found.push((text(&picture, "label"), text(&picture, "file"))),
@@ -350,7 +350,7 @@ mod tests {
             [("pets/dog/._d.jpg", b"x"), (".cache/x/a.png", b"x"), ("__MACOSX/dog/a.png", b"x")];
         write(&dir, &cats);
         write(&dir, &hidden);
-        let mut pictures = Pictures::open(dir.path(), Format::ImageFolder).unwrap();
+        let mut pictures = ImageDataset::open(dir.path(), Format::ImageFolder).unwrap();
         let (found, wrong) = fields(&mut pictures);
         assert_eq!(found, owned(&[("cat", "pets/cat/a.PNG"), ("cat", "pets/cat/b.png"), ("dog", "pets/dog/d.jpg")]));
         assert!(wrong.len() == 1 && wrong[0].ends_with("dog/e.webp: it is a WebP, PNG and JPEG are read"), "{wrong:?}");
@@ -366,7 +366,7 @@ mod tests {
         let error = |files: &[(&str, &[u8])]| {
             let dir = tempfile::tempdir().unwrap();
             write(&dir, files);
-            Pictures::open(dir.path(), Format::ImageFolder).unwrap_err().to_string()
+            ImageDataset::open(dir.path(), Format::ImageFolder).unwrap_err().to_string()
         };
         let found = error(&[("train/cat/a.png", TWO_PIXELS), ("test/cat/a.png", TWO_PIXELS)]);
         assert!(found.contains("it has the parts test, train of a data set; give one of them"), "{found}");
@@ -381,11 +381,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let table = b"file_name,label,owner\nb.png,1,x\nsub/a.png,0,y\nmissing.png,1,y\n";
         write(&dir, &[("metadata.csv", table), ("b.png", TWO_PIXELS), ("sub/a.png", TWO_PIXELS)]);
-        let (found, wrong) = fields(&mut Pictures::open(dir.path(), Format::ImageFolder).unwrap());
+        let (found, wrong) = fields(&mut ImageDataset::open(dir.path(), Format::ImageFolder).unwrap());
         assert_eq!(found, owned(&[("1", "b.png"), ("0", "sub/a.png")]));
         assert!(wrong.len() == 1 && wrong[0].contains("missing.png"), "{wrong:?}");
         write(&dir, &[("metadata.csv", b"file_name,label\n../x.png,1\n")]);
-        let error = Pictures::open(dir.path(), Format::ImageFolder).unwrap_err().to_string();
+        let error = ImageDataset::open(dir.path(), Format::ImageFolder).unwrap_err().to_string();
         assert!(error.contains("does not lie in the folder"), "{error}");
     }
 
@@ -397,24 +397,24 @@ mod tests {
         write("data_batch_1.bin", &[record(3, 30), record(0, 1)].concat());
         write("data_batch_2.bin", &record(9, 90));
         write("test_batch.bin", &record(5, 50));
-        let mut pictures = Pictures::open(dir.path(), Format::Cifar10).unwrap();
+        let mut pictures = ImageDataset::open(dir.path(), Format::Cifar10).unwrap();
         let classes =
-            |pictures: &mut Pictures| fields(pictures).0.into_iter().map(|(class, _)| class).collect::<Vec<_>>();
+            |pictures: &mut ImageDataset| fields(pictures).0.into_iter().map(|(class, _)| class).collect::<Vec<_>>();
         assert_eq!(classes(&mut pictures), ["3", "0", "9"]);
         assert_eq!(pictures.read(1).unwrap().values, vec![1; PIXELS]);
         assert_eq!(pictures.read(2).unwrap().values, vec![90; PIXELS]);
         write(NAMES, b"airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
-        let mut test = Pictures::open(&dir.path().join("test_batch.bin"), Format::Cifar10).unwrap();
+        let mut test = ImageDataset::open(&dir.path().join("test_batch.bin"), Format::Cifar10).unwrap();
         assert_eq!(classes(&mut test), ["dog"]);
         write("data_batch_2.bin", &[1, 2, 3]);
-        let error = Pictures::open(dir.path(), Format::Cifar10).unwrap_err().to_string();
+        let error = ImageDataset::open(dir.path(), Format::Cifar10).unwrap_err().to_string();
         assert!(error.ends_with("data_batch_2.bin: it has 3 bytes, not a multiple of 3073"), "{error}");
     }
 
     #[test]
     fn a_folder_without_pictures_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Pictures::open(dir.path(), Format::ImageFolder).unwrap_err().to_string();
+        let error = ImageDataset::open(dir.path(), Format::ImageFolder).unwrap_err().to_string();
         assert!(error.ends_with("has no folder with .png or .jpg files"), "{error}");
     }
 }

@@ -6,9 +6,9 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use super::DataError;
+use super::csv::{Row, RowReader};
 use super::json::{self, Object};
-use super::pieces::{Lines, RECORD_BYTES, Span, Values, without_mark};
-use super::table::{Row, Rows};
+use super::text_scanner::{JsonValueReader, LineReader, RECORD_BYTES, Span, without_byte_order_mark};
 
 /// The layout of the records in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Layout {
 
 /// One record: its fields and its position.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct RawRecord<'a> {
     pub(super) fields: Map<String, Value>,
     /// Unusable fields, with the reasons.
     broken: Vec<(String, &'static str)>,
@@ -42,9 +42,9 @@ pub(super) struct Found<'a> {
 }
 
 /// A record with its position, or the error for which it cannot be used.
-pub(super) type Item<'a> = Result<(Found<'a>, Span), DataError>;
+pub(super) type Item<'a> = Result<(RawRecord<'a>, Span), DataError>;
 
-impl<'a> Found<'a> {
+impl<'a> RawRecord<'a> {
     /// A record of these fields.
     pub(super) fn new(fields: Map<String, Value>, name: &'a str, unit: &'static str, number: usize) -> Self {
         Self { fields, broken: Vec::new(), raw: "", name, unit, number }
@@ -130,7 +130,7 @@ impl<'a> Found<'a> {
 
 /// The layout of a JSON file, by its beginning.
 pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
-    let mut lines = Lines::new(input);
+    let mut lines = LineReader::new(input);
     while lines.next()? {
         let line = lines.line();
         match line.first() {
@@ -157,17 +157,22 @@ pub(super) fn json_layout(input: impl BufRead) -> std::io::Result<Layout> {
 ///
 /// # Errors
 /// [`DataError::Changed`] where the bytes are no longer one record.
-pub(super) fn again<'a>(bytes: &'a [u8], layout: &Layout, name: &'a str, start: u64) -> Result<Found<'a>, DataError> {
+pub(super) fn parse_again<'a>(
+    bytes: &'a [u8],
+    layout: &Layout,
+    name: &'a str,
+    start: u64,
+) -> Result<RawRecord<'a>, DataError> {
     let changed = |reason: String| DataError::Changed { name: name.into(), reason: format!("byte {start}: {reason}") };
     let mut raw: &[u8] = b"";
     let object = match layout {
         Layout::Lines | Layout::Values | Layout::Unpacked { .. } => {
-            raw = without_mark(bytes).trim_ascii();
+            raw = without_byte_order_mark(bytes).trim_ascii();
             json::object(raw).map_err(|fault| changed(fault.to_string()))?
         }
         Layout::Csv { names, delimiter } => {
             let mut row = Row::default();
-            let found = Rows::new(bytes, *delimiter).next(&mut row).is_ok_and(|found| found);
+            let found = RowReader::new(bytes, *delimiter).next(&mut row).is_ok_and(|found| found);
             if !found || row.end != bytes.len() as u64 {
                 return Err(changed("not one row of values".into()));
             }
@@ -175,22 +180,22 @@ pub(super) fn again<'a>(bytes: &'a [u8], layout: &Layout, name: &'a str, start: 
         }
         Layout::Txt => {
             let lines: Vec<&[u8]> =
-                without_mark(bytes).split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+                without_byte_order_mark(bytes).split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
             let text = lines.join(&b'\n');
             let text = String::from_utf8(text.trim_ascii_end().into()).map_err(|error| changed(error.to_string()))?;
             Object { fields: Map::from_iter([("text".to_owned(), Value::String(text))]), broken: Vec::new() }
         }
     };
-    Ok(Found::of(object, raw, name, "byte", start as usize))
+    Ok(RawRecord::of(object, raw, name, "byte", start as usize))
 }
 
 /// A reader of the records of a text.
-pub(super) struct Records<'a, R> {
+pub(super) struct RecordReader<'a, R> {
     input: R,
     name: &'a str,
 }
 
-impl<'a, R: BufRead> Records<'a, R> {
+impl<'a, R: BufRead> RecordReader<'a, R> {
     /// A reader of `input`; `name` is its name in errors.
     pub(super) fn new(input: R, name: &'a str) -> Self {
         Self { input, name }
@@ -221,7 +226,7 @@ impl<'a, R: BufRead> Records<'a, R> {
         mut each: impl FnMut(Item<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let name = self.name;
-        let mut lines = Lines::new(self.input);
+        let mut lines = LineReader::new(self.input);
         let mut record = 0;
         while lines.next().map_err(|source| DataError::Read { name: name.into(), line: lines.number, source })? {
             if lines.line().is_empty() {
@@ -241,14 +246,14 @@ impl<'a, R: BufRead> Records<'a, R> {
                 true => Err(wrong(too_long())),
                 false => json::object(lines.line()).map_err(|fault| wrong(fault.to_string())),
             };
-            each(found.map(|object| (Found::of(object, lines.line(), name, unit, number), lines.span())))?;
+            each(found.map(|object| (RawRecord::of(object, lines.line(), name, unit, number), lines.span())))?;
         }
         Ok(())
     }
 
     fn values(self, mut each: impl FnMut(Item<'_>) -> Result<(), DataError>) -> Result<(), DataError> {
         let name = self.name;
-        let mut values = Values::new(self.input);
+        let mut values = JsonValueReader::new(self.input);
         let mut number = 0;
         while values.next().map_err(|source| DataError::Read { name: name.into(), line: 0, source })? {
             number += 1;
@@ -258,7 +263,7 @@ impl<'a, R: BufRead> Records<'a, R> {
                 false => json::object(&values.bytes).map_err(|fault| wrong(fault.to_string())),
             };
             let span = Span { start: values.start, length: values.bytes.len() as u32 };
-            each(found.map(|object| (Found::of(object, &values.bytes, name, "record", number), span)))?;
+            each(found.map(|object| (RawRecord::of(object, &values.bytes, name, "record", number), span)))?;
         }
         Ok(())
     }
@@ -270,7 +275,7 @@ impl<'a, R: BufRead> Records<'a, R> {
         mut each: impl FnMut(Item<'_>) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let name = self.name;
-        let (mut rows, mut row, mut number) = (Rows::new(self.input, delimiter), Row::default(), 0);
+        let (mut rows, mut row, mut number) = (RowReader::new(self.input, delimiter), Row::default(), 0);
         let failed = |source| DataError::Read { name: name.into(), line: 0, source };
         if !rows.next(&mut row).map_err(failed)? {
             return Ok(());
@@ -304,7 +309,9 @@ impl<'a, R: BufRead> Records<'a, R> {
             each(match reason {
                 Some(reason) => Err(wrong(reason)),
                 None if length == u32::MAX => Err(wrong(too_long())),
-                None => Ok((Found::of(row.object(names), b"", name, "row", number), Span { start: row.start, length })),
+                None => {
+                    Ok((RawRecord::of(row.object(names), b"", name, "row", number), Span { start: row.start, length }))
+                }
             })?;
         }
         Ok(())
@@ -312,7 +319,7 @@ impl<'a, R: BufRead> Records<'a, R> {
 
     fn paragraphs(self, mut each: impl FnMut(Item<'_>) -> Result<(), DataError>) -> Result<(), DataError> {
         let name = self.name;
-        let mut lines = Lines::new(self.input);
+        let mut lines = LineReader::new(self.input);
         let (mut text, mut start, mut first, mut too_long) = (Vec::new(), 0, 0, false);
         loop {
             let more =
@@ -338,7 +345,7 @@ impl<'a, R: BufRead> Records<'a, R> {
                     (_, Err(error)) => wrong(format!("not UTF-8: {}", error.utf8_error())),
                     (_, Ok(text)) => {
                         let fields = Map::from_iter([("text".to_owned(), Value::String(text))]);
-                        Ok((Found::new(fields, name, "line", first), span))
+                        Ok((RawRecord::new(fields, name, "line", first), span))
                     }
                 })?;
             }
@@ -360,7 +367,7 @@ mod tests {
     /// Number and field `text` of every record; each is read a second time by its place, which must give the same.
     fn texts(content: &[u8], mut layout: Layout) -> Result<Vec<(usize, String)>, DataError> {
         let mut found = Vec::new();
-        Records::new(content, "data").each(&mut layout, |item| {
+        RecordReader::new(content, "data").each(&mut layout, |item| {
             let (record, span) = item?;
             found.push((record.number, record.fields, span));
             Ok(())
@@ -368,7 +375,7 @@ mod tests {
         for (_, fields, span) in &found {
             let start = span.start as usize;
             let bytes = &content[start..start + span.length as usize];
-            assert_eq!(again(bytes, &layout, "again", span.start).unwrap().fields, *fields);
+            assert_eq!(parse_again(bytes, &layout, "again", span.start).unwrap().fields, *fields);
         }
         Ok(found.into_iter().map(|(line, fields, _)| (line, fields["text"].as_str().unwrap().to_owned())).collect())
     }
@@ -384,7 +391,7 @@ mod tests {
             }
             Ok(())
         };
-        Records::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
+        RecordReader::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
         (used, wrong)
     }
 
@@ -447,7 +454,7 @@ mod tests {
                 }
                 Ok(())
             };
-            Records::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
+            RecordReader::new(content.as_bytes(), "data").each(&mut layout, &mut take).unwrap();
             assert_eq!(used, ["a", "b"]);
             wrong
         };

@@ -14,12 +14,12 @@ pub(super) struct Span {
 }
 
 /// The bytes without a byte order mark before them.
-pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+pub(super) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// A reader of lines, as bytes.
-pub(super) struct Lines<R> {
+pub(super) struct LineReader<R> {
     input: R,
     buffer: Vec<u8>,
     /// The number of the line, from 1.
@@ -31,7 +31,7 @@ pub(super) struct Lines<R> {
     pub(super) too_long: bool,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> LineReader<R> {
     pub(super) fn new(input: R) -> Self {
         Self { input, buffer: Vec::new(), number: 0, start: 0, offset: 0, too_long: false }
     }
@@ -59,7 +59,7 @@ impl<R: BufRead> Lines<R> {
 
     /// The line without a byte order mark.
     pub(super) fn raw(&self) -> &[u8] {
-        if self.number == 1 { without_mark(&self.buffer) } else { &self.buffer }
+        if self.number == 1 { without_byte_order_mark(&self.buffer) } else { &self.buffer }
     }
 
     /// The line without white space around it.
@@ -73,7 +73,7 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// A reader of JSON values, on any lines.
-pub(super) struct Values<R> {
+pub(super) struct JsonValueReader<R> {
     input: R,
     pub(super) bytes: Vec<u8>,
     pub(super) start: u64,
@@ -85,7 +85,7 @@ pub(super) struct Values<R> {
     ended: bool,
 }
 
-impl<R: BufRead> Values<R> {
+impl<R: BufRead> JsonValueReader<R> {
     pub(super) fn new(input: R) -> Self {
         Self { input, bytes: Vec::new(), start: 0, offset: 0, too_long: false, in_list: false, ended: false }
     }

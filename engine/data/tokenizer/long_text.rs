@@ -23,7 +23,7 @@ const AGREE: usize = 32;
 
 impl Tokenizer {
     /// A prefix of a text whose first `most` tokens are those of the whole text; all of it unless it is long.
-    pub(in crate::data) fn beginning<'a>(&self, text: &'a str, most: usize) -> Result<&'a str, DataError> {
+    pub(in crate::data) fn long_enough_prefix<'a>(&self, text: &'a str, most: usize) -> Result<&'a str, DataError> {
         let mut size = most.saturating_add(MARGIN).saturating_mul(BYTES).max(SMALL / 4);
         let first = |size| self.first(&text[..cut(text, size)], most);
         while text.len() / 4 > size {
@@ -62,9 +62,9 @@ impl Tokenizer {
 
     /// The token ids by pieces; none where two pieces do not agree.
     fn pieces(&self, text: &str) -> Result<Option<Vec<u32>>, DataError> {
-        let (mut tokens, last) = self.around()?;
+        let (mut tokens, last) = self.surrounding_special_tokens()?;
         // The tokens behind the last position where pieces met, with their ranges in the whole text.
-        let mut open = self.placed(text, 0, cut(text, PIECE))?;
+        let mut open = self.encode_range(text, 0, cut(text, PIECE))?;
         let mut end = cut(text, PIECE);
         while end < text.len() {
             let start = cut(text, end - OVERLAP);
@@ -72,8 +72,8 @@ impl Tokenizer {
             if next_end <= end || start >= end {
                 return Ok(None);
             }
-            let next = self.placed(text, start, next_end)?;
-            let Some((here, there)) = meet(&open, &next) else { return Ok(None) };
+            let next = self.encode_range(text, start, next_end)?;
+            let Some((here, there)) = meeting_point(&open, &next) else { return Ok(None) };
             tokens.extend(open[..here].iter().map(|(id, ..)| *id));
             open = next[there..].to_vec();
             end = next_end;
@@ -84,7 +84,7 @@ impl Tokenizer {
     }
 
     /// The special tokens that the post-processor puts before a text, and those behind it.
-    fn around(&self) -> Result<(Vec<u32>, Vec<u32>), DataError> {
+    fn surrounding_special_tokens(&self) -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let sample = self.encode_placed("a", true)?;
         let special: Vec<(u32, bool)> = sample
             .get_ids()
@@ -98,7 +98,7 @@ impl Tokenizer {
         Ok((ids(&special[..before]), ids(&special[special.len() - behind..])))
     }
 
-    fn placed(&self, text: &str, start: usize, end: usize) -> Result<Vec<Placed>, DataError> {
+    fn encode_range(&self, text: &str, start: usize, end: usize) -> Result<Vec<PlacedToken>, DataError> {
         let encoding = self.encode_placed(&text[start..end], false)?;
         let places = encoding.get_offsets().iter().map(|(first, last)| (start + first, start + last));
         Ok(encoding.get_ids().iter().zip(places).map(|(id, (first, last))| (*id, first, last)).collect())
@@ -106,10 +106,10 @@ impl Tokenizer {
 }
 
 /// A token with its byte range in the text.
-type Placed = (u32, usize, usize);
+type PlacedToken = (u32, usize, usize);
 
 /// The position in both pieces where their tokens are the same for a while, far from both cuts.
-fn meet(piece: &[Placed], next: &[Placed]) -> Option<(usize, usize)> {
+fn meeting_point(piece: &[PlacedToken], next: &[PlacedToken]) -> Option<(usize, usize)> {
     let there = next.len().min(MARGIN);
     let (_, start, _) = *next.get(there)?;
     let mut here = piece.partition_point(|(_, first, _)| *first < start);
@@ -182,11 +182,11 @@ mod tests {
         let (tokenizer, text) = (pairs(), text(400_000));
         let whole = tokenizer.encode(&text).unwrap();
         for most in [2, 128, 5000] {
-            let beginning = tokenizer.beginning(&text, most).unwrap();
+            let beginning = tokenizer.long_enough_prefix(&text, most).unwrap();
             assert!(beginning.len() < text.len() / 2, "{most}: {}", beginning.len());
             assert_eq!(tokenizer.encode(beginning).unwrap()[..most], whole[..most]);
         }
-        assert_eq!(tokenizer.beginning(&text, 100_000).unwrap().len(), text.len());
+        assert_eq!(tokenizer.long_enough_prefix(&text, 100_000).unwrap().len(), text.len());
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 /// Interned names by number.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct NameInterner {
     list: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u32>,
 }
 
-impl Names {
+impl NameInterner {
     /// The number of a name; a new one where it has none.
     pub(super) fn number(&mut self, name: String) -> u32 {
         if let Some(number) = self.numbers.get(name.as_str()) {
@@ -38,7 +38,7 @@ impl Names {
         }
         let (mut names, mut of_value): (Vec<Arc<str>>, HashMap<Value, u32>) = (Vec::new(), HashMap::new());
         let places = values.into_iter().zip(&self.list).map(|(value, name)| {
-            let name = spelled(name);
+            let name = canonical(name);
             let place = *of_value.entry(value).or_insert(names.len() as u32);
             match names.get_mut(place as usize) {
                 None => names.push(name),
@@ -89,7 +89,7 @@ pub(super) fn value(text: &str) -> Option<Value> {
 }
 
 /// A whole number as a whole number is written: 1 for 1.0.
-fn spelled(name: &Arc<str>) -> Arc<str> {
+fn canonical(name: &Arc<str>) -> Arc<str> {
     match value(name) {
         Some(Value::Whole(negative, digits)) if name.contains(['.', 'e', 'E']) => {
             let digits = if digits.is_empty() { "0" } else { &digits };
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn settled(names: &[&str], by_value: bool) -> (Vec<String>, Vec<u32>) {
-        let mut all = Names::default();
+        let mut all = NameInterner::default();
         for name in names {
             all.number((*name).into());
         }

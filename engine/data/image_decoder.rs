@@ -10,7 +10,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use zune_png::PngDecoder;
 
 use super::Image;
-use super::guard::guarded;
+use super::panic_guard::catch_panic;
 
 /// Pixels that an image may have, as in PIL.
 const PIXELS: usize = 178_956_970;
@@ -34,9 +34,9 @@ const OTHERS: [(usize, &[u8], &str); 9] = [
 /// The reason for which it cannot be decoded.
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, String> {
     let (pixels, [height, width], orientation) = if bytes.starts_with(b"\x89PNG") {
-        guarded(|| png(bytes)).flatten()?
+        catch_panic(|| png(bytes)).flatten()?
     } else if bytes.starts_with(b"\xff\xd8") {
-        guarded(|| jpeg(bytes)).flatten()?
+        catch_panic(|| jpeg(bytes)).flatten()?
     } else {
         let other = OTHERS.iter().find(|(at, magic, _)| bytes.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
         return Err(match other {
