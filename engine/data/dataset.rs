@@ -424,7 +424,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for class in ["10", "9"] {
             std::fs::create_dir(dir.path().join(class)).unwrap();
-            std::fs::write(dir.path().join(class).join("a.png"), include_bytes!("pictures/two.png")).unwrap();
+            std::fs::write(dir.path().join(class).join("a.png"), include_bytes!("image_samples/two.png")).unwrap();
         }
         let mut config = Config { path: Some(dir.path().into()), task: Task::Classification, ..Config::default() };
         let data = Dataset::load(&config, Some("label"), None).unwrap();

@@ -304,10 +304,10 @@ mod tests {
     use super::*;
 
     /// Red 10 and 11, green 20 and 21, blue 30 and 31.
-    const TWO_PIXELS: &[u8] = include_bytes!("pictures/two.png");
+    const TWO_PIXELS: &[u8] = include_bytes!("image_samples/two.png");
 
     /// Eight by four, all of them 7.
-    const GRAY: &[u8] = include_bytes!("pictures/gray.jpg");
+    const GRAY: &[u8] = include_bytes!("image_samples/gray.jpg");
 
     /// Label and file of every usable image, and the errors of the others.
     fn fields(pictures: &mut ImageDataset) -> (Vec<(String, String)>, Vec<String>) {

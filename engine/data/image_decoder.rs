@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(decode(b"RIFF\0\0\0\0WEBPVP8 ").unwrap_err(), "it is a WebP, PNG and JPEG are read");
         assert_eq!(decode(b"GIF89a").unwrap_err(), "it is a GIF, PNG and JPEG are read");
         assert_eq!(decode(b"hello").unwrap_err(), "it is no PNG and no JPEG");
-        let mut bomb = include_bytes!("pictures/two.png").to_vec();
+        let mut bomb = include_bytes!("image_samples/two.png").to_vec();
         bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let error = decode(&bomb).unwrap_err();
         assert!(error.contains("CRC") || error.contains("65536 x 65536 pixels, the limit is 178956970"), "{error}");
