@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use crate::policy::{LimitsConfig, OptionHelp, Policy, PolicyConfig, PolicyHost};
 
 use super::args::PluginCommand;
-use super::{Failure, output, plugin_bench, plugin_making};
+use super::{Failure, output, plugin_bench, plugin_project};
 
 /// Does what the command says.
 pub fn plugin(command: PluginCommand, json: bool) -> Result<u8, Failure> {
     match command {
         PluginCommand::List => list(json),
         PluginCommand::Inspect { plugin } => inspect(&plugin, json),
-        PluginCommand::New { dir, lang, kind } => plugin_making::new(&dir, lang, kind, json),
-        PluginCommand::Build { dir } => plugin_making::build(&dir, json),
-        PluginCommand::Check { plugin } => plugin_making::check(&plugin, json),
+        PluginCommand::New { dir, lang, kind } => plugin_project::new(&dir, lang, kind, json),
+        PluginCommand::Build { dir } => plugin_project::build(&dir, json),
+        PluginCommand::Check { plugin } => plugin_project::check(&plugin, json),
         PluginCommand::Bench(bench) => plugin_bench::bench(&bench, json),
     }
 }
