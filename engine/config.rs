@@ -100,8 +100,7 @@ impl Config {
     /// # Errors
     /// As [`Self::validate`].
     pub fn validate_data(&self) -> Result<(), ConfigError> {
-        self.data.validate()?;
-        Ok(self.partition.validate()?)
+        validate::validate_data(self)
     }
 
     /// One sentence for each key that was set and changes nothing, as another key says.
