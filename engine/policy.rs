@@ -29,6 +29,7 @@ mod message;
 mod options;
 mod printable;
 mod recall;
+mod resources;
 mod state;
 mod trust;
 mod vector;

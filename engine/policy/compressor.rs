@@ -10,8 +10,8 @@ use super::bindings::exports::cellm::policy::{acknowledging, catching_up, compre
 use super::component::Policy;
 use super::context::Context;
 use super::instance::{Fault, Instance, Outcome, lend, take_vector, typed};
-use super::message::MessageParts;
 use super::options::Given;
+use super::resources::MessageParts;
 use super::state::State;
 use super::{Memory, PolicyError};
 use crate::adapter::{AdapterLayout, Message};

@@ -11,8 +11,8 @@ use super::component::Policy;
 use super::error::Refusal;
 use super::log::{Said, Words};
 use super::memory::Memory;
+use super::resources::Vector;
 use super::state::State;
-use super::vector::Vector;
 use super::{LimitsConfig, PolicyError, printable};
 
 /// Length of an epoch: deadlines are kept to within two of them.
