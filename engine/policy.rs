@@ -10,6 +10,7 @@ mod budget;
 mod buffer;
 mod capabilities;
 mod codes;
+mod compile;
 mod component;
 mod componentize;
 mod compressor;
@@ -28,6 +29,7 @@ mod message;
 mod options;
 mod printable;
 mod recall;
+mod resources;
 mod state;
 mod trust;
 mod vector;
@@ -46,7 +48,7 @@ pub use hash::PolicyHash;
 pub use host::PolicyHost;
 pub use log::Said;
 pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
-pub use printable::printable;
+pub use printable::{is_hidden, printable};
 pub use warm::{Breakable, Warm};
 
 #[cfg(test)]

@@ -5,29 +5,15 @@ use std::sync::Arc;
 use ractor::rpc::CallResult;
 
 use super::ServerError;
-use super::actor::{AnswerSource, ServerRef, TaskResult, send, spawn_task};
 use super::broadcast::TierBroadcast;
 use super::exchange::ask;
+use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
 use crate::client::{Assignment, Participants};
 use crate::compressor::{Memories, Occasion};
 use crate::journal::JournalMsg;
-use crate::policy::Changes;
 use crate::pool::blocking;
-
-/// The catch-up frames of one client, and the server's record of the client.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Dispatch {
-    /// The client's tier.
-    pub tier: u32,
-    /// The last round whose update of this client was accepted.
-    pub last_seen: Option<u32>,
-    /// The frames that bring the client up to date, in order.
-    pub catch_up: Vec<Arc<Vec<u8>>>,
-    /// The writes of encoding them to the memory of the download policy.
-    pub changes: Option<Changes>,
-}
 
 /// Makes the catch-up frames of one client. They depend on no other client of the round.
 async fn make_dispatch(

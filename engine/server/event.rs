@@ -45,6 +45,9 @@ pub enum ServerEvent {
     Failed(ServerError),
 }
 
+/// The owner's check of the policies' files between two rounds. Blocking.
+pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
+
 /// The result of a check of the policies' files between two rounds.
 #[derive(Debug, Default)]
 pub struct Reloaded {

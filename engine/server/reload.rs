@@ -1,15 +1,10 @@
 //! Reloading of changed policies between two rounds. The owner checks their files; where one has changed, it starts the
 //! core anew.
 
-use std::sync::Arc;
-
-use super::actor::{ServerRef, TaskResult, send, spawn_task};
+use super::message::{ServerRef, TaskResult, send, spawn_task};
 use super::state::{Phase, ServerState};
 use super::{Reloaded, ServerEvent};
 use crate::pool::blocking;
-
-/// The owner's check of the policies' files between two rounds. Blocking.
-pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
 
 impl ServerState {
     /// Checks the policies' files where the run wants that, then opens the next round.

@@ -44,6 +44,8 @@ pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -
 
 /// Reads a stored answer back.
 ///
+/// Reads a stored answer back.
+///
 /// # Errors
 /// Beside text that another version wrote.
 pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Error> {
