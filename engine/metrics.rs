@@ -1,15 +1,15 @@
-//! What an operator watches: every Prometheus metric of the product, typed, and the endpoint that serves them.
+//! Every Prometheus metric of the product, typed, and the endpoint that serves them.
 //!
 //! [`Metrics`] is made once and shared behind an `Arc`; a count is one atomic addition. [`MetricsExporter`] serves it.
 
 mod actors;
 mod config;
+mod connection_limits;
 mod cpu;
 mod error;
 mod exporter;
 mod exporter_actor;
 mod families;
-mod limited;
 pub mod names;
 mod policies;
 mod registry;

@@ -13,7 +13,7 @@ use crate::policy::PolicyError;
 use crate::report::ReportError;
 use crate::trainer::TrainerError;
 
-/// Why a command failed.
+/// A failed command: its exit code and its error.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit code.
@@ -28,7 +28,7 @@ impl Failure {
         Self { code: 2, error: anyhow::Error::msg(message.into()) }
     }
 
-    /// What a file system operation on `path` failed with.
+    /// A failed file system operation on `path`; `action` says what was tried, such as `read`.
     pub fn file(action: &str, path: &std::path::Path, error: std::io::Error) -> Self {
         Self { code: 1, error: anyhow::Error::new(error).context(format!("cannot {action} {}", path.display())) }
     }

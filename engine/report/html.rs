@@ -87,9 +87,10 @@ fn plots(page: &mut String, runs: &[Run]) {
     }
 }
 
-/// Who completed and who was dropped, a round at a time; none where everybody completed.
+/// The plot of clients that completed and that were dropped in each round; none where every client completed every
+/// round.
 fn of_clients(runs: &[Run], x: Axis) -> Option<Plot> {
-    if runs.iter().all(|run| run.dropped() == 0 && run.missed().0 == 0) {
+    if runs.iter().all(|run| run.dropped() == 0 && run.missed_rounds().0 == 0) {
         return None;
     }
     let lines = match runs {
@@ -163,7 +164,7 @@ fn accuracy_note(name: &str, row: &Row, accuracy: f64) -> String {
 }
 
 fn client_note(_: &str, row: &Row, _: f64) -> String {
-    let missed = if row.missed() { format!(", missed its quorum of {}", row.quorum) } else { String::new() };
+    let missed = if row.missed_quorum() { format!(", missed its quorum of {}", row.quorum) } else { String::new() };
     format!("round {}: {} completed, {} dropped{missed}", row.round, row.completed, row.dropped)
 }
 

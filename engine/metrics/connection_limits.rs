@@ -1,5 +1,5 @@
-//! What a peer of the metrics endpoint may take: so many connections at a time, so long without an answer. Whoever opens
-//! connections and says nothing, or says it a letter at a time, holds up neither the scrapes nor the run's open files.
+//! Limits of a peer of the metrics endpoint: connections at a time, and seconds without an answer. A peer that opens
+//! connections and sends nothing, or sends a byte at a time, holds up neither the scrapes nor the run's open files.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -16,34 +16,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at a time; further ones wait until one of them ends.
-pub(super) const CONNECTIONS: usize = 32;
+pub(super) const MAX_CONNECTIONS: usize = 32;
 
-/// How long a connection lives without a byte of an answer going out on it: a request that does not come to its end, an
-/// answer that is not taken, or nothing at all.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+/// Longest life of a connection on which no byte of an answer goes out: for a request that does not end, an answer
+/// that is not taken, or nothing at all.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A listener that keeps to the limits.
-pub(super) struct Limited {
+pub(super) struct LimitedListener {
     listener: TcpListener,
     places: Arc<Semaphore>,
     silence: Duration,
 }
 
-impl Limited {
+impl LimitedListener {
     pub fn new(listener: TcpListener, connections: usize, silence: Duration) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(connections)), silence }
     }
 }
 
-impl Listener for Limited {
-    type Io = Watched;
+impl Listener for LimitedListener {
+    type Io = TimedConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Watched, SocketAddr) {
+    async fn accept(&mut self) -> (TimedConnection, SocketAddr) {
         // The semaphore is never closed; without a place the connection would only be one too many.
         let place = self.places.clone().acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        let watched = Watched { stream, silence: self.silence, late: Box::pin(sleep(self.silence)), _place: place };
+        let watched =
+            TimedConnection { stream, silence: self.silence, late: Box::pin(sleep(self.silence)), _place: place };
         (watched, address)
     }
 
@@ -53,14 +54,14 @@ impl Listener for Limited {
 }
 
 /// A connection that ends when it has been silent for too long.
-pub(super) struct Watched {
+pub(super) struct TimedConnection {
     stream: TcpStream,
     silence: Duration,
     late: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Watched {
+impl TimedConnection {
     fn in_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.late.as_mut().poll(cx) {
             Poll::Ready(()) => Err(ErrorKind::TimedOut.into()),
@@ -69,14 +70,14 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for TimedConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.in_time(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, to)
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for TimedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         self.in_time(cx)?;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, from));

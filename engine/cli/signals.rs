@@ -36,7 +36,8 @@ async fn hangup() {
     of_kind(tokio::signal::unix::SignalKind::hangup()).await;
 }
 
-/// Whether the signals that a process ignores, as its status has them, are SIGHUP among others: the lowest bit.
+/// True where the ignored signals in a process's status (`SigIgn`, a hexadecimal mask) include SIGHUP: the lowest
+/// bit.
 #[cfg(unix)]
 fn ignores_hangup(status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

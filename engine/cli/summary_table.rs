@@ -3,7 +3,7 @@
 use crate::federation::Summary;
 use crate::report::{bytes, duration, loss, percent, ratio};
 
-/// What a run reached, one fact a line.
+/// A run's results as text, one fact a line.
 pub fn summary(summary: &Summary) -> String {
     let change = match (summary.eval_loss_before, summary.eval_loss_after) {
         (Some(before), Some(after)) => format!("  ({:+.1}%)", (after / before - 1.0) * 100.0),

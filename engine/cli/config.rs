@@ -4,16 +4,16 @@ use serde_json::json;
 
 use crate::config::{Layers, Loaded, Override, keys_json, keys_text};
 
-use super::args::Sources;
+use super::args::ConfigSources;
 use super::{Failure, output};
 
 /// Reads the config that `sources` and this process's environment name.
-pub fn load(sources: &Sources) -> Result<Loaded, Failure> {
+pub fn load(sources: &ConfigSources) -> Result<Loaded, Failure> {
     Ok(layers(sources)?.load()?)
 }
 
 /// The layers before they are read, so that a command can add its own.
-pub fn layers(sources: &Sources) -> Result<Layers, Failure> {
+pub fn layers(sources: &ConfigSources) -> Result<Layers, Failure> {
     // A variable that is not Unicode cannot be one of ours.
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -27,7 +27,7 @@ pub fn layers(sources: &Sources) -> Result<Layers, Failure> {
 }
 
 /// `cellm config show`.
-pub fn show(sources: &Sources, json: bool) -> Result<u8, Failure> {
+pub fn show(sources: &ConfigSources, json: bool) -> Result<u8, Failure> {
     let loaded = load(sources)?;
     let object = || json!({ "config": loaded.config.to_json(), "origins": loaded.origins() });
     output::show(json, object, || loaded.to_toml())?;

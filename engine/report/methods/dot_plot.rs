@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::measure::{Reached, Spread, reached};
+use super::statistics::{MethodStatistics, Spread, method_statistics};
 use super::table::percent;
 use super::{Comparison, Setting};
 use crate::report::bytes;
@@ -23,7 +23,7 @@ const GAIN: (f64, f64) = (700.0, 1085.0);
 struct Row<'a> {
     name: &'a str,
     is_baseline: bool,
-    reached: Reached,
+    reached: MethodStatistics,
 }
 
 /// The figure; none where nothing was measured.
@@ -34,7 +34,7 @@ pub fn figure(comparison: &Comparison, setting: &Setting) -> Option<String> {
         .map(|method| Row {
             name: &method.name,
             is_baseline: method.name == comparison.baseline,
-            reached: reached(comparison, setting, method),
+            reached: method_statistics(comparison, setting, method),
         })
         .filter(|row| row.reached.gain_share.is_some())
         .collect();
@@ -70,7 +70,8 @@ pub fn figure(comparison: &Comparison, setting: &Setting) -> Option<String> {
     Some(svg)
 }
 
-/// Where a row stands in the order: reached ones by bytes, the others behind them by gain.
+/// Sort key of a row: methods that reached the target in every seed first, by bytes to it; then the others, by gain
+/// share.
 fn order(row: &Row<'_>) -> f64 {
     let all = row.reached.to_target.filter(|spread| spread.count == row.reached.seeds);
     match (all, row.reached.gain_share) {
