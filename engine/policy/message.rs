@@ -64,7 +64,7 @@ impl MessageParts {
                     ValueCoding::F16 => wit::ValueCoding::F16,
                     ValueCoding::Bf16 => wit::ValueCoding::Bf16,
                 };
-                Ok(HeldPart::Values(coding, Buffer::make(values.len(), budget, || values)?))
+                Ok(HeldPart::Values(coding, Buffer::lend(values, budget)?))
             }
             Part::Codes { bits, codes } => {
                 Ok(HeldPart::Codes(Codes { bits, codes: Buffer::make(codes.len(), budget, || codes)? }))
@@ -90,7 +90,7 @@ impl MessageParts {
                     wit::ValueCoding::F16 => ValueCoding::F16,
                     wit::ValueCoding::Bf16 => ValueCoding::Bf16,
                 };
-                Part::Values { coding, values: values.into_vec() }
+                Part::Values { coding, values: values.share() }
             }
             HeldPart::Codes(held) => Part::Codes { bits: held.bits, codes: held.codes.into_vec() },
             HeldPart::Bytes(bytes) => Part::Bytes(bytes.into_vec()),

@@ -15,6 +15,7 @@ use crate::compressor::{Memories, Occasion};
 use crate::journal::JournalMsg;
 use crate::policy::Changes;
 use crate::pool::blocking;
+use crate::wire::Frame;
 
 /// What one client was sent before the broadcast, and what the server knows of it.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Dispatch {
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
     /// The frames that bring it up to date, in order.
-    pub catch_up: Vec<Arc<Vec<u8>>>,
+    pub catch_up: Vec<Frame>,
     /// What making them wrote to the memory of the download's policy.
     pub changes: Option<Changes>,
 }
@@ -128,8 +129,7 @@ impl ServerState {
         let (round, client) = (open.number, open.candidates[position as usize]);
         let tier_broadcast = broadcast.tiers.get(&self.args.tiers.of(client))?.clone();
         let memories = broadcast.memories.clone();
-        self.args.link.down(&tier_broadcast.split);
-        self.ledger.count_down(tier_broadcast.split);
+        self.args.ledger.broadcast(&tier_broadcast.frame);
         self.args.metrics.clients_in_flight.inc();
         Some((round, client, tier_broadcast, memories))
     }

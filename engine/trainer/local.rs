@@ -96,7 +96,7 @@ impl Trainer {
         let head = match head {
             Some(plan) => {
                 if lora.head == HeadStart::Own {
-                    model.transformer.start_head(&plan, &mut start.0);
+                    model.transformer.start_head(&plan, Arc::<Vec<f32>>::make_mut(&mut start.0));
                 }
                 HeadPlan::Classes(plan)
             }

@@ -310,7 +310,7 @@ fn an_adapter_goes_out_to_a_peft_folder_and_comes_back_as_a_start() {
     use crate::adapter::{AdapterWeights, peft};
     let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig::default());
     let first = trainer(&lora);
-    let weights = AdapterWeights(anywhere(&first));
+    let weights = AdapterWeights(anywhere(&first).into());
     peft::write(dir.path(), first.layout(), &weights, &MODEL.peft(&lora, first.layout(), &[])).unwrap();
     let init = Some(dir.path().to_path_buf());
     let second = Trainer::new(MODEL.clone(), &LoraConfig { init: init.clone(), ..lora.clone() }, 0, 2).unwrap();

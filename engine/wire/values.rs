@@ -105,11 +105,29 @@ pub(super) fn decode(bytes: &[u8], coding: ValueCoding, finite: bool, part: usiz
                 values.extend_from_slice(wide);
             }
         }
-        if finite && let Some(at) = first_not_finite(&values[first..]) {
-            return Err(WireError::NotFinite { part, position: first + at, value: values[first + at] });
+        if finite {
+            check_piece(&values, first, part)?;
         }
     }
     Ok(values)
+}
+
+/// Whether all values are finite.
+///
+/// # Errors
+/// When one is not.
+pub(super) fn check_finite(values: &[f32], part: usize) -> Result<(), WireError> {
+    (0..values.len())
+        .step_by(PIECE)
+        .try_for_each(|first| check_piece(&values[..values.len().min(first + PIECE)], first, part))
+}
+
+/// The same of the values from number `first` on.
+fn check_piece(values: &[f32], first: usize, part: usize) -> Result<(), WireError> {
+    match first_not_finite(&values[first..]) {
+        Some(at) => Err(WireError::NotFinite { part, position: first + at, value: values[first + at] }),
+        None => Ok(()),
+    }
 }
 
 fn first_not_finite(values: &[f32]) -> Option<usize> {
