@@ -5,6 +5,7 @@
 //! resumable, 1 anything else, a run whose last rounds changed nothing among it.
 
 mod args;
+mod config;
 mod data;
 mod doctor;
 mod eval;
@@ -15,12 +16,13 @@ mod logging;
 mod output;
 mod plugin;
 mod plugin_bench;
-mod plugin_making;
+mod plugin_listing;
+mod plugin_project;
 mod progress;
 mod run;
-mod sources;
-mod stop;
-mod table;
+mod signals;
+
+mod summary_table;
 mod visible;
 
 use std::process::ExitCode;
@@ -33,25 +35,25 @@ use failure::Failure;
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let json = arguments.voice.json;
+    let json = arguments.verbosity.json;
     match dispatch(arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(json),
+        Err(failure) => output::report(failure, json),
     }
 }
 
 fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
-    let voice = arguments.voice;
+    let verbosity = arguments.verbosity;
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
-        Command::Run(run) => run::run(&run, voice),
-        Command::Eval(eval) => eval::eval(&eval, voice),
-        Command::Export(export) => export::export(&export, voice),
-        Command::Experiment(experiment) => experiment::experiment(&experiment, voice),
-        Command::Report(report) => export::report(&report, voice.json),
-        Command::Plugin(command) => plugin::plugin(command, voice.json),
-        Command::Data(command) => data::data(&command, voice.json),
-        Command::Config(ConfigCommand::Show(sources)) => sources::show(&sources, voice.json),
-        Command::Config(ConfigCommand::Keys) => sources::keys(voice.json),
-        Command::Doctor(sources) => doctor::doctor(&sources, voice),
+        Command::Run(run) => run::run(&run, verbosity),
+        Command::Eval(eval) => eval::eval(&eval, verbosity),
+        Command::Export(export) => export::export(&export, verbosity),
+        Command::Experiment(experiment) => experiment::experiment(&experiment, verbosity),
+        Command::Report(report) => export::report(&report, verbosity.json),
+        Command::Plugin(command) => plugin::plugin(command, verbosity.json),
+        Command::Data(command) => data::data(&command, verbosity.json),
+        Command::Config(ConfigCommand::Show(sources)) => config::show(&sources, verbosity.json),
+        Command::Config(ConfigCommand::Keys) => config::keys(verbosity.json),
+        Command::Doctor(sources) => doctor::doctor(&sources, verbosity),
     }
 }

@@ -6,25 +6,27 @@
 
 mod docs;
 mod document;
-mod effect;
 mod error;
 mod idle;
 mod keys;
 mod layers;
-mod ranges;
+mod parse;
+mod range;
+mod run;
 mod show;
 mod synonyms;
+mod unknown;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregator, compressor, data, federation, metrics, policy, privacy, server, trainer};
+use crate::{aggregator, compressor, data, metrics, policy, privacy, server, trainer};
 
-pub use docs::{KeyDoc, key_docs};
 pub use document::{Document, Table};
-pub use effect::changes_nothing;
 pub use error::ConfigError;
+pub use keys::changes_results;
 pub use layers::{Layers, Loaded, Override};
+pub use run::RunConfig;
 pub use show::{keys_json, keys_text};
 
 /// Every section.
@@ -32,7 +34,7 @@ pub use show::{keys_json, keys_text};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The run: name, seed, rounds, place, threads.
-    pub run: federation::RunConfig,
+    pub run: RunConfig,
     /// The frozen base model.
     pub model: trainer::ModelConfig,
     /// The trained adapter.
@@ -62,8 +64,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The demo. Its two densities were chosen for the bytes of both directions together: what goes down is where the
-    /// clients start, and thinning it costs more loss a byte than thinning what comes up.
+    /// The demo.
     fn default() -> Self {
         Self {
             run: Default::default(),
@@ -73,8 +74,8 @@ impl Default for Config {
             partition: Default::default(),
             server: Default::default(),
             client: Default::default(),
-            download: compressor::Config { density: 0.5, ..Default::default() },
-            upload: compressor::Config { density: 0.18, ..Default::default() },
+            download: compressor::Config::of_downloads(),
+            upload: compressor::Config::of_uploads(),
             aggregate: Default::default(),
             privacy: Default::default(),
             limits: Default::default(),
@@ -98,8 +99,7 @@ impl Config {
     /// # Errors
     /// As [`Self::validate`].
     pub fn validate_data(&self) -> Result<(), ConfigError> {
-        self.data.validate()?;
-        Ok(self.partition.validate()?)
+        validate::validate_data(self)
     }
 
     /// One sentence for each key that was set and changes nothing, as another key says.

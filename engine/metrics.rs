@@ -1,14 +1,15 @@
-//! What an operator watches: every Prometheus metric of the product, typed, and the endpoint that serves them.
+//! Every Prometheus metric of the product, typed, and the endpoint that serves them.
 //!
 //! [`Metrics`] is made once and shared behind an `Arc`; a count is one atomic addition. [`MetricsExporter`] serves it.
 
 mod actors;
 mod config;
+mod connection_limits;
 mod cpu;
+mod error;
 mod exporter;
 mod exporter_actor;
 mod families;
-mod limited;
 pub mod names;
 mod policies;
 mod registry;
@@ -17,7 +18,8 @@ mod wire;
 pub use actors::Actor;
 pub use config::Config;
 pub use cpu::{process_cpu_seconds, thread_cpu_seconds};
-pub use exporter::{Exporter, MetricsError};
+pub use error::MetricsError;
+pub use exporter::Exporter;
 pub use exporter_actor::{MetricsExporter, MetricsExporterArgs, MetricsExporterMsg, MetricsExporterRef};
 pub use policies::{Hook, PolicyMetrics};
 pub use prometheus::IntCounter;

@@ -4,21 +4,21 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
-/// What a stream is drawn for. Two purposes never share a stream. The numbers are part of every stored result.
+/// The purpose of a stream. Two purposes never share a stream. The numbers are part of every stored result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
     /// Start values of LoRA A.
     LoraStart = 1,
-    /// Which clients a round samples.
+    /// The sample of clients that a round asks.
     Cohort = 2,
     /// The order of a client's examples.
     Shuffle = 3,
     /// LoRA dropout.
     Dropout = 4,
-    /// How records are split over clients.
+    /// The partition of records over clients.
     Partition = 5,
-    /// Which records are held out for validation.
+    /// The sample of records that are held out for validation.
     Split = 6,
     /// A policy on the server's side.
     PolicyDownload = 7,
@@ -28,7 +28,7 @@ pub enum Purpose {
     NoopDelta = 9,
     /// An aggregation policy in one round.
     PolicyAggregate = 10,
-    /// Which tier a client belongs to.
+    /// The assignment of clients to tiers.
     Tier = 11,
     /// Noise that the server adds to a round's mean.
     ServerNoise = 12,

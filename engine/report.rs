@@ -5,6 +5,8 @@
 //! is still going on, was killed, or was made by another version: fields it does not know are ignored.
 
 mod compare;
+mod escape;
+mod evaluation_metric;
 mod format;
 mod html;
 pub mod methods;
@@ -12,16 +14,15 @@ mod plot;
 mod run;
 mod tables;
 mod text;
-mod utility;
 
 use std::path::{Path, PathBuf};
 
+pub use evaluation_metric::EvaluationMetric;
 pub use format::{bytes, duration, loss, percent, ratio};
 pub use methods::{Comparison, write as write_comparison};
 pub use run::Run;
-pub use utility::Utility;
 
-/// Why a report could not be made.
+/// A failure to read runs or to write the report's page.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// No run was named.
@@ -30,7 +31,7 @@ pub enum ReportError {
     /// The baseline is not among the runs.
     #[error("the baseline {found} is none of the runs: {}", .known.join(", "))]
     Baseline {
-        /// What was named.
+        /// Name or directory that was given as the baseline.
         found: PathBuf,
         /// Names of the runs.
         known: Vec<String>,
@@ -40,7 +41,7 @@ pub enum ReportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A line of a `.jsonl` file is not what it must be.
@@ -50,7 +51,7 @@ pub enum ReportError {
         path: PathBuf,
         /// Line number from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The parser's message, with the column.
         reason: String,
     },
     /// The page could not be written.
@@ -58,7 +59,7 @@ pub enum ReportError {
     Write {
         /// The page.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -74,7 +75,7 @@ pub fn write(run_dirs: &[PathBuf], to: &Path, baseline: Option<&Path>) -> Result
     let mut runs = run_dirs.iter().map(|dir| Run::read(dir)).collect::<Result<Vec<_>, _>>()?;
     if let Some(baseline) = baseline {
         let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
-        let known = runs.iter_mut().find(|run| run.is(baseline));
+        let known = runs.iter_mut().find(|run| run.is_named(baseline));
         known.ok_or(ReportError::Baseline { found: baseline.into(), known: names })?.is_named_baseline = true;
     }
     if runs.is_empty() {

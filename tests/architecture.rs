@@ -1,6 +1,9 @@
 //! Reads the import tables of ARCHITECTURE.md and every source file under `engine/`; fails on an edge that the tables do not
 //! have. Tests (`#[cfg(test)]` items and `tests.rs` files) may name anything.
 
+#[path = "architecture/files.rs"]
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +54,33 @@ fn no_room_imports_a_room_that_its_row_does_not_have() {
         }
     }
     assert!(wrong.is_empty(), "edges that ARCHITECTURE.md does not have:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_room_may_import_only_rooms_behind_it() {
+    let (rooms, _) = tables();
+    let door = std::fs::read_to_string(root().join("engine/lib.rs")).unwrap();
+    let modules = door.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let order: Vec<&str> = std::iter::once("main").chain(modules).collect();
+    assert!(rooms.keys().all(|room| order.contains(&room.as_str())), "a row is of no room in engine/lib.rs");
+    let mut wrong = Vec::new();
+    for (place, room) in order.iter().enumerate() {
+        let before = &order[..place];
+        let up = before.iter().filter(|other| rooms.get(*room).is_some_and(|row| row.has(other)));
+        wrong.extend(up.map(|other| format!("`{room}` may import `{other}`, which engine/lib.rs lists before it")));
+    }
+    assert!(wrong.is_empty(), "rows of ARCHITECTURE.md that run back up:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_files_need_each_other() {
+    let of = |source: Source| {
+        let module =
+            source.path.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into()).collect();
+        (module, source.lines.into_iter().map(|(_, line)| line + "\n").collect())
+    };
+    let circles = files::circles(&sources().into_iter().map(of).collect());
+    assert!(circles.is_empty(), "circles (move what both use below both, or into their door):\n{}", circles.join("\n"));
 }
 
 #[test]

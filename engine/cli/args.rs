@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line's arguments, as clap reads them.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ pub struct Arguments {
     #[command(flatten)]
     pub run: Run,
     #[command(flatten)]
-    pub voice: Voice,
+    pub verbosity: Verbosity,
 }
 
-/// How much is said on stderr, and in which form results are printed.
+/// Amount of text on stderr, and the form of results on stdout.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Voice {
+pub struct Verbosity {
     /// Say nothing but errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -54,12 +54,12 @@ pub enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check that this machine, the model, the policies and the run directory are fit for a run.
-    Doctor(Sources),
+    Doctor(ConfigSources),
 }
 
-/// Where the config comes from.
+/// ConfigSources of the config: files, a profile and single keys.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Sources {
+pub struct ConfigSources {
     /// Config file (TOML); may be given several times, later files win.
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
@@ -74,7 +74,7 @@ pub struct Sources {
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: ConfigSources,
     /// Run directory, in place of runs/TIME-NAME.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -86,7 +86,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Eval {
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: ConfigSources,
     /// Take model, data and adapter of this run directory.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
@@ -152,7 +152,7 @@ pub enum DataCommand {
 #[derive(Debug, Args)]
 pub struct Inspect {
     #[command(flatten)]
-    pub sources: Sources,
+    pub sources: ConfigSources,
     /// Draw the labels of every client, as SVG.
     #[arg(long, value_name = "FILE.svg")]
     pub to: Option<PathBuf>,
@@ -173,10 +173,10 @@ pub enum PluginCommand {
         /// The folder to make; its name is the policy's.
         #[arg(value_name = "DIR")]
         dir: PathBuf,
-        /// What the policy is written in.
+        /// Language of the policy's source.
         #[arg(long, value_enum, default_value_t = Lang::Rust)]
         lang: Lang,
-        /// What the policy does.
+        /// Kind of the policy.
         #[arg(long, value_enum, default_value_t = PolicyKind::Compressor)]
         kind: PolicyKind,
     },
@@ -226,7 +226,7 @@ pub enum Lang {
     C,
 }
 
-/// What a policy does.
+/// Kinds of policies that a project can be made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PolicyKind {
     /// Makes messages of vectors, and vectors of messages.
@@ -238,7 +238,7 @@ pub enum PolicyKind {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the effective config; each value with its origin.
-    Show(Sources),
+    Show(ConfigSources),
     /// List every key with its default and its meaning.
     Keys,
 }
@@ -257,14 +257,14 @@ mod tests {
     #[test]
     fn no_command_is_a_run_and_takes_its_options() {
         let arguments = Arguments::try_parse_from(["cellm", "--set", "run.rounds=2", "-q", "--json"]).unwrap();
-        assert!(arguments.command.is_none() && arguments.voice.json && arguments.voice.quiet);
+        assert!(arguments.command.is_none() && arguments.verbosity.json && arguments.verbosity.quiet);
         assert_eq!(arguments.run.sources.set, ["run.rounds=2"]);
         let arguments = Arguments::try_parse_from(["cellm", "run", "--resume", "-vv"]).unwrap();
-        assert_eq!(arguments.voice.verbose, 2);
+        assert_eq!(arguments.verbosity.verbose, 2);
         assert!(matches!(arguments.command, Some(Command::Run(Run { resume: true, .. }))));
         assert!(Arguments::try_parse_from(["cellm", "run", "--resume", "--config", "x"]).is_err());
         for words in [["cellm", "plugin", "list", "--json"], ["cellm", "config", "keys", "--json"]] {
-            assert!(Arguments::try_parse_from(words).unwrap().voice.json);
+            assert!(Arguments::try_parse_from(words).unwrap().verbosity.json);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::data::{Dataset, Inspected, Inspection, partition};
 use crate::trainer;
 
 use super::args::{DataCommand, Inspect};
-use super::{Failure, output, sources, visible};
+use super::{Failure, config, output, visible};
 
 /// Does what the command says.
 pub fn data(command: &DataCommand, json: bool) -> Result<u8, Failure> {
@@ -16,7 +16,7 @@ pub fn data(command: &DataCommand, json: bool) -> Result<u8, Failure> {
 }
 
 fn inspect(arguments: &Inspect, json: bool) -> Result<u8, Failure> {
-    let mut config = sources::layers(&arguments.sources)?.load_data()?.config;
+    let mut config = config::layers(&arguments.sources)?.load_data()?.config;
     let tokenizer = trainer::tokenizer(&config.model)?;
     let (asked, positions) = (config.data.max_tokens, trainer::positions(&config.model)?);
     config.data.max_tokens = asked.min(positions);
@@ -25,21 +25,22 @@ fn inspect(arguments: &Inspect, json: bool) -> Result<u8, Failure> {
     let by_class = config.partition.kind.by_class();
     let found = Inspection::new(&dataset, &split, &config.data, by_class, &tokenizer)?;
     // Pictures have no tokens.
-    let cut = (asked > positions && found.clients.iter().any(|client| client.tokens > 0)).then_some((asked, positions));
+    let limits =
+        (asked > positions && found.clients.iter().any(|client| client.tokens > 0)).then_some((asked, positions));
     if let Some(to) = &arguments.to {
         let picture = found.heatmap().ok_or_else(|| {
             Failure::usage("--to draws labels by clients, but the data has no labels: set data.label to their field")
         })?;
         std::fs::write(to, picture).map_err(|error| Failure::file("write", to, error))?;
     }
-    output::show(json, || object(&found, cut), || table(&found, cut))?;
+    output::show(json, || object(&found, limits), || table(&found, limits))?;
     Ok(0)
 }
 
 /// `data.max_tokens` and the positions of the model, where those are fewer.
-type Cut = Option<(usize, usize)>;
+type TokenLimits = Option<(usize, usize)>;
 
-fn object(found: &Inspection, cut: Cut) -> Value {
+fn object(found: &Inspection, limits: TokenLimits) -> Value {
     let client = |client: &Inspected| {
         let labels = found.labels.iter().cloned().zip(client.labels.iter().map(|count| json!(count)));
         json!({
@@ -58,13 +59,13 @@ fn object(found: &Inspection, cut: Cut) -> Value {
         "unowned": found.unowned,
         "left_out": { "count": found.left_out.count(), "first": found.left_out.first() },
         "short": found.short,
-        "cut_at": cut.map(|(_, positions)| positions),
+        "cut_at": limits.map(|(_, positions)| positions),
         "labels": found.labels,
         "clients": found.clients.iter().map(client).collect::<Vec<_>>(),
     })
 }
 
-fn table(found: &Inspection, cut: Cut) -> String {
+fn table(found: &Inspection, limits: TokenLimits) -> String {
     let records = found.clients.iter().map(|client| (client.train + client.validation) as u64).collect();
     let tokens = found.clients.iter().map(|client| client.tokens).collect();
     let mut text = format!("data     {}\nrecords  {}", found.name, found.records);
@@ -78,7 +79,7 @@ fn table(found: &Inspection, cut: Cut) -> String {
     if found.short > 0 {
         text += &format!("\nshort    {}, left out (data.min_chars)", found.short);
     }
-    if let Some((asked, positions)) = cut {
+    if let Some((asked, positions)) = limits {
         text += &format!("\ncut      at {positions} tokens, the positions of the model (data.max_tokens is {asked})");
     }
     if !found.labels.is_empty() {

@@ -12,16 +12,16 @@ use crate::metrics::Exporter;
 use crate::policy::PolicyHost;
 use crate::trainer::TrainerKind;
 
-use super::args::{Sources, Voice};
+use super::args::{ConfigSources, Verbosity};
 use super::failure::message;
-use super::{Failure, output, progress, sources, visible};
+use super::{Failure, config, output, progress, visible};
 
 /// Checks and prints.
-pub fn doctor(arguments: &Sources, voice: Voice) -> Result<u8, Failure> {
-    let mut lines = Lines { json: voice.json, exit_code: 0, checks: Vec::new() };
+pub fn doctor(arguments: &ConfigSources, verbosity: Verbosity) -> Result<u8, Failure> {
+    let mut lines = CheckLines { json: verbosity.json, exit_code: 0, checks: Vec::new() };
     lines.check("version", Ok(version()))?;
     lines.check("machine", Ok(machine()))?;
-    let config = match sources::load(arguments) {
+    let config = match config::load(arguments) {
         Ok(loaded) => {
             lines.check("config", Ok("every key is known and every value in its range".into()))?;
             loaded.config
@@ -32,7 +32,7 @@ pub fn doctor(arguments: &Sources, voice: Voice) -> Result<u8, Failure> {
         }
     };
     let inputs = Inputs::default();
-    lines.check("model", model(&config, &inputs, voice))?;
+    lines.check("model", model(&config, &inputs, verbosity))?;
     lines.check("data", records(&config, &inputs))?;
     lines.check("partition", partition(&config, &inputs))?;
     for reference in references(&config) {
@@ -43,21 +43,21 @@ pub fn doctor(arguments: &Sources, voice: Voice) -> Result<u8, Failure> {
     }
     lines.check("port", port(config.metrics.listen.as_deref()))?;
     lines.check("runs", writable(config.run.out.as_deref()))?;
-    if voice.json {
+    if verbosity.json {
         output::print_json(&json!({ "checks": lines.checks, "exit_code": lines.exit_code }))?;
     }
     Ok(lines.exit_code)
 }
 
-/// What was found so far.
-struct Lines {
+/// Results of the checks so far.
+struct CheckLines {
     json: bool,
     /// That of the first failed check.
     exit_code: u8,
     checks: Vec<Value>,
 }
 
-impl Lines {
+impl CheckLines {
     fn check(&mut self, name: &str, result: Result<String, Failure>) -> Result<(), Failure> {
         match result {
             Ok(text) => self.add("ok", name, &text),
@@ -68,7 +68,8 @@ impl Lines {
         }
     }
 
-    /// What a run would begin with, and a line for each thing that it would warn of.
+    /// A line for each warning that a run would give, and one with the run's size: clients, training records, adapter
+    /// values.
     fn run(&mut self, checked: Result<federation::Checked, federation::FederationError>) -> Result<(), Failure> {
         let checked = match checked {
             Ok(checked) => checked,
@@ -117,8 +118,8 @@ fn gib(kib: u64) -> String {
     format!("{:.1} GiB", kib as f64 / (1024.0 * 1024.0))
 }
 
-fn model(config: &Config, inputs: &Inputs, voice: Voice) -> Result<String, Failure> {
-    progress::fetch(&config.model, voice)?;
+fn model(config: &Config, inputs: &Inputs, verbosity: Verbosity) -> Result<String, Failure> {
+    progress::fetch(&config.model, verbosity)?;
     let model = inputs.model(config)?;
     let positions =
         if model.reads_pictures() { String::new() } else { format!(", {} positions", model.max_positions()) };
@@ -134,7 +135,7 @@ fn records(config: &Config, inputs: &Inputs) -> Result<String, Failure> {
     Ok(format!("{} records{classes}", dataset.len()))
 }
 
-/// Who would have what; a client without a training record could only drop.
+/// Clients and records of the partition. An error where a client has no training record: it could only be dropped.
 fn partition(config: &Config, inputs: &Inputs) -> Result<String, Failure> {
     let dataset = inputs.dataset(config)?;
     let split = data::partition(&dataset, &config.partition, &config.data, config.run.seed)?;
@@ -166,7 +167,7 @@ fn policy(config: &Config, reference: &str) -> Result<String, Failure> {
     Ok(format!("{} {}, {}, {}", policy.name, policy.version, policy.worlds(), policy.hash))
 }
 
-/// Whether the metrics could be served where the config says.
+/// The address that metrics would be served at. An error where it cannot be listened on.
 fn port(listen: Option<&str>) -> Result<String, Failure> {
     let Some(listen) = listen else { return Ok("metrics.listen is not set: no metrics are served".into()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -179,7 +180,8 @@ fn port(listen: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-/// Whether a run could write: makes and removes a file where its directory would be made.
+/// The directory that a run would write to. An error where no file can be made there; the file that tries it is
+/// removed.
 fn writable(out: Option<&Path>) -> Result<String, Failure> {
     let wanted = out.map_or_else(|| PathBuf::from("runs"), Path::to_owned);
     if out.is_some() && is_run(&wanted) {

@@ -13,18 +13,18 @@ use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task
 use crate::federation;
 use crate::trainer::{EVALUATION_CHUNK, HeadStart, LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::{Eval, Sources, Voice};
-use super::{Failure, output, progress, run, sources};
+use super::args::{ConfigSources, Eval, Verbosity};
+use super::{Failure, config, output, progress, run};
 
 /// Sequences a forward pass; the loss does not depend on it.
 const BATCH: usize = 16;
 
 /// Measures and prints one JSON object.
-pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
+pub fn eval(arguments: &Eval, verbosity: Verbosity) -> Result<u8, Failure> {
     let started = Instant::now();
     let loaded = match &arguments.run {
         Some(dir) => run::stored(dir, &arguments.sources)?.0,
-        None => sources::load(&arguments.sources)?,
+        None => config::load(&arguments.sources)?,
     };
     let given = |key: &str| is_given(&loaded, arguments.run.as_deref(), key);
     let mut config = loaded.config.clone();
@@ -47,7 +47,7 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
         config.data.classes = run_classes(dir)?;
     }
 
-    progress::fetch(&config.model, voice)?;
+    progress::fetch(&config.model, verbosity)?;
     let model = Model::load(&config.model)?;
     follow_adapter(&mut config.lora, &model, given)?;
     let Examples { sequences, records, left_out, classes } = if arguments.run.is_some() && !given("data.path") {
@@ -81,14 +81,14 @@ pub fn eval(arguments: &Eval, voice: Voice) -> Result<u8, Failure> {
 
 /// The classes that a run learned, in their order: other data may lack some of them, or have them in another one.
 fn run_classes(dir: &Path) -> Result<Vec<String>, Failure> {
-    let own = run::stored(dir, &Sources::default())?.0.config.data;
+    let own = run::stored(dir, &ConfigSources::default())?.0.config.data;
     match own.task {
         Task::Classification => Ok(Dataset::load(&own, None, None)?.classes().to_vec()),
         Task::Text | Task::Instruction => Ok(Vec::new()),
     }
 }
 
-/// Whether the user of this command set a key, rather than the defaults or the run's own config.
+/// True where the user of this command set the key; false for defaults and for the run's own config.
 fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
     let own = run.map(|dir| dir.join("config.toml").display().to_string());
     let origin = loaded.origin(key);
@@ -123,7 +123,7 @@ fn follow_adapter(lora: &mut LoraConfig, model: &Model, given: impl Fn(&str) -> 
     Ok(())
 }
 
-/// What is measured on.
+/// The examples to evaluate on.
 struct Examples {
     sequences: Vec<Sequence>,
     /// Records that they were made of.

@@ -10,60 +10,66 @@ use crate::experiment::{self, Estimate, Event, Grid, Options, Outcome, Pace};
 use crate::pool::Task;
 use crate::report::{bytes, duration, loss, percent};
 
-use super::args::{self, Voice};
-use super::{Failure, logging, output, progress, stop};
+use super::args::{self, Verbosity};
+use super::{Failure, logging, output, progress, signals};
 
-/// Where experiments lie that have no `--out`.
+/// Parent of experiment directories, for experiments without `--out`.
 const EXPERIMENTS: &str = "runs/experiments";
 
 /// Runs or estimates; exit code 1 where a cell failed, 5 where it was interrupted.
-pub fn experiment(arguments: &args::Experiment, voice: Voice) -> Result<u8, Failure> {
+pub fn experiment(arguments: &args::Experiment, verbosity: Verbosity) -> Result<u8, Failure> {
     let overrides = arguments.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?;
     let grid = Grid::new(experiment::Experiment::read(&arguments.file)?, overrides)?;
     let named = || Path::new(EXPERIMENTS).join(&grid.experiment.name);
     let out = arguments.out.clone().unwrap_or_else(named);
-    fetch(&grid, voice)?;
+    fetch(&grid, verbosity)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
     if arguments.dry_run {
         let estimated = runtime.block_on(experiment::estimate(&grid, &out))?;
-        return dry(&grid, &estimated, voice.json);
+        return dry(&grid, &estimated, verbosity.json);
     }
     std::fs::create_dir_all(&out).map_err(|error| Failure::file("make directory", &out, error))?;
-    let bar = progress::cells(voice, grid.cells());
-    logging::start(&out, voice, &bar)?;
+    let bar = progress::cells(verbosity, grid.cells());
+    logging::start(&out, verbosity, &bar)?;
     let options = Options { out, jobs: arguments.jobs };
-    let outcome = runtime.block_on(drive(&grid, &options, voice, bar));
+    let outcome = runtime.block_on(drive(&grid, &options, verbosity, bar));
     // Blocking work of an aborted round has nothing more to say.
     runtime.shutdown_background();
-    finish(&outcome?, arguments, voice.json)
+    finish(&outcome?, arguments, verbosity.json)
 }
 
 /// Has the models fetched that are on the hub alone.
-fn fetch(grid: &Grid, voice: Voice) -> Result<(), Failure> {
+fn fetch(grid: &Grid, verbosity: Verbosity) -> Result<(), Failure> {
     let mut models = Vec::new();
     for cell in grid.first_pass()? {
         if !models.contains(&cell.config.model) {
-            progress::fetch(&cell.config.model, voice)?;
+            progress::fetch(&cell.config.model, verbosity)?;
             models.push(cell.config.model);
         }
     }
     Ok(())
 }
 
-async fn drive(grid: &Grid, options: &Options, voice: Voice, bar: indicatif::ProgressBar) -> Result<Outcome, Failure> {
+async fn drive(
+    grid: &Grid,
+    options: &Options,
+    verbosity: Verbosity,
+    bar: indicatif::ProgressBar,
+) -> Result<Outcome, Failure> {
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
     let signals = Task::start(
         "the watch for signals",
-        stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
+        signals::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
     );
-    let teller = Task::start("the teller", follow(listen, Teller { bar, voice, done: 0, of: grid.cells() }));
+    let printer =
+        Task::start("the printer", follow(listen, ProgressPrinter { bar, verbosity, done: 0, of: grid.cells() }));
     let result = experiment::run(grid, options, events, stopped).await;
-    // The channel is closed by now; a panic of the teller is no reason to lose the result.
-    drop(teller.ended().await);
+    // The channel is closed by now; a panic of the printer is no reason to lose the result.
+    drop(printer.ended().await);
     drop(signals);
     Ok(result?)
 }
@@ -86,27 +92,27 @@ fn finish(outcome: &Outcome, arguments: &args::Experiment, json: bool) -> Result
     if outcome.interrupted {
         let set: String = arguments.set.iter().map(|set| format!(" --set {set}")).collect();
         output::say(&format!("interrupted; to go on: cellm experiment {}{set} --out {out}", arguments.file.display()));
-        return Ok(stop::INTERRUPTED);
+        return Ok(signals::INTERRUPTED);
     }
     Ok(u8::from(!outcome.failed.is_empty()))
 }
 
 /// Says what an experiment tells, a line a cell; rounds are in the cells' own files.
-async fn follow(mut events: mpsc::UnboundedReceiver<Event>, mut teller: Teller) {
+async fn follow(mut events: mpsc::UnboundedReceiver<Event>, mut printer: ProgressPrinter) {
     while let Some(event) = events.recv().await {
-        teller.tell(event);
+        printer.tell(event);
     }
-    teller.bar.finish_and_clear();
+    printer.bar.finish_and_clear();
 }
 
-struct Teller {
+struct ProgressPrinter {
     bar: indicatif::ProgressBar,
-    voice: Voice,
+    verbosity: Verbosity,
     done: usize,
     of: usize,
 }
 
-impl Teller {
+impl ProgressPrinter {
     fn tell(&mut self, event: Event) {
         match event {
             Event::Begun { cell, resumed } => {
@@ -151,7 +157,7 @@ impl Teller {
         match progress {
             Progress::Round(row) => {
                 self.bar.set_message(format!("{cell}  round {}", row.round));
-                if self.voice.verbose > 0 {
+                if self.verbosity.verbose > 0 {
                     let reached = loss(row.eval_loss.or(row.train_loss));
                     self.say(&format!("{cell}  round {}  loss {reached}  {}", row.round, bytes(row.bytes_total)));
                 }
@@ -170,13 +176,13 @@ impl Teller {
     }
 
     fn say(&self, text: &str) {
-        if !self.voice.quiet {
+        if !self.verbosity.quiet {
             self.bar.suspend(|| output::say(text));
         }
     }
 }
 
-/// What the grid is and would cost.
+/// Prints the grid's size and estimated cost, as text or JSON.
 fn dry(grid: &Grid, (studies, pace): &(Vec<Estimate>, Pace), json: bool) -> Result<u8, Failure> {
     let left = |study: &Estimate| (study.cells - study.finished) as f64;
     let seconds: f64 = studies.iter().map(|study| left(study) * study.seconds_a_run).sum();

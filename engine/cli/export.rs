@@ -11,20 +11,20 @@ use crate::journal::Journal;
 use crate::report;
 use crate::trainer::{HeadStart, LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::{Export, Report, Sources, Voice};
+use super::args::{ConfigSources, Export, Report, Verbosity};
 use super::{Failure, output, progress, run};
 
 /// Writes the adapter of a run as a PEFT folder, or its model with the adapter merged into the weights. Residuals, which PEFT
 /// does not know, lie beside the adapter, and are a part of the merged model.
-pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
+pub fn export(arguments: &Export, verbosity: Verbosity) -> Result<u8, Failure> {
     let from = arguments.run.join("adapter");
     let finished = peft::read_config(&from).ok().map(|config| config.files());
     match finished.filter(|files| files.iter().all(|file| from.join(file).exists())) {
-        Some(_) if arguments.merge => merge(arguments, Some(from), voice)?,
-        None if arguments.merge => merge(arguments, None, voice)?,
+        Some(_) if arguments.merge => merge(arguments, Some(from), verbosity)?,
+        None if arguments.merge => merge(arguments, None, verbosity)?,
         Some(files) => copy(&from, &arguments.to, files)?,
         None => {
-            let run = stored(&arguments.run, voice)?;
+            let run = stored(&arguments.run, verbosity)?;
             let (trainer, labels) = run.trainer(None)?;
             let weights = run.weights()?;
             let about = trainer.model().peft(&run.config.lora, trainer.layout(), &labels);
@@ -37,13 +37,13 @@ pub fn export(arguments: &Export, voice: Voice) -> Result<u8, Failure> {
         );
     }
     let object = || json!({ "to": arguments.to, "run": arguments.run, "merged": arguments.merge });
-    output::show(voice.json, object, || format!("{}\n", arguments.to.display()))?;
+    output::show(verbosity.json, object, || format!("{}\n", arguments.to.display()))?;
     Ok(0)
 }
 
 /// Writes the merged model, of the adapter folder `from` or of the journal.
-fn merge(arguments: &Export, from: Option<PathBuf>, voice: Voice) -> Result<(), Failure> {
-    let run = stored(&arguments.run, voice)?;
+fn merge(arguments: &Export, from: Option<PathBuf>, verbosity: Verbosity) -> Result<(), Failure> {
+    let run = stored(&arguments.run, verbosity)?;
     let finished = from.is_some();
     let (trainer, labels) = run.trainer(from)?;
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
@@ -70,8 +70,8 @@ struct Stored<'a> {
 }
 
 /// Reads the config and has the model fetched.
-fn stored(dir: &Path, voice: Voice) -> Result<Stored<'_>, Failure> {
-    let (loaded, _) = run::stored(dir, &Sources::default())?;
+fn stored(dir: &Path, verbosity: Verbosity) -> Result<Stored<'_>, Failure> {
+    let (loaded, _) = run::stored(dir, &ConfigSources::default())?;
     let config = loaded.config;
     if config.client.trainer == TrainerKind::Noop {
         return Err(Failure::usage(format!(
@@ -79,7 +79,7 @@ fn stored(dir: &Path, voice: Voice) -> Result<Stored<'_>, Failure> {
             dir.display()
         )));
     }
-    progress::fetch(&config.model, voice)?;
+    progress::fetch(&config.model, verbosity)?;
     Ok(Stored { dir, config })
 }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use super::args::Voice;
+use super::args::Verbosity;
 use super::{Failure, progress, visible};
 
 /// The variable that sets what `log.jsonl` holds, in the syntax of `tracing` filters; `info` without it.
@@ -25,14 +25,14 @@ const VARIABLE: &str = "CELLM_LOG";
 ///
 /// # Errors
 /// A log file that cannot be opened.
-pub fn start(run_dir: &Path, voice: Voice, bar: &ProgressBar) -> Result<(), Failure> {
+pub fn start(run_dir: &Path, verbosity: Verbosity, bar: &ProgressBar) -> Result<(), Failure> {
     let path = run_dir.join("log.jsonl");
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file = file.map_err(|error| Failure::file("open", &path, error))?;
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var(VARIABLE).from_env_lossy();
-    let json = fmt::layer().json().flatten_event(true).with_writer(Mutex::new(Shown(file))).with_filter(filter);
-    let level = match (voice.quiet, voice.verbose) {
+    let json = fmt::layer().json().flatten_event(true).with_writer(Mutex::new(EscapedFile(file))).with_filter(filter);
+    let level = match (verbosity.quiet, verbosity.verbose) {
         (true, _) => LevelFilter::ERROR,
         (_, 0) => LevelFilter::WARN,
         (_, 1) => LevelFilter::INFO,
@@ -58,9 +58,9 @@ fn field_text(name: &str, value: &dyn Debug) -> String {
 }
 
 /// A log file whose lines can be shown on a terminal. JSON escapes most control characters itself, but not all.
-struct Shown(File);
+struct EscapedFile(File);
 
-impl Write for Shown {
+impl Write for EscapedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // The layer writes whole lines, and they are Unicode.
         self.0.write_all(visible::lines(&String::from_utf8_lossy(bytes)).as_bytes())?;
@@ -105,12 +105,13 @@ impl Write for Line<'_> {
 mod tests {
     use super::*;
 
-    /// What both layers write of one event.
+    /// One event, as the layer for files and the layer for stderr write it.
     #[test]
     fn what_others_say_reaches_no_log_line_with_control_characters() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log.jsonl");
-        let json = fmt::layer().json().flatten_event(true).with_writer(Mutex::new(Shown(File::create(&path).unwrap())));
+        let json =
+            fmt::layer().json().flatten_event(true).with_writer(Mutex::new(EscapedFile(File::create(&path).unwrap())));
         let name = "a\u{1b}[2J\u{9b}\nerror: forged\u{202e}";
         tracing::subscriber::with_default(tracing_subscriber::registry().with(json), || {
             tracing::warn!(client = name, "client {name} dropped");

@@ -14,7 +14,7 @@ use crate::trainer::{Model, Trainer};
 use super::args::Bench;
 use super::{Failure, output};
 
-/// What the columns are.
+/// Explanation of the table's columns.
 const LEGEND: &str = "
 encode, decode: medians, before wire coding; bytes: the frame; reduction: over a dense f32 frame;
 error: norm of what one upload loses over the norm of the delta, rounding on the wire included

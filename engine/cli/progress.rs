@@ -9,7 +9,7 @@ use crate::federation::{Progress, RoundRow};
 use crate::report::{bytes, duration, loss, percent};
 use crate::trainer::{Download, Model, ModelConfig};
 
-use super::args::Voice;
+use super::args::Verbosity;
 use super::{Failure, output, visible};
 
 /// Target of the log events that say again what the progress says; they go to `log.jsonl` alone.
@@ -19,12 +19,12 @@ pub const LOG: &str = "cellm::progress";
 const TOLD_DROPS: usize = 10;
 
 /// A bar that is shown on a terminal only.
-pub fn bar(voice: Voice) -> ProgressBar {
-    styled(voice, "round {pos}/{len} {wide_bar} {msg}  {elapsed}")
+pub fn bar(verbosity: Verbosity) -> ProgressBar {
+    styled(verbosity, "round {pos}/{len} {wide_bar} {msg}  {elapsed}")
 }
 
-fn styled(voice: Voice, template: &str) -> ProgressBar {
-    if voice.quiet || !std::io::stderr().is_terminal() {
+fn styled(verbosity: Verbosity, template: &str) -> ProgressBar {
+    if verbosity.quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
@@ -36,21 +36,21 @@ fn styled(voice: Voice, template: &str) -> ProgressBar {
 }
 
 /// A bar over the cells of an experiment.
-pub fn cells(voice: Voice, cells: usize) -> ProgressBar {
-    let bar = styled(voice, "cell {pos}/{len} {wide_bar} {msg}  {elapsed}");
+pub fn cells(verbosity: Verbosity, cells: usize) -> ProgressBar {
+    let bar = styled(verbosity, "cell {pos}/{len} {wide_bar} {msg}  {elapsed}");
     bar.set_length(cells as u64);
     bar
 }
 
 /// Has the config's model fetched from the hub where it is not on this machine, and says so, file by file.
-pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
-    let bar = styled(voice, "{msg} {wide_bar} {bytes}/{total_bytes}  {elapsed}");
+pub fn fetch(model: &ModelConfig, verbosity: Verbosity) -> Result<(), Failure> {
+    let bar = styled(verbosity, "{msg} {wide_bar} {bytes}/{total_bytes}  {elapsed}");
     let mut last = String::new();
     let tell = &mut |download: Download| {
         if last != download.file {
             last = download.file.to_owned();
             bar.set_message(visible::line(&last).into_owned());
-            if bar.is_hidden() && !voice.quiet {
+            if bar.is_hidden() && !verbosity.quiet {
                 output::say(&format!("fetching {last}, {}", bytes(download.of)));
             }
         }
@@ -63,17 +63,17 @@ pub fn fetch(model: &ModelConfig, voice: Voice) -> Result<(), Failure> {
 }
 
 /// Says what a run tells until it is over.
-pub async fn follow(mut events: UnboundedReceiver<Progress>, bar: ProgressBar, voice: Voice) {
-    let mut teller = Teller { bar, voice, rounds: 0, metric: "", drops: 0, last: String::new() };
+pub async fn follow(mut events: UnboundedReceiver<Progress>, bar: ProgressBar, verbosity: Verbosity) {
+    let mut printer = ProgressPrinter { bar, verbosity, rounds: 0, metric: "", drops: 0, last: String::new() };
     while let Some(event) = events.recv().await {
-        teller.tell(event);
+        printer.tell(event);
     }
-    teller.bar.finish_and_clear();
+    printer.bar.finish_and_clear();
 }
 
-struct Teller {
+struct ProgressPrinter {
     bar: ProgressBar,
-    voice: Voice,
+    verbosity: Verbosity,
     rounds: u32,
     /// The name of the accuracy.
     metric: &'static str,
@@ -81,7 +81,7 @@ struct Teller {
     last: String,
 }
 
-impl Teller {
+impl ProgressPrinter {
     fn tell(&mut self, event: Progress) {
         match event {
             Progress::Ready { model, clients, values, metric, run_dir, rounds, first_round } => {
@@ -115,10 +115,10 @@ impl Teller {
         if let Some(reason) = dropped {
             tracing::warn!(target: LOG, round, client, reason, "client dropped");
             self.drops += 1;
-            if self.drops <= TOLD_DROPS || self.voice.verbose > 0 {
+            if self.drops <= TOLD_DROPS || self.verbosity.verbose > 0 {
                 self.say(&format!("round {round}: client {client} dropped: {reason}"));
             }
-            if self.drops == TOLD_DROPS && self.voice.verbose == 0 {
+            if self.drops == TOLD_DROPS && self.verbosity.verbose == 0 {
                 self.say("further drops are in clients.jsonl alone");
             }
         }
@@ -138,7 +138,7 @@ impl Teller {
     }
 
     fn say(&self, text: &str) {
-        if !self.voice.quiet {
+        if !self.verbosity.quiet {
             self.bar.suspend(|| output::say(text));
         }
     }

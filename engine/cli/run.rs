@@ -11,54 +11,54 @@ use crate::federation::{self, Start, Summary, is_run};
 use crate::pool::Task;
 use crate::report;
 
-use super::args::{Run, Sources, Voice};
-use super::{Failure, logging, output, progress, sources, stop, table, visible};
+use super::args::{ConfigSources, Run, Verbosity};
+use super::{Failure, config, logging, output, progress, signals, summary_table, visible};
 
-/// Where runs lie that have no `run.out`.
+/// Parent of run directories, for runs without `run.out`.
 const RUNS: &str = "runs";
 
 /// Runs a federation; the exit code tells whether it came to its end.
-pub fn run(arguments: &Run, voice: Voice) -> Result<u8, Failure> {
+pub fn run(arguments: &Run, verbosity: Verbosity) -> Result<u8, Failure> {
     let mut start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
-    progress::fetch(&start.config.model, voice)?;
+    progress::fetch(&start.config.model, verbosity)?;
     let of_its_own = !arguments.resume && start.config.run.out.is_none();
-    let place = Place::make(&start.run_dir, of_its_own)?;
-    start.run_dir = place.dir.clone();
-    let bar = progress::bar(voice);
-    logging::start(&place.dir, voice, &bar)?;
+    let directory = RunDirectory::make(&start.run_dir, of_its_own)?;
+    start.run_dir = directory.dir.clone();
+    let bar = progress::bar(verbosity);
+    logging::start(&directory.dir, verbosity, &bar)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
-    let summary = runtime.block_on(drive(start, voice, bar));
+    let summary = runtime.block_on(drive(start, verbosity, bar));
     // Blocking work of an aborted round has nothing more to say.
     runtime.shutdown_background();
-    let summary = summary.inspect_err(|_| place.leave_nothing())?;
+    let summary = summary.inspect_err(|_| directory.leave_nothing())?;
 
-    report::write(std::slice::from_ref(&place.dir), &summary.report, None)?;
-    finish(&summary, voice)
+    report::write(std::slice::from_ref(&directory.dir), &summary.report, None)?;
+    finish(&summary, verbosity)
 }
 
-async fn drive(start: Start, voice: Voice, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
+async fn drive(start: Start, verbosity: Verbosity, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
     let signals = Task::start(
         "the watch for signals",
-        stop::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
+        signals::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
     );
-    let teller = Task::start("the teller", progress::follow(listen, bar, voice));
+    let printer = Task::start("the printer", progress::follow(listen, bar, verbosity));
     let result = federation::run(start, events, stopped).await;
-    // The channel is closed by now, so the teller ends with the last event; a panic of it is no reason to lose the result.
-    drop(teller.ended().await);
+    // The channel is closed by now, so the printer ends with the last event; a panic of it is no reason to lose the result.
+    drop(printer.ended().await);
     drop(signals);
     Ok(result?)
 }
 
-fn finish(summary: &Summary, voice: Voice) -> Result<u8, Failure> {
-    let text = table::summary(summary);
-    if voice.json {
-        if !voice.quiet {
+fn finish(summary: &Summary, verbosity: Verbosity) -> Result<u8, Failure> {
+    let text = summary_table::summary(summary);
+    if verbosity.json {
+        if !verbosity.quiet {
             // A terminal that went away reads no table.
             drop(write!(std::io::stderr(), "\n{}", visible::lines(&text)));
         }
@@ -69,7 +69,7 @@ fn finish(summary: &Summary, voice: Voice) -> Result<u8, Failure> {
     }
     if summary.interrupted {
         output::say(&format!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display()));
-        return Ok(stop::INTERRUPTED);
+        return Ok(signals::INTERRUPTED);
     }
     if let Some(reason) = summary.in_vain() {
         output::say(&format!("error: {reason}; why clients dropped is in clients.jsonl and in the report"));
@@ -79,12 +79,12 @@ fn finish(summary: &Summary, voice: Voice) -> Result<u8, Failure> {
 }
 
 /// The directory of a run, and those that were made for it.
-struct Place {
+struct RunDirectory {
     dir: PathBuf,
     made: Vec<PathBuf>,
 }
 
-impl Place {
+impl RunDirectory {
     /// Makes the directory and what is missing above it. `of_its_own` is for one that nobody named: where another run has the
     /// name already, even since a moment ago, it gets a number.
     fn make(dir: &Path, of_its_own: bool) -> Result<Self, Failure> {
@@ -131,7 +131,7 @@ fn makes(dir: &Path) -> std::io::Result<bool> {
 }
 
 fn fresh(arguments: &Run) -> Result<Start, Failure> {
-    let mut layers = sources::layers(&arguments.sources)?;
+    let mut layers = config::layers(&arguments.sources)?;
     if let Some(out) = &arguments.out {
         let value = out.to_str().ok_or_else(|| Failure::usage(format!("--out {} is not Unicode", out.display())))?;
         layers.overrides.push(Override { key: "run.out".into(), value: quoted(value), option: "--out" });
@@ -167,7 +167,7 @@ fn resumed(arguments: &Run) -> Result<Start, Failure> {
 }
 
 /// The config that a run directory holds, with the `--set` of `sources` over it, and the file it lies in.
-pub fn stored(run_dir: &Path, sources: &Sources) -> Result<(Loaded, PathBuf), Failure> {
+pub fn stored(run_dir: &Path, sources: &ConfigSources) -> Result<(Loaded, PathBuf), Failure> {
     let path = run_dir.join("config.toml");
     let overrides = sources.set.iter().map(|text| Override::parse(text)).collect::<Result<_, _>>()?;
     let mut files = vec![path.clone()];
@@ -215,7 +215,7 @@ fn timestamp(time: SystemTime) -> String {
 mod tests {
     use super::*;
 
-    /// What tells a run from any other directory, and the config that it began with.
+    /// Leaves the files of a run that has begun: a journal and the config.
     fn make_run(dir: &Path, config: &str) {
         std::fs::create_dir_all(dir.join("journal")).unwrap();
         std::fs::write(dir.join("journal/journal.redb"), "").unwrap();
@@ -240,10 +240,10 @@ mod tests {
     fn two_runs_of_one_second_have_a_directory_each_and_a_failed_one_leaves_none() {
         let root = tempfile::tempdir().unwrap();
         let name = root.path().join("a/b/20260101-000000-a");
-        let one = Place::make(&name, true).map_err(|failure| failure.error).unwrap();
-        let two = Place::make(&name, true).map_err(|failure| failure.error).unwrap();
+        let one = RunDirectory::make(&name, true).map_err(|failure| failure.error).unwrap();
+        let two = RunDirectory::make(&name, true).map_err(|failure| failure.error).unwrap();
         assert!(one.dir == name && two.dir.ends_with("20260101-000000-a-2"));
-        let named = Place::make(&name, false).map_err(|failure| failure.error).unwrap();
+        let named = RunDirectory::make(&name, false).map_err(|failure| failure.error).unwrap();
         assert!(named.dir == name && named.made.is_empty());
         std::fs::write(one.dir.join("log.jsonl"), "{}").unwrap();
         two.leave_nothing();
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_directory_with_a_run_is_not_overwritten_and_one_without_is_not_resumed() {
         let dir = tempfile::tempdir().unwrap();
-        let arguments = |resume| Run { sources: Sources::default(), out: Some(dir.path().to_owned()), resume };
+        let arguments = |resume| Run { sources: ConfigSources::default(), out: Some(dir.path().to_owned()), resume };
         let failure = resumed(&arguments(true)).map(|_| ()).unwrap_err();
         assert_eq!(failure.code, 2);
         assert!(failure.error.to_string().contains("no run to resume"));

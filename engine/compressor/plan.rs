@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::feedback::ErrorFeedback;
-use super::{Codec, CompressorError, Config};
-use crate::adapter::{AdapterLayout, Message, Part, Tiers};
-use crate::metrics::Metrics;
+use super::{CompressorError, Config};
+use crate::adapter::{AdapterLayout, Message, Part};
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
+use crate::roster::Tiers;
 use crate::wire::{self, BROADCAST, Frame, FrameKind, Header, UploadHeader, WireError};
 
 /// On which occasion something is encoded or decoded. Encoder and decoder of a message are given the same.
@@ -61,6 +61,15 @@ pub struct CodecPlan {
     feedback: Option<ErrorFeedback>,
 }
 
+/// Both directions of a run.
+#[derive(Clone)]
+pub struct Plans {
+    /// Server to client.
+    pub download: Arc<CodecPlan>,
+    /// Client to server.
+    pub upload: Arc<CodecPlan>,
+}
+
 impl CodecPlan {
     /// Loads the policy and tries it: a bad option or a wrong world is an error here, before anything runs.
     ///
@@ -94,11 +103,6 @@ impl CodecPlan {
         }
         plan.instance()?;
         Ok(plan)
-    }
-
-    /// A codec with an instance of its own.
-    pub fn codec(self: &Arc<Self>, metrics: &Arc<Metrics>) -> Codec {
-        Codec::new(self, metrics)
     }
 
     /// The policy that this direction uses.

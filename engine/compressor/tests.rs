@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::worker::{Compressor, Shared};
 use super::*;
-use crate::adapter::{AdapterLayout, Role, TensorSpec, Tier, Tiers};
+use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::metrics::Metrics;
 use crate::policy::{Content, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
+use crate::roster::{Tier, Tiers};
 use crate::wire::{Frame, FrameKind, Limits, UploadHeader};
 
 const VALUES: usize = 600;
@@ -22,7 +23,7 @@ fn plans(change: impl Fn(&mut Config)) -> (Plans, PolicyHost) {
     let tiers = [Tier { share: 0.5, density: Some(0.5), rank: 2 }, Tier { share: 0.5, density: None, rank: 0 }];
     let run = OfRun { rounds: 9, seed: 1, tiers: Arc::new(Tiers::new(1, &tiers)) };
     let plan = |direction| {
-        let mut config = Config { density: 0.1, ..Config::default() };
+        let mut config = Config { density: 0.1, ..Config::of_uploads() };
         change(&mut config);
         Arc::new(CodecPlan::new(&config, direction, &host, layout.clone(), start.clone(), run.clone()).unwrap())
     };

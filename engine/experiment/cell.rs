@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::ExperimentError;
-use crate::config::{Config, Layers, changes_nothing};
+use crate::config::{Config, Layers, changes_results};
 use crate::federation::{Summary, is_run};
 
 /// One run of the grid.
@@ -27,9 +28,18 @@ pub struct Cell {
     pub effective_toml: String,
 }
 
-/// What lies in a cell's directory.
+/// A cell that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The cell.
+    pub cell: String,
+    /// The reason of the failure.
+    pub reason: String,
+}
+
+/// State of a cell's directory.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum CellState {
     /// Nothing that counts.
     Fresh,
     /// A run that was stopped.
@@ -39,22 +49,22 @@ pub(super) enum State {
 }
 
 impl Cell {
-    /// Where it lies.
+    /// The cell's directory under the experiment's directory `out`.
     pub fn dir(&self, out: &Path) -> PathBuf {
         out.join("cells").join(&self.name)
     }
 
-    /// What lies there.
+    /// State of the cell's directory under `out`.
     ///
     /// # Errors
     /// [`ExperimentError::Differs`] where it was run with another config, or its config cannot be read.
-    pub(super) fn state(&self, out: &Path) -> Result<State, ExperimentError> {
+    pub(super) fn state(&self, out: &Path) -> Result<CellState, ExperimentError> {
         let dir = self.dir(out);
         let config = dir.join("config.toml");
         let text = std::fs::read_to_string(dir.join("summary.json")).ok();
         // Of a finished cell nothing but its results need be there any more.
         if !is_run(&dir) && text.is_none() {
-            return Ok(State::Fresh);
+            return Ok(CellState::Fresh);
         }
         let stored = Layers { files: vec![config], ..Layers::default() }.load();
         let stored =
@@ -68,9 +78,9 @@ impl Cell {
         let summary: Option<Summary> = text.and_then(|text| serde_json::from_str(&text).ok());
         // A privacy budget may end a run before its last round.
         match summary.filter(|summary| !summary.interrupted) {
-            Some(summary) => Ok(State::Finished(Box::new(summary))),
-            None if is_run(&dir) => Ok(State::Unfinished),
-            None => Ok(State::Fresh),
+            Some(summary) => Ok(CellState::Finished(Box::new(summary))),
+            None if is_run(&dir) => Ok(CellState::Unfinished),
+            None => Ok(CellState::Fresh),
         }
     }
 }
@@ -81,7 +91,7 @@ fn differences(stored: &Config, now: &Config) -> Vec<String> {
     let keys: std::collections::BTreeSet<&String> = stored.keys().chain(now.keys()).collect();
     let value = |of: &BTreeMap<String, Value>, key| of.get(key).map_or_else(|| "not set".into(), Value::to_string);
     keys.into_iter()
-        .filter(|key| !changes_nothing(key) && stored.get(*key) != now.get(*key))
+        .filter(|key| changes_results(key) && stored.get(*key) != now.get(*key))
         .map(|key| format!("{key} was {} and is {} now", value(&stored, key), value(&now, key)))
         .collect()
 }
@@ -109,7 +119,7 @@ mod tests {
         Cell { name: "a_seed=1".into(), study: 0, point: 0, seed: 1, config, effective_toml }
     }
 
-    /// What a run has that can be gone on with.
+    /// Leaves what a begun run leaves: a journal and the config.
     fn begin(cell: &Cell, out: &Path) {
         let dir = cell.dir(out);
         std::fs::create_dir_all(dir.join("journal")).unwrap();
@@ -121,12 +131,12 @@ mod tests {
     fn a_cell_with_another_config_names_itself_and_the_keys() {
         let out = tempfile::tempdir().unwrap();
         let mut cell = cell(Config::default());
-        assert!(matches!(cell.state(out.path()).unwrap(), State::Fresh));
+        assert!(matches!(cell.state(out.path()).unwrap(), CellState::Fresh));
         begin(&cell, out.path());
-        assert!(matches!(cell.state(out.path()).unwrap(), State::Unfinished));
+        assert!(matches!(cell.state(out.path()).unwrap(), CellState::Unfinished));
         cell.config.run.threads = 7;
         cell.config.metrics.listen = Some("127.0.0.1:0".into());
-        assert!(matches!(cell.state(out.path()).unwrap(), State::Unfinished), "threads change nothing");
+        assert!(matches!(cell.state(out.path()).unwrap(), CellState::Unfinished), "threads change nothing");
         cell.config.client.lr = 0.5;
         cell.config.upload.options.insert("x".into(), true.into());
         let error = cell.state(out.path()).unwrap_err().to_string();
@@ -148,14 +158,14 @@ mod tests {
                 "interrupted": interrupted, "peak_rss_bytes": 1,
             });
             std::fs::write(dir.join("summary.json"), text.to_string()).unwrap();
-            matches!(cell.state(out.path()).unwrap(), State::Finished(_))
+            matches!(cell.state(out.path()).unwrap(), CellState::Finished(_))
         };
         assert!(summary(30, false));
         assert!(!summary(12, true));
         std::fs::write(dir.join("summary.json"), "{").unwrap();
-        assert!(matches!(cell.state(out.path()).unwrap(), State::Unfinished));
+        assert!(matches!(cell.state(out.path()).unwrap(), CellState::Unfinished));
         std::fs::remove_dir_all(dir.join("journal")).unwrap();
-        assert!(matches!(cell.state(out.path()).unwrap(), State::Fresh), "nothing to go on with");
+        assert!(matches!(cell.state(out.path()).unwrap(), CellState::Fresh), "nothing to go on with");
         assert!(summary(30, false), "a finished cell needs no journal");
     }
 }

@@ -1,4 +1,4 @@
-//! Why an experiment cannot run. A cell that fails is no error of the experiment: it is reported with its reason.
+//! Errors of an experiment. A cell that fails is no error of the experiment: it is reported with its reason.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::federation::FederationError;
 use crate::report::ReportError;
 
-/// Why an experiment was refused or ended.
+/// A failure to read, expand, run or estimate an experiment.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
     /// The file, or a config that it describes.
@@ -17,7 +17,7 @@ pub enum ExperimentError {
     Cell {
         /// The cell.
         cell: String,
-        /// What is wrong.
+        /// The config's error.
         source: Box<ConfigError>,
     },
     /// A key of the experiment itself.
@@ -29,7 +29,7 @@ pub enum ExperimentError {
         key: String,
         /// Its value.
         found: String,
-        /// What would be accepted.
+        /// Accepted values, in words.
         allowed: String,
     },
     /// A key of the experiment that is not what it must be, as the parser says it.
@@ -37,7 +37,7 @@ pub enum ExperimentError {
     Shape {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The parser's message.
         reason: String,
     },
     /// A config where an experiment was expected.
@@ -51,9 +51,9 @@ pub enum ExperimentError {
     Cells {
         /// The file.
         path: PathBuf,
-        /// How many its combinations are.
+        /// Number of cells that the file describes.
         found: u64,
-        /// How many may be.
+        /// Largest number of cells.
         limit: u64,
     },
     /// Two cells would lie in one directory.
@@ -75,12 +75,12 @@ pub enum ExperimentError {
     /// A file or directory of the experiment.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The path of that file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// What an estimate needs could not be loaded.
+    /// Data or model that an estimate needs could not be loaded.
     #[error(transparent)]
     Federation(#[from] FederationError),
     /// The report.

@@ -1,5 +1,5 @@
-//! What a grid would cost, before it is run: bytes from densities and bits, time from finished cells or from a short
-//! calibration. Both are estimates, and the second pass is taken to choose each sweep's first point.
+//! The cost of a grid before it is run: bytes from densities and bits, time from finished cells or from a short
+//! calibration. Both are estimates; for the second pass each sweep's first point stands in for the chosen one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
-use super::cell::State;
+use super::cell::CellState;
 use super::{Cell, ExperimentError, Grid};
 use crate::config::Config;
 use crate::federation::{self, FederationError, Inputs, Start, Summary};
@@ -16,7 +16,7 @@ use crate::pool::blocking;
 /// Clients of a calibration's only round.
 const CALIBRATED: usize = 2;
 
-/// What one study would cost.
+/// The estimated cost of one study (a method in a setting).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// The method.
@@ -35,7 +35,7 @@ pub struct Estimate {
     pub seconds_a_run: f64,
 }
 
-/// How fast this machine trains and evaluates.
+/// This machine's speed of training and of evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pace {
     /// CPU seconds of a client's step.
@@ -58,7 +58,7 @@ pub async fn estimate(grid: &Grid, out: &Path) -> Result<(Vec<Estimate>, Pace), 
     let mut finished = Vec::new();
     for cell in first.iter().chain(&second) {
         match cell.state(out) {
-            Ok(State::Finished(summary)) => finished.push((cell, summary)),
+            Ok(CellState::Finished(summary)) => finished.push((cell, summary)),
             // Only a cell that cannot be read; running it says so.
             Ok(_) | Err(ExperimentError::Cell { .. }) => {}
             Err(error) => return Err(error),

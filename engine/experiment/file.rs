@@ -9,10 +9,10 @@ use toml::Value;
 
 use super::ExperimentError;
 use crate::config::{Document, Table};
-use crate::report::Utility;
+use crate::report::EvaluationMetric;
 
 /// Keys that are the experiment's own, at the top of the file.
-const OWN: [&str; 12] = [
+const EXPERIMENT_KEYS: [&str; 12] = [
     "name",
     "base",
     "seeds",
@@ -40,7 +40,7 @@ pub struct Experiment {
     pub base: Vec<PathBuf>,
     /// The config sections of the file: what all cells have in common.
     pub common: Table,
-    /// What is compared, in the file's order.
+    /// The methods, in the file's order.
     pub methods: Vec<Method>,
     /// Ways to split the data, in the file's order; empty where all cells take the common one.
     pub partitions: Vec<Variant>,
@@ -52,10 +52,10 @@ pub struct Experiment {
     pub sweep_seeds: Vec<u64>,
     /// The method that the others are measured against.
     pub baseline: String,
-    /// What a method has to reach.
+    /// The target, as a share of a method's gain.
     pub target: Target,
-    /// What is measured at evaluations.
-    pub utility: Utility,
+    /// The evaluation metric that methods are compared by.
+    pub utility: EvaluationMetric,
 }
 
 /// One method.
@@ -87,11 +87,11 @@ pub struct Cohort {
     pub clients: Option<usize>,
 }
 
-/// What a method has to reach.
+/// The target: the share of a method's gain in the evaluation metric that counts as reaching it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The method whose end is the measure; by default the baseline.
+    /// The method whose gain is the target; by default the baseline.
     #[serde(default)]
     pub of: Option<String>,
     /// The share of its gain that is enough, in (0, 1].
@@ -106,7 +106,7 @@ fn whole_gain() -> f64 {
 /// The experiment's own keys as the file has them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Own {
+struct ExperimentKeys {
     name: Option<String>,
     #[serde(default)]
     about: String,
@@ -125,7 +125,7 @@ struct Own {
     baseline: Option<String>,
     target: Option<Target>,
     #[serde(default)]
-    utility: Utility,
+    utility: EvaluationMetric,
 }
 
 fn one_seed() -> Vec<u64> {
@@ -144,10 +144,10 @@ impl Experiment {
         }
         let mut sections = document.table.clone();
         let taken = |key: &&str| Some(((*key).to_owned(), sections.remove(*key)?));
-        let own: toml::Table = OWN.iter().filter_map(taken).collect();
+        let own: toml::Table = EXPERIMENT_KEYS.iter().filter_map(taken).collect();
         let shape =
             |reason: toml::de::Error| ExperimentError::Shape { path: path.into(), reason: reason.message().into() };
-        let own: Own = own.try_into().map_err(shape)?;
+        let own: ExperimentKeys = own.try_into().map_err(shape)?;
         let reader = Reader { document: &document };
         let shared = reader.sweep("sweep", own.sweep)?;
         let variants = reader.variants("methods", own.methods)?;
@@ -174,7 +174,7 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// The method whose end is the measure of [`Target`].
+    /// The method whose gain is the [`Target`].
     pub fn target_of(&self) -> &str {
         self.target.of.as_deref().unwrap_or(&self.baseline)
     }

@@ -10,10 +10,10 @@ use super::{Cell, ExperimentError};
 use crate::config::{Layers, Override};
 
 /// Keys of each cell that the experiment sets itself.
-const OWN_KEYS: [&str; 3] = ["run.seed", "run.name", "run.out"];
+const KEYS_SET_BY_GRID: [&str; 3] = ["run.seed", "run.name", "run.out"];
 
 /// The most cells of an experiment: more would take years, and the grid itself all memory.
-const CELLS: u64 = 10_000;
+const MAX_CELLS: u64 = 10_000;
 
 /// An experiment whose every config is valid.
 #[derive(Debug, Clone)]
@@ -90,14 +90,14 @@ impl Grid {
     /// [`ExperimentError`]: the first config that is wrong, with its cell; two cells of one name.
     pub fn new(experiment: Experiment, overrides: Vec<Override>) -> Result<Self, ExperimentError> {
         for given in &overrides {
-            if OWN_KEYS.contains(&given.key.as_str()) {
+            if KEYS_SET_BY_GRID.contains(&given.key.as_str()) {
                 let (path, key) = (experiment.path.clone(), format!("{} {}", given.option, given.key));
                 let (found, allowed) =
                     (given.value.clone(), "left to the experiment, which sets it for each cell".into());
                 return Err(ExperimentError::Key { path, key, found, allowed });
             }
         }
-        limited(&experiment)?;
+        check_cell_count(&experiment)?;
         let settings = settings(&experiment);
         let mut studies = Vec::new();
         for setting in 0..settings.len() {
@@ -108,7 +108,7 @@ impl Grid {
         let grid = Self { experiment, settings, studies, overrides };
         let mut names = BTreeSet::new();
         for study in 0..grid.studies.len() {
-            for (point, seed) in grid.possible(study) {
+            for (point, seed) in grid.all_cells(study) {
                 let name = grid.cell(study, point, seed)?.name;
                 if !names.insert(name.clone()) {
                     return Err(ExperimentError::SameName { name });
@@ -158,7 +158,7 @@ impl Grid {
         Ok(cells)
     }
 
-    /// How many cells both passes have together.
+    /// Number of cells in both passes together.
     pub fn cells(&self) -> usize {
         let Experiment { seeds, sweep_seeds, .. } = &self.experiment;
         let later = seeds.iter().filter(|seed| !sweep_seeds.contains(seed)).count();
@@ -205,7 +205,7 @@ impl Grid {
     }
 
     /// Every point of a study with every seed, whether a pass asks for it or not.
-    pub(super) fn possible(&self, study: usize) -> Vec<(usize, u64)> {
+    pub(super) fn all_cells(&self, study: usize) -> Vec<(usize, u64)> {
         let Experiment { seeds, sweep_seeds, .. } = &self.experiment;
         let all: BTreeSet<u64> = seeds.iter().chain(sweep_seeds).copied().collect();
         (0..self.studies[study].points.len()).flat_map(|point| all.iter().map(move |seed| (point, *seed))).collect()
@@ -217,7 +217,7 @@ impl Grid {
 }
 
 /// Checks the number of combinations before any of them is made.
-fn limited(experiment: &Experiment) -> Result<(), ExperimentError> {
+fn check_cell_count(experiment: &Experiment) -> Result<(), ExperimentError> {
     let count = |of: usize| of.max(1) as u64;
     let settings = count(experiment.partitions.len()).saturating_mul(count(experiment.cohorts.len()));
     let seeds = count(experiment.seeds.len() + experiment.sweep_seeds.len());
@@ -226,9 +226,9 @@ fn limited(experiment: &Experiment) -> Result<(), ExperimentError> {
     };
     let of_methods = experiment.methods.iter().fold(0, |all: u64, of| all.saturating_add(points(&of.sweep)));
     let found = settings.saturating_mul(of_methods).saturating_mul(seeds);
-    match found <= CELLS {
+    match found <= MAX_CELLS {
         true => Ok(()),
-        false => Err(ExperimentError::Cells { path: experiment.path.clone(), found, limit: CELLS }),
+        false => Err(ExperimentError::Cells { path: experiment.path.clone(), found, limit: MAX_CELLS }),
     }
 }
 

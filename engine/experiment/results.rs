@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cell::State;
+use super::cell::CellState;
 use super::{ExperimentError, Failed, Grid};
 use crate::report::{self, Comparison, Run, methods};
 
@@ -27,7 +27,7 @@ pub(super) fn write(
     let comparison = Comparison {
         title: experiment.name.clone(),
         about: experiment.about.clone(),
-        utility: experiment.utility,
+        metric: experiment.utility,
         baseline: experiment.baseline.clone(),
         target_of: experiment.target_of().into(),
         target_gain: experiment.target.gain,
@@ -41,13 +41,13 @@ pub(super) fn write(
 fn method(grid: &Grid, out: &Path, study: usize, chosen: Option<usize>) -> Result<methods::Method, ExperimentError> {
     let points = &grid.studies[study].points;
     let mut runs = Vec::new();
-    for (point, seed) in grid.possible(study) {
+    for (point, seed) in grid.all_cells(study) {
         let cell = grid.cell(study, point, seed)?;
         // A cell of another time that the grid does not ask for any more may have any config.
         // One whose last rounds changed nothing has failed.
-        if matches!(cell.state(out), Ok(State::Finished(summary)) if summary.in_vain().is_none()) {
+        if matches!(cell.state(out), Ok(CellState::Finished(summary)) if summary.in_vain().is_none()) {
             let run = Run::read(&cell.dir(out))?;
-            runs.push(methods::Seeded { point: points[point].title(), chosen: chosen == Some(point), seed, run });
+            runs.push(methods::SeededRun { point: points[point].title(), chosen: chosen == Some(point), seed, run });
         }
     }
     let described = &grid.experiment.methods[grid.studies[study].method];

@@ -9,45 +9,45 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::cell::State;
-use super::{Cell, ExperimentError, Grid, choice, results};
+use super::cell::CellState;
+use super::{Cell, ExperimentError, Failed, Grid, choice, results};
 use crate::federation::{self, Inputs, Progress, Start, Summary};
 use crate::pool::{Task, blocking};
 use crate::report::{self, Run};
 
-/// How a grid is run.
+/// Settings of one call: directory and parallelism.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where cells and report go.
+    /// The experiment's directory: cells and report.
     pub out: PathBuf,
     /// Cells at a time, at least 1; they share the threads.
     pub jobs: usize,
 }
 
-/// What an experiment tells while it goes on.
+/// Progress of an experiment, sent while it runs.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A cell begins, or goes on where it was stopped.
     Begun {
         /// The cell.
         cell: String,
-        /// Whether it was stopped before.
+        /// True where an earlier call began the cell and was stopped.
         resumed: bool,
     },
-    /// What its run tells.
+    /// Progress of a cell's run.
     Progress {
         /// The cell.
         cell: String,
-        /// The run's own word.
+        /// The run's event.
         progress: Progress,
     },
     /// A cell is finished.
     Ended {
         /// The cell.
         cell: String,
-        /// What it reached.
+        /// The run's results.
         summary: Box<Summary>,
-        /// Whether it was finished before.
+        /// True where an earlier call finished the cell.
         kept: bool,
     },
     /// A cell failed.
@@ -58,24 +58,15 @@ pub enum Event {
         study: String,
         /// The winner's values; none where no point of it came to its end.
         point: Option<String>,
-        /// How many were tried.
+        /// Number of points that were tried.
         of: usize,
     },
 }
 
-/// A cell that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failed {
-    /// The cell.
-    pub cell: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// How an experiment ended.
+/// Result of one call: cells run, kept and failed, and the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
-    /// Where everything lies.
+    /// The experiment's directory.
     pub out: PathBuf,
     /// The page.
     pub report: PathBuf,
@@ -87,7 +78,7 @@ pub struct Outcome {
     pub kept: usize,
     /// Cells that failed.
     pub failed: Vec<Failed>,
-    /// Whether it was stopped before its end; the same command goes on.
+    /// True where the call was stopped before the last cell; the same command goes on from there.
     pub interrupted: bool,
     /// CPU seconds of all cells that this call ran, training and evaluation.
     pub training_cpu_s: f64,
@@ -135,7 +126,7 @@ pub async fn run(
 }
 
 /// A cell that came to its end.
-struct Ended {
+struct FinishedCell {
     cell: Cell,
     kept: bool,
     cpu_s: f64,
@@ -147,7 +138,7 @@ struct Runner<'a> {
     events: mpsc::UnboundedSender<Event>,
     stop: watch::Receiver<bool>,
     inputs: Arc<Inputs>,
-    ended: Vec<Ended>,
+    ended: Vec<FinishedCell>,
     failed: Vec<Failed>,
 }
 
@@ -175,9 +166,9 @@ impl Runner<'_> {
                 state => state?,
             };
             match state {
-                State::Finished(summary) => self.keep(cell, summary),
-                State::Fresh => waiting.push_back((cell, false)),
-                State::Unfinished => waiting.push_back((cell, true)),
+                CellState::Finished(summary) => self.keep(cell, summary),
+                CellState::Fresh => waiting.push_back((cell, false)),
+                CellState::Unfinished => waiting.push_back((cell, true)),
             }
         }
         let mut running = JoinSet::new();
@@ -210,7 +201,7 @@ impl Runner<'_> {
             return self.fail(cell.name, reason);
         }
         self.tell(Event::Ended { cell: cell.name.clone(), summary, kept: true });
-        self.ended.push(Ended { cell, kept: true, cpu_s: 0.0 });
+        self.ended.push(FinishedCell { cell, kept: true, cpu_s: 0.0 });
     }
 
     fn end(&mut self, cell: Cell, summary: Summary) {
@@ -223,7 +214,7 @@ impl Runner<'_> {
         }
         let cpu_s = summary.timing.training_cpu_s + summary.timing.evaluation_cpu_s;
         self.tell(Event::Ended { cell: cell.name.clone(), summary: Box::new(summary), kept: false });
-        self.ended.push(Ended { cell, kept: false, cpu_s });
+        self.ended.push(FinishedCell { cell, kept: false, cpu_s });
     }
 
     fn fail(&mut self, cell: String, reason: String) {
@@ -258,13 +249,14 @@ impl Runner<'_> {
         }
         let experiment = &self.grid.experiment;
         let end = |point: usize, seed: u64| {
-            let same = |ended: &&Ended| (ended.cell.study, ended.cell.point, ended.cell.seed) == (study, point, seed);
+            let same =
+                |ended: &&FinishedCell| (ended.cell.study, ended.cell.point, ended.cell.seed) == (study, point, seed);
             let dir = self.ended.iter().find(same)?.cell.dir(&self.options.out);
             // What cannot be read is an error of the report, which reads it again.
-            Run::read(&dir).ok().and_then(|run| experiment.utility.ends(&run)).map(|(_, end)| end)
+            Run::read(&dir).ok().and_then(|run| experiment.utility.first_and_last(&run)).map(|(_, end)| end)
         };
         let of_point = |point| experiment.sweep_seeds.iter().map(|seed| end(point, *seed)).collect();
-        choice::best(&(0..points).map(of_point).collect::<Vec<_>>(), experiment.utility)
+        choice::best_point(&(0..points).map(of_point).collect::<Vec<_>>(), experiment.utility)
     }
 }
 

@@ -79,8 +79,6 @@ fn compare_settings(name: &str, stored: &Value, found: &Value, all: &mut Vec<Dif
 pub struct StoredUpdate {
     /// The client's place in the round's cohort.
     pub position: u32,
-    /// The client's number in the roster.
-    pub client: u32,
     /// The wire frame as it came; none of a client that was dropped.
     pub frame: Option<Frame>,
     /// What the server wants to know again when it resumes, as JSON.

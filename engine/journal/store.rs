@@ -18,7 +18,7 @@ use clients::CLIENTS;
 use server::{MEMORY, REFERENCES};
 
 /// The journal format that this build reads and writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const FILE: &str = "journal.redb";
 /// Pages that wait for their commit and pages that were read: a round's uploads pass through once, so little helps.
 const CACHE_BYTES: usize = 16 << 20;
@@ -27,8 +27,8 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 const ROWS: TableDefinition<u32, &str> = TableDefinition::new("rows");
 const CLIENT_ROWS: TableDefinition<u32, &str> = TableDefinition::new("client-rows");
-/// (round, position) to client and meta; the frame and the client's state are blobs.
-const UPDATES: TableDefinition<(u32, u32), (u32, &str)> = TableDefinition::new("updates");
+/// (round, position) to meta; the frame and the client's state are blobs.
+const UPDATES: TableDefinition<(u32, u32), &str> = TableDefinition::new("updates");
 
 /// The journal of one run, open for this process alone. Calls block until the data is on disk; share it behind an
 /// `Arc` and call it from blocking threads.
@@ -177,10 +177,8 @@ impl Journal {
                 Some(Ok(frame)) => frame,
                 Some(Err(_)) | None => return Ok(None),
             };
-            Ok(updates.get((round, position))?.map(|update| {
-                let (client, meta) = update.value();
-                StoredUpdate { position, client, frame, meta: meta.to_owned(), state }
-            }))
+            let meta = updates.get((round, position))?.map(|meta| meta.value().to_owned());
+            Ok(meta.map(|meta| StoredUpdate { position, frame, meta, state }))
         })
     }
 
@@ -205,7 +203,7 @@ impl Journal {
             let mut table = transaction.open_table(UPDATES)?;
             let mut frames = transaction.open_table(BLOBS)?;
             for update in updates {
-                table.insert((round, update.position), (update.client, update.meta.as_str()))?;
+                table.insert((round, update.position), update.meta.as_str())?;
                 let blob = Blob::Frame(round, update.position);
                 match &update.frame {
                     Some(frame) => blobs::put_frame(&mut frames, blob, frame)?,
@@ -277,17 +275,6 @@ impl Journal {
         self.read(|transaction| {
             let rows = transaction.open_table(ROWS)?;
             Ok(rows.iter()?.map(|entry| entry.map(|(_, row)| row.value().to_owned())).collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// The `clients.jsonl` lines of all closed rounds, in order.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn client_rows(&self) -> Result<String, JournalError> {
-        self.read(|transaction| {
-            let rows = transaction.open_table(CLIENT_ROWS)?;
-            Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
     }
 

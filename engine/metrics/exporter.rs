@@ -11,35 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::Metrics;
-use super::limited::{CONNECTIONS, Limited, SILENCE};
-
-/// An error of the metrics room.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// An address that cannot be listened on.
-    #[error("cannot serve metrics on `{listen}` (metrics.listen): {source}")]
-    Bind {
-        /// The address asked for.
-        listen: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A server that ended by itself.
-    #[error("the metrics endpoint on {address} ended: {reason}")]
-    Ended {
-        /// Where it was.
-        address: SocketAddr,
-        /// Why.
-        reason: String,
-    },
-    /// Metrics that cannot be written as text.
-    #[error("cannot write the metrics as text: {reason}")]
-    Encode {
-        /// Why.
-        reason: String,
-    },
-}
+use super::connection_limits::{IDLE_TIMEOUT, LimitedListener, MAX_CONNECTIONS};
+use super::{Metrics, MetricsError};
 
 /// A bound endpoint that does not serve yet.
 #[derive(Debug)]
@@ -60,23 +33,23 @@ impl Exporter {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// The address that it listens on, with the port that the system chose where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Answers until `stop` is ready, then until the requests in progress are answered. A peer that holds its connection
-    /// open can delay the end: give it a deadline. No more than [`CONNECTIONS`] are open at a time, none for longer than
-    /// [`SILENCE`] without an answer.
+    /// open can delay the end: give it a deadline. No more than [`MAX_CONNECTIONS`] are open at a time, none for longer than
+    /// [`IDLE_TIMEOUT`] without an answer.
     ///
     /// # Errors
-    /// What the listener fails with.
+    /// The listener's error.
     pub async fn serve(
         self,
         metrics: Arc<Metrics>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        self.serve_within((CONNECTIONS, SILENCE), metrics, stop).await
+        self.serve_within((MAX_CONNECTIONS, IDLE_TIMEOUT), metrics, stop).await
     }
 
     /// As [`Self::serve`], with so many connections and so long a silence.
@@ -86,7 +59,7 @@ impl Exporter {
         metrics: Arc<Metrics>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let listener = Limited::new(self.listener, connections, silence);
+        let listener = LimitedListener::new(self.listener, connections, silence);
         axum::serve(listener, app(metrics)).with_graceful_shutdown(stop).await
     }
 }

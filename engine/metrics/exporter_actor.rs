@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{Exporter, Metrics, MetricsError};
 use crate::pool::Task;
 
-/// How long a stop waits for scrapes in progress.
+/// Longest time that a stop waits for scrapes in progress.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The address of the actor.
@@ -20,21 +20,21 @@ pub type MetricsExporterRef = ActorRef<MetricsExporterMsg>;
 #[derive(Debug)]
 pub struct MetricsExporter;
 
-/// What it is asked.
+/// The exporter's messages.
 #[derive(Debug)]
 pub enum MetricsExporterMsg {
-    /// Where does it listen?
+    /// The address that it listens on.
     Address(RpcReplyPort<SocketAddr>),
     /// The endpoint ended by itself.
     Ended(MetricsError),
 }
 
-/// What it is made of.
+/// The exporter's parts.
 #[derive(Debug)]
 pub struct MetricsExporterArgs {
-    /// Where it serves.
+    /// The bound endpoint.
     pub exporter: Exporter,
-    /// What it serves.
+    /// The metrics to serve.
     pub metrics: Arc<Metrics>,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str
 }
 
 /// A gauge that is not a number until it is first set: a loss that was never measured is not 0.
-pub(super) fn measured(registry: &Registry, name: &str, help: &str) -> Gauge {
+pub(super) fn float_gauge(registry: &Registry, name: &str, help: &str) -> Gauge {
     let gauge = register(registry, Gauge::new(name, help));
     gauge.set(f64::NAN);
     gauge

@@ -1,4 +1,4 @@
-//! How long the hooks of a policy take, and how often it traps.
+//! Durations of a policy's hooks, and the number of its traps.
 
 use std::sync::OnceLock;
 
@@ -48,7 +48,7 @@ const HOOKS: [(Hook, &str); 11] = [
     (Hook::Step, "step"),
 ];
 
-/// What is watched of one policy; made once a policy, then shared.
+/// One policy's metrics; made once a policy, then shared.
 #[derive(Debug)]
 pub struct PolicyMetrics {
     /// Calls that ended in a trap, a deadline or a limit.

@@ -6,7 +6,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, Text
 
 use super::actors::{Actor, Actors};
 use super::families::{
-    CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, gauge, histogram, info, measured, seconds,
+    CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, float_gauge, gauge, histogram, info, seconds,
 };
 use super::policies::{Policies, PolicyMetrics};
 use super::wire::{DirectionMetrics, Wire};
@@ -89,7 +89,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at 0, losses not measured, in a registry of their own.
+    /// All metrics at 0, losses not float_gauge, in a registry of their own.
     pub fn new() -> Self {
         let registry = new_registry();
         let r = &registry;
@@ -106,7 +106,11 @@ impl Metrics {
             round_seconds: histogram(r, names::ROUND_DURATION, "Seconds of a round.", ROUND_SECONDS),
             round: gauge(r, names::ROUND, "Number of the last closed round."),
             rounds_planned: gauge(r, names::ROUNDS_PLANNED, "Rounds that the run will have."),
-            last_round_closed: measured(r, names::LAST_ROUND_CLOSED, "When the last round closed, or the run began."),
+            last_round_closed: float_gauge(
+                r,
+                names::LAST_ROUND_CLOSED,
+                "When the last round closed, or the run began.",
+            ),
             clients_registered: gauge(r, names::CLIENTS_REGISTERED, "Clients in the roster."),
             clients_in_flight: gauge(r, names::CLIENTS_IN_FLIGHT, "Clients asked and not yet through."),
             clients: clients(r),
@@ -122,13 +126,13 @@ impl Metrics {
             ),
             training_cpu_seconds: trainer_cpu.with_label_values(&["training"]),
             evaluation_cpu_seconds: trainer_cpu.with_label_values(&["evaluation"]),
-            train_loss: measured(r, names::TRAIN_LOSS, "Mean nats a token over the last cohort's local training."),
-            eval_loss: measured(
+            train_loss: float_gauge(r, names::TRAIN_LOSS, "Mean nats a token over the last cohort's local training."),
+            eval_loss: float_gauge(
                 r,
                 names::EVAL_LOSS,
                 "Mean nats a predicted token of the validation data, on what a client would see or its running mean.",
             ),
-            eval_loss_dense_copy: measured(
+            eval_loss_dense_copy: float_gauge(
                 r,
                 names::EVAL_LOSS_DENSE_COPY,
                 "Mean nats a predicted token of the validation data, on the server's dense copy.",
@@ -138,7 +142,7 @@ impl Metrics {
                 names::LOSS_NOT_FINITE,
                 "Losses of closed rounds, of training or evaluation, that are NaN or infinite.",
             ),
-            update_norm: measured(r, names::UPDATE_NORM, "L2 norm of the last aggregated update."),
+            update_norm: float_gauge(r, names::UPDATE_NORM, "L2 norm of the last aggregated update."),
             journal_bytes: gauge(r, names::JOURNAL_BYTES, "Bytes of the journal on disk."),
             journal_commit_seconds: histogram(
                 r,

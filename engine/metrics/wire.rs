@@ -1,4 +1,4 @@
-//! What travels: bytes of real frames by direction and by what they carry, and the time of coding them.
+//! Bytes of real frames by direction and by kind, and the time of coding them.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 

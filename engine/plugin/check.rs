@@ -7,6 +7,7 @@ mod claims;
 mod compressor;
 mod damage;
 mod hooks;
+mod taken;
 
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyError, PolicyHost}
 
 /// What a call may take while it is checked: the adapters are small.
 const DEADLINE_MS: u64 = 20_000;
+
+/// Options from here on need not do anything sensible, as long as `init` answers.
+const LARGE: f64 = 1e9;
 
 /// How a rule was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

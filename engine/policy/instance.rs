@@ -6,15 +6,17 @@ use wasmtime::component::{self, Resource};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::cellm::policy::types::PolicyError as WitError;
+use super::buffer::Buffer;
 use super::component::Policy;
 use super::error::Refusal;
-use super::host::EPOCH_MS;
 use super::log::{Said, Words};
 use super::memory::Memory;
+use super::resources::Vector;
 use super::state::State;
-use super::vector::Vector;
 use super::{LimitsConfig, PolicyError, printable};
 
+/// Length of an epoch: deadlines are kept to within two of them.
+pub(super) const EPOCH_MS: u64 = 10;
 /// What wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
 /// What wasmtime says when that is not enough; it has no type that could be told by.
@@ -227,6 +229,17 @@ pub(super) fn take_vector(
 
 fn epochs(limits: &LimitsConfig) -> u64 {
     limits.deadline_ms.div_ceil(EPOCH_MS) + 1
+}
+
+/// A call whose result is the policy's own.
+pub(super) fn typed<T>(done: wasmtime::Result<Result<T, WitError>>) -> Outcome<T> {
+    Ok(done?.map_err(Fault::from))
+}
+
+/// Lends values to the policy for a call, without copying.
+pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
+    let buffer = Buffer::lend(values, &state.budget)?;
+    state.push(Vector(buffer))
 }
 
 /// Words of a policy for people: one line, not too long.

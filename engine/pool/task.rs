@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::task::{JoinError, JoinHandle};
 
-/// Why work has no result.
+/// The panic of a task or of blocking work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} panicked: {reason}")]
 pub struct Crash {
     /// The work.
     pub what: &'static str,
-    /// What the panic said.
+    /// The panic's message.
     pub reason: String,
 }
 
@@ -89,7 +89,7 @@ fn crash(what: &'static str, error: JoinError) -> Crash {
     Crash { what, reason }
 }
 
-/// What a panic said.
+/// The message of a panic; a note where it has none.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it gave no reason").to_owned()

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{Crash, OwnTime, blocking};
 
-/// What a worker does with a job. `run` ends with the job's reply port.
+/// A worker of a pool. `run` ends with the job's reply port.
 pub trait Work: Send + 'static {
     /// One piece of work, reply port included.
     type Job: Send + 'static;
@@ -25,10 +25,10 @@ pub trait Work: Send + 'static {
     fn run(&mut self, job: Self::Job);
 }
 
-/// How often a job is given to a worker before its crash counts as the job's own fault.
+/// Times that a job is given to a worker before its crash counts as the job's own fault.
 const ATTEMPTS: u32 = 2;
 
-/// Why a job has no reply.
+/// The reason why a job has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// The worker panicked every time.
@@ -38,7 +38,7 @@ pub enum PoolError {
         pool: &'static str,
         /// Times the job was tried.
         attempts: u32,
-        /// What the last panic said.
+        /// The last panic's message.
         reason: String,
     },
     /// The caller's own part of it panicked.
@@ -55,12 +55,12 @@ pub enum PoolError {
 /// A handle to a pool; clones share the workers. `J` is the job's type.
 pub struct Pool<J: Send + 'static> {
     name: &'static str,
-    factory: FactoryRef<(), Order<J>>,
+    factory: FactoryRef<(), QueuedJob<J>>,
     clock: Option<Arc<OwnTime>>,
 }
 
 /// A job on its way to a worker.
-pub struct Order<J> {
+pub struct QueuedJob<J> {
     job: J,
     clock: Option<Arc<OwnTime>>,
     /// Told what a panic said; dropped where there was none.
@@ -102,8 +102,14 @@ impl<J: Send + 'static> Pool<J> {
             .router(QueuerRouting::default())
             .num_initial_workers(size)
             .build();
-        let factory =
-            Factory::<(), Order<J>, W, Slot<W>, QueuerRouting<(), Order<J>>, DefaultQueue<(), Order<J>>>::default();
+        let factory = Factory::<
+            (),
+            QueuedJob<J>,
+            W,
+            Slot<W>,
+            QueuerRouting<(), QueuedJob<J>>,
+            DefaultQueue<(), QueuedJob<J>>,
+        >::default();
         let (factory, _) = Actor::spawn_linked(Some(registered), factory, arguments, supervisor).await?;
         Ok(Self { name, factory, clock: None })
     }
@@ -121,7 +127,7 @@ impl<J: Send + 'static> Pool<J> {
         let mut reason = String::new();
         for _ in 0..ATTEMPTS {
             let (crashed, words) = oneshot::channel();
-            let order = |reply| Order { job: job(reply), clock: self.clock.clone(), crashed };
+            let order = |reply| QueuedJob { job: job(reply), clock: self.clock.clone(), crashed };
             match self.factory.call_job((), order, None).await {
                 Ok(CallResult::Success(reply)) => return Ok(reply),
                 Ok(CallResult::SenderError | CallResult::Timeout) => {
@@ -142,7 +148,7 @@ impl<J: Send + 'static> Pool<J> {
     }
 
     /// The pool's actor: its children are the workers.
-    pub fn actor(&self) -> &ActorRef<FactoryMessage<(), Order<J>>> {
+    pub fn actor(&self) -> &ActorRef<FactoryMessage<(), QueuedJob<J>>> {
         &self.factory
     }
 }
@@ -152,14 +158,14 @@ struct Slot<W>(PhantomData<fn() -> W>);
 
 impl<W: Work> Worker for Slot<W> {
     type Key = ();
-    type Message = Order<W::Job>;
+    type Message = QueuedJob<W::Job>;
     type Arguments = W;
     type State = Option<W>;
 
     async fn pre_start(
         &self,
         _worker: WorkerId,
-        _factory: &FactoryRef<(), Order<W::Job>>,
+        _factory: &FactoryRef<(), QueuedJob<W::Job>>,
         work: W,
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(Some(work))
@@ -168,12 +174,12 @@ impl<W: Work> Worker for Slot<W> {
     async fn handle(
         &self,
         _worker: WorkerId,
-        _factory: &FactoryRef<(), Order<W::Job>>,
-        Job { key, msg, .. }: Job<(), Order<W::Job>>,
+        _factory: &FactoryRef<(), QueuedJob<W::Job>>,
+        Job { key, msg, .. }: Job<(), QueuedJob<W::Job>>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let mut work = state.take().ok_or("the worker's state was lost in a crash")?;
-        let Order { job, clock, crashed } = msg;
+        let QueuedJob { job, clock, crashed } = msg;
         let done = blocking("a worker", move || {
             match clock {
                 Some(clock) => clock.measure(|| work.run(job)),

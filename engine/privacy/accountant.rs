@@ -1,5 +1,6 @@
-//! What rounds of noise have given away: Rényi differential privacy of the sampled Gaussian mechanism (Mironov, Talwar and
-//! Zhang 2019), added up over rounds and turned into an epsilon (Canonne, Kamath and Steinke 2020, proposition 12).
+//! The privacy loss of rounds with noise: Rényi differential privacy of the sampled Gaussian mechanism (Mironov,
+//! Talwar and Zhang 2019), added up over rounds and turned into an epsilon (Canonne, Kamath and Steinke 2020,
+//! proposition 12).
 //!
 //! Whole orders alone are used: fractional ones would give a slightly smaller epsilon, never a wrong one.
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who adds the noise.
+/// The participant that adds the noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
@@ -20,8 +20,9 @@ pub struct Config {
     pub clip: f32,
     /// Standard deviation of the noise as a multiple of `clip`; above 0.
     pub noise_multiplier: f32,
-    /// Who adds it: server (to the mean of a round, divided by the clients in it) or client (to its own update, in full). The
-    /// noise is drawn from run.seed so that runs repeat: it hides nothing from whoever knows the seed.
+    /// The participant that adds the noise: server (to the mean of a round, divided by the clients in it) or client
+    /// (to its own update, in full). The noise is drawn from run.seed so that runs repeat: it hides nothing from
+    /// whoever knows the seed.
     #[serde(rename = "where")]
     pub place: Place,
     /// Probability with which the bound may fail, in (0, 1); below 1 / clients to mean something.
@@ -37,7 +38,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether there is any.
+    /// True where differential privacy is on.
     pub fn is_on(&self) -> bool {
         self.clip > 0.0
     }

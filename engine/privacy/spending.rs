@@ -1,5 +1,5 @@
-//! What a run will have spent after each of its rounds. Known before it starts, since neither sampling nor noise depends on
-//! what clients send.
+//! The epsilon that a run will have spent after each of its rounds. Known before it starts, since neither sampling
+//! nor noise depends on what clients send.
 
 use super::{Accountant, Config, Place};
 
@@ -45,7 +45,7 @@ impl Spending {
         self.epsilons[(round as usize).min(last)]
     }
 
-    /// How many rounds stay within the budget; all where there is none.
+    /// Number of rounds that stay within the budget; all rounds where there is no budget.
     pub fn rounds_within(&self) -> u32 {
         let within = |epsilon: &&f64| self.budget.is_none_or(|budget| **epsilon <= budget);
         (self.epsilons.iter().take_while(within).count() - 1) as u32

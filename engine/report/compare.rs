@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::escape::escape;
 use super::run::Run;
 use super::{bytes, loss, percent, ratio};
 
@@ -38,7 +38,7 @@ pub fn target(runs: &[Run]) -> Option<(&Run, f64)> {
 pub struct Compared<'a> {
     /// The run.
     pub run: &'a Run,
-    /// Whether the others are measured against it.
+    /// True for the run that the others are compared with.
     pub is_baseline: bool,
     /// Rounds closed.
     pub rounds: u32,
@@ -46,7 +46,7 @@ pub struct Compared<'a> {
     pub losses: Option<(f64, f64)>,
     /// Last accuracy on validation data.
     pub accuracy: Option<f64>,
-    /// What the loss fell by, as a share of what the baseline's fell by in its whole run.
+    /// Fall of the validation loss over the whole run, as a share of the baseline's fall.
     pub gain_share: Option<f64>,
     /// Bytes down, up and both.
     pub bytes: [u64; 3],
@@ -74,7 +74,7 @@ pub fn compare(runs: &[Run]) -> Vec<Compared<'_>> {
             is_baseline: base.is_some_and(|base| std::ptr::eq(base, run)),
             rounds: run.last().map_or(0, |row| row.round),
             losses,
-            accuracy: run.ends(|row| row.eval_metric).map(|ends| ends.1),
+            accuracy: run.first_and_last(|row| row.eval_metric).map(|ends| ends.1),
             gain_share: losses.zip(base_gain).map(|((before, after), gain)| (before - after) / gain),
             bytes: run.last().map_or([0; 3], |row| [row.bytes_down, row.bytes_up, row.bytes_total]),
             reduction: base.and_then(|base| equal_rounds(base, run)),
@@ -115,7 +115,7 @@ pub fn section(runs: &[Run]) -> String {
             compared.to_target.map_or(missed, bytes),
             or_dash(compared.reduction_to_target.map(ratio)),
             compared.run.dropped().to_string(),
-            compared.run.missed().0.to_string(),
+            compared.run.missed_rounds().0.to_string(),
         ];
         cells.iter().for_each(|cell| {
             let _ = write!(html, "<td class=\"n\">{cell}</td>");

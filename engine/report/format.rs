@@ -48,7 +48,7 @@ pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".into(), |share| format!("{:.1}%", share * 100.0))
 }
 
-/// How many times less: `12.3x`; a dash where it means nothing.
+/// A reduction factor: `12.3x`; a dash where it is not a positive finite number.
 pub fn ratio(value: f64) -> String {
     if !value.is_finite() || value <= 0.0 {
         return "–".into();

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::compare;
+use super::escape::escape;
 use super::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use super::run::{Row, Run};
 use super::{bytes, percent, tables};
@@ -86,9 +87,10 @@ fn plots(page: &mut String, runs: &[Run]) {
     }
 }
 
-/// Who completed and who was dropped, a round at a time; none where everybody completed.
+/// The plot of clients that completed and that were dropped in each round; none where every client completed every
+/// round.
 fn of_clients(runs: &[Run], x: Axis) -> Option<Plot> {
-    if runs.iter().all(|run| run.dropped() == 0 && run.missed().0 == 0) {
+    if runs.iter().all(|run| run.dropped() == 0 && run.missed_rounds().0 == 0) {
         return None;
     }
     let lines = match runs {
@@ -162,28 +164,12 @@ fn accuracy_note(name: &str, row: &Row, accuracy: f64) -> String {
 }
 
 fn client_note(_: &str, row: &Row, _: f64) -> String {
-    let missed = if row.missed() { format!(", missed its quorum of {}", row.quorum) } else { String::new() };
+    let missed = if row.missed_quorum() { format!(", missed its quorum of {}", row.quorum) } else { String::new() };
     format!("round {}: {} completed, {} dropped{missed}", row.round, row.completed, row.dropped)
 }
 
 fn loss_note(name: &str, row: &Row, loss: f64) -> String {
     format!("{name}, round {}: {loss:.4} nats a prediction, {} sent", row.round, bytes(row.bytes_total))
-}
-
-/// Text made safe for element content and attribute values.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 const STYLE: &str = include_str!("style.css");

@@ -4,9 +4,9 @@
 //! Every ratio is one against the baseline of the same setting and seed; nothing is compared across settings.
 
 mod csv;
-mod dots;
-mod measure;
+mod dot_plot;
 mod page;
+mod statistics;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,17 +14,17 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::run::Run;
-use super::{ReportError, Utility};
+use super::{EvaluationMetric, ReportError};
 
-/// What an experiment has to show.
+/// The contents of an experiment's report: settings (partition and cohort), their methods, and the runs of each.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// Heading.
     pub title: String,
     /// One paragraph; may be empty.
     pub about: String,
-    /// What is measured at evaluations.
-    pub utility: Utility,
+    /// The evaluation metric that gains and targets are computed from.
+    pub metric: EvaluationMetric,
     /// The method that the others are measured against.
     pub baseline: String,
     /// The method whose end is the target.
@@ -62,25 +62,25 @@ pub struct Method {
     /// The swept values that were chosen; none where nothing was swept, or nothing could be chosen.
     pub chosen: Option<String>,
     /// Its finished runs, of every point.
-    pub runs: Vec<Seeded>,
+    pub runs: Vec<SeededRun>,
 }
 
 /// One finished run.
 #[derive(Debug, Clone)]
-pub struct Seeded {
+pub struct SeededRun {
     /// The swept values; empty where nothing was swept.
     pub point: String,
-    /// Whether it is of the chosen point.
+    /// True for a run of the sweep's chosen point.
     pub chosen: bool,
     /// Its seed.
     pub seed: u64,
-    /// What it left.
+    /// The run directory's contents.
     pub run: Run,
 }
 
 impl Method {
     /// The runs that are reported: of the chosen point and the reported seeds, by seed.
-    pub fn reported(&self) -> impl Iterator<Item = &Seeded> {
+    pub fn reported(&self) -> impl Iterator<Item = &SeededRun> {
         self.runs.iter().filter(|run| run.chosen && self.seeds.contains(&run.seed))
     }
 

@@ -75,7 +75,7 @@ pub struct Row {
     pub bytes_up: u64,
     /// Bytes both ways so far.
     pub bytes_total: u64,
-    /// What dense f32 would have cost so far.
+    /// Bytes both ways so far had every frame been dense f32.
     #[serde(default)]
     pub dense_bytes_total: u64,
     /// Down by kind.
@@ -90,13 +90,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether too few clients completed, so that the round changed nothing.
-    pub fn missed(&self) -> bool {
+    /// True where too few clients completed, so that the round changed nothing.
+    pub fn missed_quorum(&self) -> bool {
         self.completed < self.quorum
     }
 }
 
-/// What one client did in one round; a line of `clients.jsonl`.
+/// One client's part in one round; a line of `clients.jsonl`.
 #[derive(Debug, Clone, Deserialize)]
 struct ClientRow {
     round: u32,
@@ -112,7 +112,7 @@ struct ClientRow {
     bytes_up: u64,
 }
 
-/// What one client did over the whole run.
+/// One client's totals over the whole run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Client {
     /// Display name.
@@ -131,7 +131,7 @@ pub struct Client {
     pub bytes_up: u64,
 }
 
-/// What the report takes from `summary.json`.
+/// The keys of `summary.json` that the report shows.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Summary {
     /// Clients in the roster.
@@ -150,7 +150,7 @@ pub struct Summary {
     /// Largest resident set, bytes.
     #[serde(default)]
     pub peak_rss_bytes: u64,
-    /// Where the computing went.
+    /// CPU seconds by purpose.
     #[serde(default)]
     pub timing: Timing,
 }
@@ -184,7 +184,7 @@ pub struct Run {
     pub summary: Option<Summary>,
     /// `config.toml` as text; empty where it is missing.
     pub config: String,
-    /// Whether the reader of the report named it as the baseline.
+    /// True for the run that the report's reader named as the baseline.
     pub is_named_baseline: bool,
 }
 
@@ -224,8 +224,8 @@ impl Run {
         })
     }
 
-    /// Whether `name` means this run: its directory, however written, or that directory's own name.
-    pub fn is(&self, name: &Path) -> bool {
+    /// True where `name` is this run's directory, however written, or that directory's own name.
+    pub fn is_named(&self, name: &Path) -> bool {
         let same = |full: PathBuf| std::fs::canonicalize(&self.dir).is_ok_and(|own| own == full);
         name == Path::new(&self.name) || std::fs::canonicalize(name).is_ok_and(same)
     }
@@ -237,11 +237,11 @@ impl Run {
 
     /// First and last measured validation loss, in nats a prediction; none where nothing was evaluated after a round.
     pub fn losses(&self) -> Option<(f64, f64)> {
-        self.ends(|row| row.eval_loss)
+        self.first_and_last(|row| row.eval_loss)
     }
 
     /// The first measured value and the last after a round; none without one after a round.
-    pub fn ends(&self, value: impl Fn(&Row) -> Option<f64>) -> Option<(f64, f64)> {
+    pub fn first_and_last(&self, value: impl Fn(&Row) -> Option<f64>) -> Option<(f64, f64)> {
         let first = self.rows.iter().find_map(&value)?;
         let last = self.rows.iter().rev().filter(|row| row.round > 0).find_map(value)?;
         Some((first, last))
@@ -253,9 +253,9 @@ impl Run {
     }
 
     /// Rounds that missed their quorum, and how many of them are the last ones.
-    pub fn missed(&self) -> (usize, usize) {
-        let last = self.rows.iter().rev().take_while(|row| row.missed()).count();
-        (self.rows.iter().filter(|row| row.missed()).count(), last)
+    pub fn missed_rounds(&self) -> (usize, usize) {
+        let last = self.rows.iter().rev().take_while(|row| row.missed_quorum()).count();
+        (self.rows.iter().filter(|row| row.missed_quorum()).count(), last)
     }
 
     /// The name of the accuracy, as a heading has it.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::escape::escape;
 use super::run::{Client, Kinds, Run};
 use super::{bytes, duration, loss, percent, ratio};
 
 /// Clients listed by name; beyond that the counts above the table tell the rest.
 const LISTED: usize = 200;
 
-/// What the run reached, as a grid of facts.
+/// The run's results as a grid of facts.
 pub fn summary(run: &Run) -> String {
     let Some(last) = run.last() else {
         return format!("<p class=\"note\">{}: no round was closed yet.</p>\n", escape(&run.dir.display().to_string()));
@@ -28,7 +28,7 @@ pub fn summary(run: &Run) -> String {
     } else {
         fact("Validation loss", loss(None), "no loss was measured".into());
     }
-    if let Some((before, after)) = run.ends(|row| row.eval_metric) {
+    if let Some((before, after)) = run.first_and_last(|row| row.eval_metric) {
         let shown = format!("{} → {}", percent(Some(before)), percent(Some(after)));
         fact(run.metric(), shown, "share of the predictions that are right".into());
     }
@@ -46,7 +46,7 @@ pub fn summary(run: &Run) -> String {
     );
     let completed: u64 = run.rows.iter().map(|row| u64::from(row.completed)).sum();
     fact("Client updates", completed.to_string(), format!("{} dropped", run.dropped()));
-    let (missed, last_missed) = run.missed();
+    let (missed, last_missed) = run.missed_rounds();
     if missed > 0 {
         let last = if last_missed > 0 { format!(", the last {last_missed} among them") } else { String::new() };
         fact("Rounds without a quorum", missed.to_string(), format!("they changed nothing{last}"));
@@ -79,7 +79,7 @@ pub fn summary(run: &Run) -> String {
     format!("{unfinished}{facts}<p class=\"note\">Run directory: {}</p>\n", escape(&run.dir.display().to_string()))
 }
 
-/// What the bytes of both directions carried.
+/// The table of bytes by kind, both directions.
 pub fn bytes_by_kind(run: &Run) -> String {
     let Some(last) = run.last().filter(|row| row.bytes_total > 0) else { return String::new() };
     if last.down == Kinds::default() && last.up == Kinds::default() {
@@ -103,7 +103,7 @@ pub fn bytes_by_kind(run: &Run) -> String {
     table
 }
 
-/// Who took part, and why updates were dropped.
+/// The table of clients: rounds completed and dropped, reasons of the drops, bytes.
 pub fn clients(run: &Run) -> String {
     if run.clients.is_empty() {
         return String::new();

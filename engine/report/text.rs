@@ -29,7 +29,7 @@ pub fn markdown(runs: &[Run]) -> String {
             duration(compared.seconds),
             percent(compared.accuracy),
             run.dropped(),
-            run.missed().0,
+            run.missed_rounds().0,
         );
     }
     text
@@ -57,7 +57,7 @@ pub fn csv(runs: &[Run]) -> String {
             compared.seconds,
             number(compared.accuracy),
             compared.run.dropped(),
-            compared.run.missed().0,
+            compared.run.missed_rounds().0,
         );
     }
     text

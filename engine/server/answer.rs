@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
-use super::dispatch::Dispatch;
 use super::exchange::Answer;
+use super::message::{AnswerSource, Dispatch, Internal, ServerRef, send, spawn_task};
+use super::open_round::{Candidate, Exchange, UploadStats};
 use super::round::{Effect, Input};
-use super::state::{Candidate, Exchange, Phase, ServerState, UploadStats};
+use super::state::{Phase, ServerState};
 use super::stored_answer::{self, StoredAnswer};
 use super::{ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
@@ -39,7 +39,7 @@ impl ServerState {
                 }
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
                 // down instead of filling the memory. What a client remembers waits there for the end of the round.
-                let stored = stored_answer::update(position, client, &mut update);
+                let stored = stored_answer::update(position, &mut update);
                 self.store(myself, (round, candidate), stored, Some(update));
             }
             AnswerSource::Live(Answer::Cancelled) => self.finish(myself, true),
@@ -48,28 +48,18 @@ impl ServerState {
                 self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
                 let reason = "its actor crashed";
                 if self.lost(myself, position, Input::Crashed(position), "failed", reason) {
-                    self.store(
-                        myself,
-                        (round, candidate),
-                        stored_answer::dropped(position, client, "failed", reason),
-                        None,
-                    );
+                    self.store(myself, (round, candidate), stored_answer::dropped(position, "failed", reason), None);
                 }
             }
             // The supervisor of the whole core starts this server anew; the client has no part in that.
             AnswerSource::Live(Answer::NoWorkers) => {}
             AnswerSource::Live(Answer::Failed(reason)) => {
-                self.store(
-                    myself,
-                    (round, candidate),
-                    stored_answer::dropped(position, client, "failed", &reason),
-                    None,
-                );
+                self.store(myself, (round, candidate), stored_answer::dropped(position, "failed", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "failed", &reason);
             }
             AnswerSource::Live(Answer::Late(deadline_s)) => {
                 let reason = format!("no answer within the deadline of {deadline_s} s of its own work");
-                self.store(myself, (round, candidate), stored_answer::dropped(position, client, "late", &reason), None);
+                self.store(myself, (round, candidate), stored_answer::dropped(position, "late", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "late", &reason);
             }
             AnswerSource::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),

@@ -25,17 +25,17 @@ pub(super) enum StoredAnswer {
 }
 
 /// The answer for the journal. What the client remembers goes with it and does not stay behind.
-pub(super) fn update(position: u32, client: u32, update: &mut ClientUpdate) -> StoredUpdate {
+pub(super) fn update(position: u32, update: &mut ClientUpdate) -> StoredUpdate {
     let ClientUpdate { frame, state, steps, seconds } = update;
     let meta = Meta { dropped: None, late: false, steps: *steps, seconds: *seconds };
     let state = state.take().unwrap_or_default();
-    StoredUpdate { position, client, frame: Some(frame.clone()), meta: serde_json::json!(meta).to_string(), state }
+    StoredUpdate { position, frame: Some(frame.clone()), meta: serde_json::json!(meta).to_string(), state }
 }
 
-pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -> StoredUpdate {
+pub(super) fn dropped(position: u32, outcome: &str, reason: &str) -> StoredUpdate {
     let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, seconds: 0.0 };
     let (frame, state) = (None, Vec::new());
-    StoredUpdate { position, client, frame, meta: serde_json::json!(meta).to_string(), state }
+    StoredUpdate { position, frame, meta: serde_json::json!(meta).to_string(), state }
 }
 
 /// The answer as it was stored; none where another version wrote it so that this one cannot read it.
@@ -63,12 +63,12 @@ mod tests {
         let frame = Frame::encode(&header, &Message::default()).unwrap();
         for state in [None, Some(vec![8, 9])] {
             let answer = ClientUpdate { frame: frame.clone(), state, steps: 4, seconds: 0.7 };
-            let stored = update(6, 7, &mut answer.clone());
+            let stored = update(6, &mut answer.clone());
             let StoredAnswer::Update(read_back) = read(stored).unwrap() else { panic!("an update") };
             assert_eq!(format!("{answer:?}"), format!("{read_back:?}"));
         }
         for known in ["late", "failed"] {
-            let StoredAnswer::Dropped(outcome, reason) = read(dropped(6, 7, known, "why")).unwrap() else {
+            let StoredAnswer::Dropped(outcome, reason) = read(dropped(6, known, "why")).unwrap() else {
                 panic!("a drop")
             };
             assert_eq!((outcome, reason.as_str()), (known, "why"));

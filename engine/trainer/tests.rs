@@ -237,7 +237,7 @@ fn training_lowers_the_loss() {
         let (before, after) =
             (loss(&trainer, &trainer.start().0, &sequences(), 4), loss(&trainer, &end, &sequences(), 4));
         assert!(after.loss() < 0.8 * before.loss(), "{optimizer:?}: {} to {}", before.loss(), after.loss());
-        assert_eq!((trained.steps, trained.examples), (20, 5));
+        assert_eq!(trained.steps, 20);
     }
 }
 

@@ -196,7 +196,10 @@ impl Eq for Frame {}
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("header", &self.0.header).field("split", &self.0.split).finish_non_exhaustive()
+        // The checksum stands for the bytes.
+        let Whole { header, split, pieces, .. } = &*self.0;
+        let checksum = pieces.last();
+        f.debug_struct("Frame").field("header", header).field("split", split).field("checksum", &checksum).finish()
     }
 }
 

@@ -68,16 +68,16 @@ fn make_model(folder: &Path) {
     fs::write(folder.join("config.json"), config.to_string()).expect("writable");
     let vocabulary = config["vocab_size"].as_u64().expect("a number") as usize;
     let layer = |name: &str| format!("model.layers.0.{name}.weight");
-    let mut shapes =
-        vec![("model.embed_tokens.weight".to_owned(), vec![vocabulary, WIDTH]), ("model.norm.weight".into(), vec![WIDTH])];
+    let mut shapes = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![vocabulary, WIDTH]),
+        ("model.norm.weight".into(), vec![WIDTH]),
+    ];
     shapes.extend(["q", "k", "v", "o"].map(|name| (layer(&format!("self_attn.{name}_proj")), vec![WIDTH, WIDTH])));
     shapes.extend(["gate", "up"].map(|name| (layer(&format!("mlp.{name}_proj")), vec![INNER, WIDTH])));
     shapes.push((layer("mlp.down_proj"), vec![WIDTH, INNER]));
     shapes.extend(["input_layernorm", "post_attention_layernorm"].map(|name| (layer(name), vec![WIDTH])));
-    let bytes: Vec<Vec<u8>> = shapes
-        .iter()
-        .map(|(_, shape)| f16::from_f32(0.01).to_le_bytes().repeat(shape.iter().product()))
-        .collect();
+    let bytes: Vec<Vec<u8>> =
+        shapes.iter().map(|(_, shape)| f16::from_f32(0.01).to_le_bytes().repeat(shape.iter().product())).collect();
     let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
         (name, TensorView::new(Dtype::F16, shape.clone(), bytes).expect("as many bytes as the shape says"))
     });

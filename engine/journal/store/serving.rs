@@ -70,7 +70,7 @@ mod tests {
             ..ClosedRound::default()
         };
         journal.close_round(&closed, &[]).unwrap();
-        let answer = StoredUpdate { position: 3, client: 9, frame: Some(frame), meta: text("{}"), state: vec![7] };
+        let answer = StoredUpdate { position: 3, frame: Some(frame), meta: text("{}"), state: vec![7] };
         journal.put_updates(5, &[answer]).unwrap();
         assert!(!journal.serve("a").unwrap());
         assert!(!journal.serve("a").unwrap());

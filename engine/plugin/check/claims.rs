@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Finding;
-use super::compressor::Taken;
+use super::taken::Taken;
 use crate::plugin::samples::{distance, norm};
 use crate::plugin::trial::{Fault, Trial};
 use crate::policy::{Direction, Policy};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::compressor::{Taken, named};
+use super::taken::{Taken, named};
 use crate::adapter::{Message, Part, ValueCoding};
 use crate::plugin::trial::{Fault, Trial};
 use crate::policy::{Direction, Policy};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Finding;
-use super::compressor::Taken;
+use super::taken::Taken;
 use crate::plugin::trial::{Fault, Trial};
 use crate::policy::Policy;
 

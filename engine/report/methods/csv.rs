@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::measure::{fewer, gain_share, kinds, measure, reaches};
-use super::{Comparison, Method, Seeded, Setting};
+use super::statistics::{byte_reduction, first_row_at_target, gain_share, kinds, seed_references};
+use super::{Comparison, Method, SeededRun, Setting};
 use crate::report::text::quoted;
 
 /// The header and a line a cell; a field without a value is empty.
@@ -23,14 +23,14 @@ pub fn cells(comparison: &Comparison) -> String {
     text
 }
 
-fn line(text: &mut String, comparison: &Comparison, setting: &Setting, method: &Method, seeded: &Seeded) {
-    let (run, utility) = (&seeded.run, comparison.utility);
+fn line(text: &mut String, comparison: &Comparison, setting: &Setting, method: &Method, seeded: &SeededRun) {
+    let (run, metric) = (&seeded.run, comparison.metric);
     let Some(last) = run.last() else { return };
-    let measure = measure(comparison, setting, seeded.seed);
-    let (baseline, target) = (measure.map(|of| of.baseline), measure.and_then(|of| of.target));
-    let at_target = target.and_then(|target| reaches(run, target, utility));
+    let references = seed_references(comparison, setting, seeded.seed);
+    let (baseline, target) = (references.map(|of| of.baseline), references.and_then(|of| of.target));
+    let at_target = target.and_then(|target| first_row_at_target(run, target, metric));
     let kinds = kinds(run);
-    let ends = utility.ends(run);
+    let ends = metric.first_and_last(run);
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     let count = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let timing = run.summary.as_ref().map(|summary| summary.timing);
@@ -43,7 +43,7 @@ fn line(text: &mut String, comparison: &Comparison, setting: &Setting, method: &
         last.round.to_string(),
         number(ends.map(|ends| ends.0)),
         number(ends.map(|ends| ends.1)),
-        number(baseline.and_then(|baseline| gain_share(run, baseline, utility))),
+        number(baseline.and_then(|baseline| gain_share(run, baseline, metric))),
         number(target),
         count(at_target.map(|row| row.bytes_total)),
         count(at_target.map(|row| row.round.into())),
@@ -57,7 +57,7 @@ fn line(text: &mut String, comparison: &Comparison, setting: &Setting, method: &
         kinds.catch_up.to_string(),
         kinds.frames.to_string(),
         last.dense_bytes_total.to_string(),
-        number(baseline.and_then(|baseline| fewer(run, baseline))),
+        number(baseline.and_then(|baseline| byte_reduction(run, baseline))),
         number(timing.map(|timing| timing.training_cpu_s)),
         number(timing.map(|timing| timing.evaluation_cpu_s)),
         number(timing.and_then(|timing| timing.other_cpu_s)),

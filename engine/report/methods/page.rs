@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::measure::{Spread, measure};
+use super::statistics::{Spread, seed_references};
 use super::table::{self, Table, number};
-use super::{Comparison, Method, Setting, dots};
-use crate::report::html::{escape, framed};
+use super::{Comparison, Method, Setting, dot_plot};
+use crate::report::escape::escape;
+use crate::report::html::framed;
 use crate::report::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use crate::report::{bytes, loss};
 
@@ -31,7 +32,7 @@ pub fn page(comparison: &Comparison) -> String {
             let _ = writeln!(page, "<h2>{}</h2>", escape(&setting.title));
         }
         page.push_str(
-            &dots::figure(comparison, setting)
+            &dot_plot::figure(comparison, setting)
                 .unwrap_or_else(|| "<p class=\"note\">No gain was measured.</p>\n".into()),
         );
         page.push_str("<h3>What was reached</h3>\n");
@@ -113,21 +114,21 @@ fn charts<'a>(comparison: &Comparison, setting: &'a Setting) -> Vec<(String, Vec
     charts
 }
 
-/// Utility against round and against bytes, the baseline first in each.
+/// The evaluation metric against round and against bytes, the baseline first in each.
 fn curves(page: &mut String, comparison: &Comparison, setting: &Setting, title: &str, methods: &[&Method]) {
     let baseline = setting.method(&comparison.baseline);
     let drawn: Vec<&Method> = baseline.into_iter().chain(methods.iter().copied()).collect();
-    let utility = comparison.utility;
+    let metric = comparison.metric;
     let targets = baseline.into_iter().flat_map(Method::reported);
-    let targets = targets.filter_map(|seeded| measure(comparison, setting, seeded.seed)?.target);
+    let targets = targets.filter_map(|seeded| seed_references(comparison, setting, seeded.seed)?.target);
     let guide = Spread::of(targets).map(|target| {
-        let value = number(utility, target.mean);
+        let value = number(metric, target.mean);
         (target.mean, format!("target: {value}, mean over seeds"))
     });
     let plot = |x: Axis, heading: &str, against_bytes: bool| Plot {
-        title: format!("{title}: {} against {heading}", utility.word()),
+        title: format!("{title}: {} against {heading}", metric.name()),
         x,
-        y: Axis { name: utility.axis().into(), unit: Unit::Number, scale: Scale::Linear },
+        y: Axis { name: metric.axis_label().into(), unit: Unit::Number, scale: Scale::Linear },
         series: drawn.iter().map(|method| series(comparison, method, against_bytes)).collect(),
         guide: guide.clone(),
     };
@@ -146,7 +147,7 @@ fn series(comparison: &Comparison, method: &Method, against_bytes: bool) -> Seri
     let mut points = Vec::new();
     for round in rounds {
         let rows: Vec<_> = runs.iter().filter_map(|run| run.rows.iter().find(|row| row.round == round)).collect();
-        let measured: Vec<f64> = rows.iter().filter_map(|row| comparison.utility.of(row)).collect();
+        let measured: Vec<f64> = rows.iter().filter_map(|row| comparison.metric.value(row)).collect();
         if measured.len() < runs.len() {
             continue;
         }
@@ -155,7 +156,7 @@ fn series(comparison: &Comparison, method: &Method, against_bytes: bool) -> Seri
         else {
             continue;
         };
-        let value = number(comparison.utility, found.mean);
+        let value = number(comparison.metric, found.mean);
         let note = format!(
             "{}, round {round}: {value}, {} sent, mean of {}",
             method.name,
@@ -168,7 +169,7 @@ fn series(comparison: &Comparison, method: &Method, against_bytes: bool) -> Seri
     Series { name: method.name.clone(), points }
 }
 
-/// What each point of each sweep reached.
+/// The results of every sweep point of every swept method.
 fn sweeps(page: &mut String, comparison: &Comparison, setting: &Setting) {
     if setting.methods.iter().all(|method| method.points <= 1) {
         return;
@@ -179,7 +180,7 @@ fn sweeps(page: &mut String, comparison: &Comparison, setting: &Setting) {
     );
     for method in setting.methods.iter().filter(|method| method.points > 1) {
         for seeded in &method.runs {
-            let end = comparison.utility.ends(&seeded.run).map(|ends| ends.1);
+            let end = comparison.metric.first_and_last(&seeded.run).map(|ends| ends.1);
             let _ = write!(
                 page,
                 "<tr><th>{}</th><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::measure::{Reached, Spread, reached};
+use super::statistics::{MethodStatistics, Spread, method_statistics};
 use super::{Comparison, Setting};
-use crate::report::{Utility, bytes, duration, loss, ratio};
+use crate::report::{EvaluationMetric, bytes, duration, loss, ratio};
 
 /// A table as text.
 pub struct Table {
@@ -14,12 +14,12 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// What methods reached and what it cost.
+/// The table of results: metric at the end, gain share, bytes and their reduction, a row a method.
 pub fn results(comparison: &Comparison, setting: &Setting) -> Table {
     let heads = [
         "method",
         "seeds",
-        &format!("final {}", comparison.utility.word()),
+        &format!("final {}", comparison.metric.name()),
         "share of the baseline's gain",
         "bytes to target",
         "fewer to target",
@@ -28,23 +28,23 @@ pub fn results(comparison: &Comparison, setting: &Setting) -> Table {
         "points tried",
     ];
     let row = |method: &super::Method| {
-        let reached = reached(comparison, setting, method);
+        let reached = method_statistics(comparison, setting, method);
         vec![
             marked(comparison, &method.name),
             reached.seeds.to_string(),
-            spread(reached.end, |end| number(comparison.utility, end)),
+            spread(reached.end, |end| number(comparison.metric, end)),
             spread(reached.gain_share, percent),
             to_target(&reached),
-            spread(reached.fewer_to_target, ratio),
+            spread(reached.byte_reduction_to_target, ratio),
             spread(reached.bytes, |of| bytes(of as u64)),
-            spread(reached.fewer, ratio),
+            spread(reached.byte_reduction, ratio),
             tried(method.points, method.chosen.as_deref()),
         ]
     };
     Table { heads: heads.map(String::from).into(), rows: setting.methods.iter().map(row).collect() }
 }
 
-/// Where the bytes of both directions went; means over seeds.
+/// The table of costs: bytes of both directions by kind, overhead and seconds; means over seeds.
 pub fn costs(comparison: &Comparison, setting: &Setting) -> Table {
     let heads = [
         "method",
@@ -59,7 +59,7 @@ pub fn costs(comparison: &Comparison, setting: &Setting) -> Table {
         "time of the rounds",
     ];
     let row = |method: &super::Method| {
-        let reached = reached(comparison, setting, method);
+        let reached = method_statistics(comparison, setting, method);
         let mean = |of: Option<Spread>| of.map_or_else(|| loss(None), |of| bytes(of.mean as u64));
         let kinds = reached.kinds;
         let all = (kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up).max(1);
@@ -110,7 +110,7 @@ pub fn markdown(comparison: &Comparison) -> String {
     text + "\n"
 }
 
-/// How the numbers are to be read, in one paragraph.
+/// An explanation of the table's columns, in one paragraph.
 pub fn meaning(comparison: &Comparison) -> String {
     let Comparison { baseline, target_of, target_gain, .. } = comparison;
     let gain = if *target_gain == 1.0 { "all".to_owned() } else { percent(*target_gain) };
@@ -133,7 +133,7 @@ fn spread(of: Option<Spread>, show: impl Fn(f64) -> String) -> String {
     if min == max { mean } else { format!("{mean} ({min} to {max})") }
 }
 
-fn to_target(reached: &Reached) -> String {
+fn to_target(reached: &MethodStatistics) -> String {
     let found = reached.to_target.map_or(0, |spread| spread.count);
     match (found, reached.seeds) {
         (_, 0) => loss(None),
@@ -152,11 +152,11 @@ fn tried(points: usize, chosen: Option<&str>) -> String {
     }
 }
 
-/// A utility as tables have it.
-pub fn number(utility: Utility, value: f64) -> String {
-    match utility {
-        Utility::Loss => loss(Some(value)),
-        Utility::Accuracy => percent(value),
+/// A metric as tables have it.
+pub fn number(metric: EvaluationMetric, value: f64) -> String {
+    match metric {
+        EvaluationMetric::Loss => loss(Some(value)),
+        EvaluationMetric::Accuracy => percent(value),
     }
 }
 

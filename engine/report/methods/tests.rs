@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::measure::{Spread, fewer, gain_share, measure, reached, reaches};
+use super::statistics::{Spread, byte_reduction, first_row_at_target, gain_share, method_statistics, seed_references};
 use super::*;
 
 /// A run whose rows are (round, loss, bytes down, bytes up), all bytes values but 10 a row of framing.
@@ -31,8 +31,8 @@ fn run(root: &Path, name: &str, rows: &[(u32, Option<f64>, u64, u64)]) -> Run {
     Run::read(&dir).unwrap()
 }
 
-fn seeded(point: &str, chosen: bool, seed: u64, run: Run) -> Seeded {
-    Seeded { point: point.into(), chosen, seed, run }
+fn seeded(point: &str, chosen: bool, seed: u64, run: Run) -> SeededRun {
+    SeededRun { point: point.into(), chosen, seed, run }
 }
 
 /// Dense on two seeds; a sparse method with a sweep that reaches the target; one that never does; one that has no run.
@@ -65,7 +65,7 @@ fn comparison(root: &Path) -> Comparison {
     Comparison {
         title: "made <up>".into(),
         about: "Two seeds.".into(),
-        utility: Utility::Loss,
+        metric: EvaluationMetric::Loss,
         baseline: "dense".into(),
         target_of: "dense".into(),
         target_gain: 0.95,
@@ -89,7 +89,7 @@ fn bytes_to_target_are_those_of_the_first_evaluation_at_or_beyond_it() {
     let rows =
         [(0, Some(4.0), 0, 0), (1, None, 5, 5), (2, Some(3.5), 10, 10), (3, Some(3.5), 15, 15), (4, Some(3.6), 20, 20)];
     let run = run(root.path(), "a", &rows);
-    let bytes = |target| reaches(&run, target, Utility::Loss).map(|row| row.bytes_total);
+    let bytes = |target| first_row_at_target(&run, target, EvaluationMetric::Loss).map(|row| row.bytes_total);
     assert_eq!(bytes(3.5), Some(20), "exactly there counts");
     assert_eq!(bytes(3.7), Some(20), "nothing is interpolated between evaluations");
     assert_eq!(bytes(3.49), None);
@@ -102,19 +102,19 @@ fn the_target_is_a_share_of_the_gain_of_the_same_seed() {
     let comparison = comparison(root.path());
     let setting = &comparison.settings[0];
     // 95% of what dense gained from 4.0 to 3.0, and to 3.1.
-    let target = |seed| measure(&comparison, setting, seed).unwrap().target.unwrap();
+    let target = |seed| seed_references(&comparison, setting, seed).unwrap().target.unwrap();
     assert!((target(1) - 3.05).abs() < 1e-9 && (target(2) - 3.145).abs() < 1e-9);
-    assert!(measure(&comparison, setting, 3).is_none());
-    let sparse = reached(&comparison, setting, &setting.methods[1]);
+    assert!(seed_references(&comparison, setting, 3).is_none());
+    let sparse = method_statistics(&comparison, setting, &setting.methods[1]);
     assert_eq!(sparse.seeds, 2, "points that were not chosen are not reported");
     let only_one = Spread { mean: 320.0, min: 320.0, max: 320.0, count: 1 };
     assert_eq!(sparse.to_target, Some(only_one), "seed 2 ended above its target");
-    assert_eq!(sparse.fewer_to_target, None, "no ratio where a seed is missing");
+    assert_eq!(sparse.byte_reduction_to_target, None, "no ratio where a seed is missing");
     let gain = sparse.gain_share.unwrap();
     assert!((gain.max - 1.05).abs() < 1e-9 && (gain.min - 0.8 / 0.9).abs() < 1e-9, "{gain:?}");
-    let dense = reached(&comparison, setting, &setting.methods[0]);
+    let dense = method_statistics(&comparison, setting, &setting.methods[0]);
     assert_eq!(dense.to_target, Some(Spread { mean: 4000.0, min: 4000.0, max: 4000.0, count: 2 }));
-    assert_eq!(dense.fewer_to_target.unwrap().mean, 1.0);
+    assert_eq!(dense.byte_reduction_to_target.unwrap().mean, 1.0);
 }
 
 #[test]
@@ -122,10 +122,10 @@ fn gain_and_bytes_are_compared_at_the_last_common_round() {
     let root = tempfile::tempdir().unwrap();
     let base = run(root.path(), "base", &[(0, Some(4.0), 0, 0), (2, Some(3.0), 50, 50), (4, Some(2.0), 100, 100)]);
     let shorter = run(root.path(), "shorter", &[(0, Some(4.2), 0, 0), (2, Some(3.7), 5, 5), (3, None, 7, 7)]);
-    assert!((gain_share(&shorter, &base, Utility::Loss).unwrap() - 0.5).abs() < 1e-9);
-    assert_eq!(fewer(&shorter, &base), Some(10.0));
+    assert!((gain_share(&shorter, &base, EvaluationMetric::Loss).unwrap() - 0.5).abs() < 1e-9);
+    assert_eq!(byte_reduction(&shorter, &base), Some(10.0));
     let flat = run(root.path(), "flat", &[(0, Some(4.0), 0, 0), (2, Some(4.0), 5, 5)]);
-    assert_eq!(gain_share(&shorter, &flat, Utility::Loss), None, "no gain has no shares");
+    assert_eq!(gain_share(&shorter, &flat, EvaluationMetric::Loss), None, "no gain has no shares");
 }
 
 #[test]

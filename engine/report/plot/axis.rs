@@ -2,7 +2,7 @@
 
 use super::super::format::tick_bytes;
 
-/// What the numbers of an axis are.
+/// The unit of an axis's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Plain numbers.
@@ -13,7 +13,7 @@ pub enum Unit {
     Bytes,
 }
 
-/// How values are laid out.
+/// The mapping from values to distances along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
     /// Equal differences, equal distances.
@@ -27,14 +27,14 @@ pub enum Scale {
 pub struct Axis {
     /// Name with its unit.
     pub name: String,
-    /// What the numbers are.
+    /// The unit of its numbers.
     pub unit: Unit,
-    /// How they are laid out.
+    /// Its scale, linear or logarithmic.
     pub scale: Scale,
 }
 
 impl Axis {
-    /// Whether the axis can show a value.
+    /// True for a value that the axis can show: finite, and above 0 on a logarithmic scale.
     pub fn shows(&self, value: f64) -> bool {
         value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
     }
@@ -86,7 +86,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// Where a value stands in the picture.
+    /// A value's coordinate in the picture, in pixels.
     pub fn place(&self, value: f64) -> f64 {
         let share = (self.scale.forward(value) - self.low) / (self.high - self.low);
         self.start + share * (self.end - self.start)
