@@ -36,15 +36,15 @@ impl<'a> Cursor<'a> {
         self.rest.len() + self.later.iter().map(Piece::len).sum::<usize>()
     }
 
-    /// The next `count` values where they are a piece of their own.
-    pub(super) fn shared(&mut self, count: usize) -> Option<&'a Arc<Vec<f32>>> {
-        let [Piece::Values(values), Piece::Bytes(next), later @ ..] = self.later else { return None };
+    /// The next `count` values where they are a piece of their own, and whether all are finite.
+    pub(super) fn shared(&mut self, count: usize) -> Option<(&'a Arc<Vec<f32>>, bool)> {
+        let [Piece::Values(values, finite), Piece::Bytes(next), later @ ..] = self.later else { return None };
         if !self.rest.is_empty() || values.len() != count {
             return None;
         }
         self.offset += 4 * count;
         (self.rest, self.later) = (next, later);
-        Some(values)
+        Some((values, *finite))
     }
 
     pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], WireError> {

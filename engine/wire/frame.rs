@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
 use super::cursor::{Cursor, varint_bytes, write_varint};
 use super::part::{self, Head, Spent};
-use super::piece::{Piece, checksum};
+use super::piece::{Piece, hash_values};
 use super::{Header, Limits, WireError};
 use crate::adapter::{Message, Part};
 
@@ -60,7 +62,7 @@ impl Frame {
     ///
     /// # Errors
     /// When indices do not increase strictly or leave their space, a finite value would become infinite in its coding, the
-    /// client's loss is not finite, or something is too large to be counted in 32 bits.
+    /// client's loss is infinite, or something is too large to be counted in 32 bits.
     pub fn encode(header: &Header, message: &Message) -> Result<Self, WireError> {
         let parts = &message.parts;
         let heads: Vec<Head> =
@@ -72,20 +74,24 @@ impl Frame {
         // As a receiver reads it: what does not travel with this kind of frame is not in it.
         let (front, header) = (open.len(), Header::read(&mut Cursor::new(&open))?);
         write_varint(&mut open, count);
-        let (mut pieces, mut split) = (Vec::new(), ByteSplit::default());
+        let (mut pieces, mut split, mut hasher) = (Vec::new(), ByteSplit::default(), Xxh3::new());
         for (number, (part, head)) in parts.iter().zip(&heads).enumerate() {
             split.add(head);
             match part {
                 Part::Values { values, .. } if head.is_shared() => {
                     head.write(&mut open);
+                    hasher.update(&open);
+                    let finite = hash_values(values, &mut hasher);
                     let next = Vec::with_capacity(room(&heads[number + 1..]));
-                    pieces.extend([Piece::Bytes(std::mem::replace(&mut open, next)), Piece::Values(values.clone())]);
+                    pieces.push(Piece::Bytes(std::mem::replace(&mut open, next)));
+                    pieces.push(Piece::Values(values.clone(), finite));
                 }
                 _ => part::write(part, head, number, &mut open)?,
             }
         }
-        pieces.push(Piece::Bytes(open));
-        pieces.push(Piece::Bytes(checksum(&pieces).to_le_bytes().into()));
+        hasher.update(&open);
+        let checksum = hasher.digest() as u32;
+        pieces.extend([Piece::Bytes(open), Piece::Bytes(checksum.to_le_bytes().into())]);
         split.framing = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() - split.total();
         Ok(Self(Arc::new(Whole { header, split, front, pieces })))
     }
@@ -100,12 +106,13 @@ impl Frame {
         let mut cursor = Cursor::new(&bytes);
         let (header, front) = (Header::read(&mut cursor)?, cursor.offset());
         let (length, last) = (bytes.len() as u64, bytes.split_off(bytes.len() - CHECKSUM_BYTES));
+        let computed = xxh3_64(&bytes) as u32;
         let pieces = vec![Piece::Bytes(bytes), Piece::Bytes(last)];
         let mut cursor = Cursor::over(&pieces[..1]);
         cursor.take(front)?;
         let mut found = [0; CHECKSUM_BYTES];
         pieces[1].copy(0, &mut found);
-        let (found, computed) = (u32::from_le_bytes(found), checksum(&pieces[..1]));
+        let found = u32::from_le_bytes(found);
         if found != computed {
             return Err(WireError::Checksum { found, computed });
         }

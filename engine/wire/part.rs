@@ -183,9 +183,9 @@ pub(super) fn read(
                 return Err(WireError::TooManyValues { part, found, limit });
             }
             spent.values = found;
-            if let Some(values) = cursor.shared(count as usize) {
-                if limits.finite {
-                    values::check_finite(values, part)?;
+            if let Some((values, finite)) = cursor.shared(count as usize) {
+                if limits.finite && !finite {
+                    values::check_finite(values, 0, part)?;
                 }
                 return Ok(Part::Values { coding, values: values.clone() });
             }

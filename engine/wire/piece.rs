@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::values::first_not_finite;
+
 /// Bytes that values are turned into at a time; they stay in the first-level cache.
 const BLOCK: usize = 4096;
 
@@ -12,8 +14,8 @@ const BLOCK: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Piece {
     Bytes(Vec<u8>),
-    /// Four bytes each, little endian.
-    Values(Arc<Vec<f32>>),
+    /// Four bytes each, little endian; and whether all are finite.
+    Values(Arc<Vec<f32>>, bool),
 }
 
 impl Piece {
@@ -21,7 +23,7 @@ impl Piece {
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Values(values) => size_of_val(values.as_slice()),
+            Self::Values(values, _) => size_of_val(values.as_slice()),
         }
     }
 
@@ -29,7 +31,7 @@ impl Piece {
     pub fn copy(&self, start: usize, out: &mut [u8]) {
         let values = match self {
             Self::Bytes(bytes) => return out.copy_from_slice(&bytes[start..start + out.len()]),
-            Self::Values(values) => values,
+            Self::Values(values, _) => values,
         };
         let byte = |at: usize| values[at / 4].to_le_bytes()[at % 4];
         let (front, rest) = out.split_at_mut(out.len().min((4 - start % 4) % 4));
@@ -44,23 +46,16 @@ impl Piece {
     }
 }
 
-/// The lower half of the xxh3-64 of all their bytes.
-pub(super) fn checksum(pieces: &[Piece]) -> u32 {
-    let mut hasher = Xxh3::new();
-    for piece in pieces {
-        match piece {
-            Piece::Bytes(bytes) => hasher.update(bytes),
-            Piece::Values(values) => {
-                for block in values.chunks(BLOCK / 4) {
-                    let mut bytes = [0; BLOCK];
-                    let bytes = &mut bytes[..4 * block.len()];
-                    for (to, from) in bytes.as_chunks_mut().0.iter_mut().zip(block) {
-                        *to = from.to_le_bytes();
-                    }
-                    hasher.update(bytes);
-                }
-            }
+/// Adds the bytes of values to a hash. The result is whether all of them are finite: they are looked at once for both.
+pub(super) fn hash_values(values: &[f32], hasher: &mut Xxh3) -> bool {
+    let (mut finite, mut bytes) = (true, [0; BLOCK]);
+    for block in values.chunks(BLOCK / 4) {
+        let bytes = &mut bytes[..4 * block.len()];
+        for (to, from) in bytes.as_chunks_mut().0.iter_mut().zip(block) {
+            *to = from.to_le_bytes();
         }
+        hasher.update(bytes);
+        finite &= first_not_finite(block).is_none();
     }
-    hasher.digest() as u32
+    finite
 }

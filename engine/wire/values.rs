@@ -106,31 +106,22 @@ pub(super) fn decode(bytes: &[u8], coding: ValueCoding, finite: bool, part: usiz
             }
         }
         if finite {
-            check_piece(&values, first, part)?;
+            check_finite(&values, first, part)?;
         }
     }
     Ok(values)
 }
 
-/// Whether all values are finite.
-///
-/// # Errors
-/// When one is not.
-pub(super) fn check_finite(values: &[f32], part: usize) -> Result<(), WireError> {
-    (0..values.len())
-        .step_by(PIECE)
-        .try_for_each(|first| check_piece(&values[..values.len().min(first + PIECE)], first, part))
-}
-
-/// The same of the values from number `first` on.
-fn check_piece(values: &[f32], first: usize, part: usize) -> Result<(), WireError> {
+/// An error where a value from number `first` on is not finite.
+pub(super) fn check_finite(values: &[f32], first: usize, part: usize) -> Result<(), WireError> {
     match first_not_finite(&values[first..]) {
         Some(at) => Err(WireError::NotFinite { part, position: first + at, value: values[first + at] }),
         None => Ok(()),
     }
 }
 
-fn first_not_finite(values: &[f32]) -> Option<usize> {
+/// The place of the first value that is NaN or infinite.
+pub(super) fn first_not_finite(values: &[f32]) -> Option<usize> {
     const EXPONENT: u32 = 0x7f80_0000;
     let any = values.iter().fold(0, |any, value| any | ((value.to_bits() & EXPONENT) + (1 << 23)));
     if any < 1 << 31 { None } else { values.iter().position(|value| !value.is_finite()) }

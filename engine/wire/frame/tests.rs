@@ -1,7 +1,6 @@
 //! Whole frames: round trips, damage, hostile bytes, golden bytes, sizes.
 
 use proptest::prelude::*;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::adapter::{Part, ValueCoding};
