@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::samples::{self, Adapter};
 use crate::adapter::Message;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Entries, Memory, Policy, PolicyError};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
+use crate::wire::{BROADCAST, Frame, FrameKind, Header, Limits, UploadHeader};
 
 /// The client of all trials.
 const CLIENT: u32 = 3;
@@ -161,7 +161,7 @@ impl<'a> Trial<'a> {
         let (context, mut memory) = (self.context(Direction::Download), Memory::new(self.state.client.clone()));
         let (Some(ends), Some(message)) = (&mut self.down, message) else { return Ok(self.state.weights.clone()) };
         let decoded = ends.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
-        let decoded = Arc::new(finite(decoded)?);
+        let decoded = finite(decoded)?;
         keep(&memory, &mut self.state.client);
         if self.setup.content == Content::Weights {
             return Ok(decoded);
@@ -195,7 +195,7 @@ impl<'a> Trial<'a> {
         let (Some(ends), Some(message)) = (&mut self.up, message) else { return Ok(sent.clone()) };
         let decoded = ends.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
         keep(&memory, &mut self.state.server);
-        finite(decoded).map(Arc::new)
+        finite(decoded)
     }
 
     /// News of the upload's end, at the client.
@@ -292,11 +292,11 @@ impl<'a> Trial<'a> {
             sequence: 0,
             upload: UploadHeader::default(),
         };
-        let frame = wire::encode(&header, message);
-        let frame = frame.map_err(|error| Fault::broken(format!("its message cannot travel: {error}")))?;
+        let frame = Frame::encode(&header, message);
+        let bytes = frame.map_err(|error| Fault::broken(format!("its message cannot travel: {error}")))?.to_bytes();
         let limits = Limits::for_values(self.adapter.values());
-        match wire::decode(&frame, &limits) {
-            Ok((_, message)) => Ok((frame, message)),
+        match Frame::read(bytes.clone()).and_then(|frame| frame.decode(&limits)) {
+            Ok(message) => Ok((bytes, message)),
             Err(error) => Err(Fault::broken(format!("its message is refused as a frame: {error}"))),
         }
     }
@@ -331,7 +331,7 @@ fn keep(memory: &Memory, entries: &mut Arc<Entries>) {
     memory.written().apply(Arc::make_mut(entries));
 }
 
-fn finite(values: Vec<f32>) -> Result<Vec<f32>, Fault> {
+fn finite(values: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, Fault> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(Fault::broken(format!("value {at} of {} was decoded as {}", values.len(), values[at]))),
         None => Ok(values),

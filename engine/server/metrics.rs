@@ -1,8 +1,8 @@
 //! The server's writes to the metrics: a closed round, and the counters of a resumed run.
 
-use super::round_row::{DirectionBytes, RoundRow};
+use super::round_row::RoundRow;
 use super::state::ServerState;
-use crate::metrics::{DirectionMetrics, IntCounter};
+use crate::metrics::raise;
 
 impl ServerState {
     /// Counts a round that has just been closed.
@@ -14,23 +14,19 @@ impl ServerState {
         self.set_gauges(row);
     }
 
-    /// Sets counters and gauges at the start of a server: none counts less than the journal has, and no client is in
-    /// flight.
+    /// Counters (but of bytes) and gauges of a server that begins: none counts less than the journal has, and nobody is in flight.
     pub(super) fn record_start(&self) {
-        let (metrics, ledger) = (&self.args.metrics, &self.ledger);
+        let metrics = &self.args.metrics;
         metrics.clients_in_flight.set(0);
         let Some(latest) = &self.args.resume.latest else { return };
         // Round 0 is closed like any other.
-        raise_to(&metrics.rounds, u64::from(latest.round) + 1);
+        raise(&metrics.rounds, u64::from(latest.round) + 1);
         metrics.round.set(latest.round.into());
-        let clients = &ledger.tally.clients;
-        raise_to(&metrics.clients.completed, clients.completed);
-        raise_to(&metrics.clients.failed, clients.failed);
-        raise_to(&metrics.clients.late, clients.late);
-        raise_to(&metrics.clients.rejected, clients.rejected);
-        let up_dense = ledger.up.frames * self.args.dense_frame;
-        raise_direction(&metrics.upload, &ledger.up, up_dense);
-        raise_direction(&metrics.download, &ledger.down, ledger.dense_total.saturating_sub(up_dense));
+        let clients = &self.tally.clients;
+        raise(&metrics.clients.completed, clients.completed);
+        raise(&metrics.clients.failed, clients.failed);
+        raise(&metrics.clients.late, clients.late);
+        raise(&metrics.clients.rejected, clients.rejected);
         // A row written by another version may lack the gauges.
         if let Ok(row) = serde_json::from_str(&latest.row) {
             self.set_gauges(&row);
@@ -53,22 +49,6 @@ impl ServerState {
     }
 }
 
-/// Brings the counters of one direction up to the ledger's.
-fn raise_direction(metrics: &DirectionMetrics, so_far: &DirectionBytes, dense: u64) {
-    raise_to(&metrics.bytes.indices, so_far.indices);
-    raise_to(&metrics.bytes.values, so_far.values);
-    raise_to(&metrics.bytes.other, so_far.other);
-    raise_to(&metrics.bytes.framing, so_far.framing);
-    raise_to(&metrics.bytes.catch_up, so_far.catch_up);
-    raise_to(&metrics.frames, so_far.frames);
-    raise_to(&metrics.dense_equivalent_bytes, dense);
-}
-
-/// Brings a counter that is behind up to `total`.
-fn raise_to(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,9 +57,9 @@ mod tests {
     #[test]
     fn a_counter_goes_on_from_the_journal_and_never_back() {
         let metrics = Metrics::new();
-        raise_to(&metrics.rounds, 4);
+        raise(&metrics.rounds, 4);
         assert_eq!(metrics.rounds.get(), 4);
-        raise_to(&metrics.rounds, 3);
+        raise(&metrics.rounds, 3);
         assert_eq!(metrics.rounds.get(), 4);
     }
 }

@@ -70,7 +70,7 @@ fn residuals_are_never_trained_and_zero_ones_change_nothing() {
 fn residuals_go_out_beside_the_pairs_and_come_back_with_them() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), with_residual());
     let first = trainer(&lora);
-    let weights = AdapterWeights(merged(&first, &anywhere(&first)));
+    let weights = AdapterWeights(merged(&first, &anywhere(&first)).into());
     peft::write(dir.path(), first.layout(), &weights, &MODEL.peft_config(&lora, first.layout(), &[])).unwrap();
     let again = |residual| {
         let lora = LoraConfig { init: Some(dir.path().into()), residual, ..with_residual() };
@@ -93,7 +93,7 @@ fn a_plain_adapter_is_a_start_whose_residuals_are_zero() {
     peft::write(
         dir.path(),
         plain.layout(),
-        &AdapterWeights(weights.clone()),
+        &AdapterWeights(weights.clone().into()),
         &MODEL.peft_config(&lora, plain.layout(), &[]),
     )
     .unwrap();

@@ -27,7 +27,7 @@ impl LayerNorm {
         2 * self.weight.len()
     }
 
-    /// `[rows, columns]` to the same shape.
+    /// The GELU of `[rows, columns]`, to the same shape.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         if self.host {
             return edit(x.clone(), |rows| {

@@ -24,7 +24,7 @@ impl RmsNorm {
         self.values.len()
     }
 
-    /// `[rows, columns]` to the same shape.
+    /// The norm of `[rows, columns]`, to the same shape.
     pub fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         if self.host {
             return edit(x.clone(), |rows| self.forward_rows(rows));
