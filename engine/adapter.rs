@@ -4,10 +4,8 @@ mod layout;
 mod message;
 pub mod peft;
 pub mod stored;
-mod tier;
 mod weights;
 
 pub use layout::{AdapterLayout, LayoutHash, Role, TensorInfo, TensorSpec};
 pub use message::{Message, Part, ValueCoding};
-pub use tier::{Tier, Tiers};
 pub use weights::{AdapterDelta, AdapterWeights};

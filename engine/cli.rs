@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod plugin;
 mod plugin_bench;
+mod plugin_listing;
 mod plugin_project;
 mod progress;
 mod run;
@@ -37,7 +38,7 @@ pub fn main() -> ExitCode {
     let json = arguments.verbosity.json;
     match dispatch(arguments) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(json),
+        Err(failure) => output::report(failure, json),
     }
 }
 

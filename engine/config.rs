@@ -6,25 +6,27 @@
 
 mod docs;
 mod document;
-mod effect;
 mod error;
 mod idle;
 mod keys;
 mod layers;
-mod ranges;
+mod parse;
+mod range;
+mod run;
 mod show;
 mod synonyms;
+mod unknown;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregator, compressor, data, federation, metrics, policy, privacy, server, trainer};
+use crate::{aggregator, compressor, data, metrics, policy, privacy, server, trainer};
 
-pub use docs::{KeyDoc, key_docs};
 pub use document::{Document, Table};
-pub use effect::changes_nothing;
 pub use error::ConfigError;
+pub use keys::changes_results;
 pub use layers::{Layers, Loaded, Override};
+pub use run::RunConfig;
 pub use show::{keys_json, keys_text};
 
 /// Every section.
@@ -32,7 +34,7 @@ pub use show::{keys_json, keys_text};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The run: name, seed, rounds, place, threads.
-    pub run: federation::RunConfig,
+    pub run: RunConfig,
     /// The frozen base model.
     pub model: trainer::ModelConfig,
     /// The trained adapter.

@@ -13,9 +13,9 @@ mod grid;
 mod results;
 mod run;
 
-pub use cell::Cell;
+pub use cell::{Cell, Failed};
 pub use error::ExperimentError;
 pub use estimate::{Estimate, Pace, estimate};
 pub use file::{Cohort, Experiment, Method, Target};
 pub use grid::{Grid, Point, Setting, Study};
-pub use run::{Event, Failed, Options, Outcome, run};
+pub use run::{Event, Options, Outcome, run};

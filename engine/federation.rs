@@ -3,10 +3,11 @@
 //! In: a validated [`Start`]. Out: [`Progress`] while it runs, files in the run directory, a [`Summary`].
 
 mod check;
-mod config;
 mod core;
 mod error;
 mod inputs;
+mod journal_dir;
+mod message;
 mod pairs;
 mod plan;
 mod progress;
@@ -31,15 +32,15 @@ use crate::server::Finished;
 
 pub use crate::server::{DirectionBytes, RoundRow};
 pub use check::{Checked, check};
-pub use config::RunConfig;
 pub use error::FederationError;
 pub use inputs::Inputs;
+pub use journal_dir::is_run;
+use message::FederationMsg;
 use plan::Plan;
 pub use plan::dense_frame_length;
 pub use progress::{Progress, Summary};
-use root::{Federation, FederationArgs, FederationMsg};
+use root::{Federation, FederationArgs};
 use run_dir::RunDir;
-pub use run_dir::is_run;
 use timing::Clock;
 pub use timing::Timing;
 

@@ -38,6 +38,8 @@ pub mod journal;
 
 pub mod wire;
 
+pub mod roster;
+
 pub mod adapter;
 
 pub mod metrics;

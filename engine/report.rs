@@ -5,6 +5,7 @@
 //! is still going on, was killed, or was made by another version: fields it does not know are ignored.
 
 mod compare;
+mod escape;
 mod evaluation_metric;
 mod format;
 mod html;

@@ -14,6 +14,7 @@ mod fingerprint;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
+mod hub_name;
 mod kernel;
 mod local;
 mod lora;
@@ -29,16 +30,17 @@ mod shards;
 mod source;
 mod trainable;
 mod transformer;
+mod values;
 mod weights;
 
 pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
+pub use hub_name::Download;
 pub use local::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, positions, tokenizer};
 pub use noop::noop_train;
 pub use pool::Trainers;
 pub use shards::{EVALUATION_CHUNK, Shards};
-pub use source::Download;
 
 #[cfg(test)]
 mod tests;

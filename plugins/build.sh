@@ -84,12 +84,12 @@ differs=0
 for name in $policies $tools $fixtures; do
     place=plugins/prebuilt/$name.wasm
     case " $fixtures " in *" $name "*) place=tests/fixtures/$name.wasm ;; esac
-    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo $name | tr - _).wasm" "$built/$name.wasm"
+    target/plugins/release/cellm-componentize "$built/$target/plugin/cellm_$(echo "$name" | tr - _).wasm" "$built/$name.wasm"
     if [ "${1:-}" != --check ]; then
-        mkdir -p "$(dirname $place)"
-        cp "$built/$name.wasm" $place
-        echo "$place: $(wc -c < $place) bytes"
-    elif cmp -s "$built/$name.wasm" $place; then
+        mkdir -p "$(dirname "$place")"
+        cp "$built/$name.wasm" "$place"
+        echo "$place: $(wc -c < "$place") bytes"
+    elif cmp -s "$built/$name.wasm" "$place"; then
         echo "$place: the same"
     else
         echo "$place: differs from what its source gives" >&2

@@ -17,6 +17,7 @@ for profile in $profiles; do
     $cellm run --quiet --config $config --profile "$profile" --out "$run" --set "run.name=$profile" > /dev/null
 done
 table=plugins/COMPARISON.md
+# shellcheck disable=SC2013 # a list of words
 runs=$(for profile in $(sed -n 's/^\[profile\.\([a-z0-9-]*\)\]$/\1/p' $config); do
     [ ! -f "runs/policies/$profile/summary.json" ] || echo "runs/policies/$profile"
 done)

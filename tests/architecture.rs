@@ -54,6 +54,22 @@ fn no_room_imports_a_room_that_its_row_does_not_have() {
 }
 
 #[test]
+fn a_room_may_import_only_rooms_behind_it() {
+    let (rooms, _) = tables();
+    let door = std::fs::read_to_string(root().join("engine/lib.rs")).unwrap();
+    let modules = door.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let order: Vec<&str> = std::iter::once("main").chain(modules).collect();
+    assert!(rooms.keys().all(|room| order.contains(&room.as_str())), "a row is of no room in engine/lib.rs");
+    let mut wrong = Vec::new();
+    for (place, room) in order.iter().enumerate() {
+        let before = &order[..place];
+        let up = before.iter().filter(|other| rooms.get(*room).is_some_and(|row| row.has(other)));
+        wrong.extend(up.map(|other| format!("`{room}` may import `{other}`, which engine/lib.rs lists before it")));
+    }
+    assert!(wrong.is_empty(), "rows of ARCHITECTURE.md that run back up:\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn a_heavy_crate_is_named_by_its_owner_alone() {
     let (_, crates) = tables();
     let mut wrong = Vec::new();

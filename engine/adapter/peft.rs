@@ -4,6 +4,7 @@
 
 mod config;
 mod error;
+mod fit;
 mod renamed;
 mod rules;
 mod targets;

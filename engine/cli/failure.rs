@@ -1,8 +1,6 @@
-//! A command that failed: its exit code and the error with its causes, printed as one message.
+//! A command that failed: its exit code and the error with its causes, as one message.
 
 use std::error::Error;
-use std::io::Write;
-use std::process::ExitCode;
 
 use crate::adapter::peft::PeftError;
 use crate::config::ConfigError;
@@ -14,8 +12,6 @@ use crate::plugin::PluginError;
 use crate::policy::PolicyError;
 use crate::report::ReportError;
 use crate::trainer::TrainerError;
-
-use super::{output, visible};
 
 /// A failed command: its exit code and its error.
 #[derive(Debug)]
@@ -35,21 +31,6 @@ impl Failure {
     /// A failed file system operation on `path`; `action` says what was tried, such as `read`.
     pub fn file(action: &str, path: &std::path::Path, error: std::io::Error) -> Self {
         Self { code: 1, error: anyhow::Error::new(error).context(format!("cannot {action} {}", path.display())) }
-    }
-
-    /// Prints the error on stderr, and with `json` as an object on stdout too.
-    pub fn report(self, json: bool) -> ExitCode {
-        let text = message(self.error.as_ref());
-        // What a compiler said has lines; all other messages are one.
-        match self.error.downcast_ref::<PluginError>() {
-            Some(_) => drop(writeln!(std::io::stderr(), "error: {}", visible::lines(&text))),
-            None => output::say(&format!("error: {text}")),
-        }
-        if json {
-            // Whoever does not read stdout has the exit code.
-            drop(output::print_json(&serde_json::json!({ "error": text, "exit_code": self.code })));
-        }
-        ExitCode::from(self.code)
     }
 }
 

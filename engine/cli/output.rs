@@ -2,8 +2,11 @@
 //! reaches a terminal with control characters in it.
 
 use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 
-use super::Failure;
+use crate::plugin::PluginError;
+
+use super::failure::{Failure, message};
 use super::visible::{line, lines};
 
 /// Writes text to stdout.
@@ -32,4 +35,19 @@ pub fn show(
 /// Says one line on stderr. A terminal that went away hears nothing.
 pub fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{}", line(text)));
+}
+
+/// Says why a command failed on stderr, and with `json` as an object on stdout too.
+pub fn report(failure: Failure, json: bool) -> ExitCode {
+    let text = message(failure.error.as_ref());
+    // What a compiler said has lines; all other messages are one.
+    match failure.error.downcast_ref::<PluginError>() {
+        Some(_) => drop(writeln!(std::io::stderr(), "error: {}", lines(&text))),
+        None => say(&format!("error: {text}")),
+    }
+    if json {
+        // Whoever does not read stdout has the exit code.
+        drop(print_json(&serde_json::json!({ "error": text, "exit_code": failure.code })));
+    }
+    ExitCode::from(failure.code)
 }

@@ -10,7 +10,7 @@ use crate::policy::{LimitsConfig, PolicyConfig, PolicyHost};
 use crate::report::bytes;
 
 use super::args::{Lang, PolicyKind};
-use super::plugin::object as plugin_object;
+use super::plugin_listing::object as plugin_object;
 use super::{Failure, output, visible};
 
 /// Makes a project and says what comes next.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::feedback::ErrorFeedback;
 use super::{Codec, CompressorError, Config};
-use crate::adapter::{AdapterLayout, Message, Part, Tiers};
+use crate::adapter::{AdapterLayout, Message, Part};
 use crate::metrics::Metrics;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
+use crate::roster::Tiers;
 use crate::wire::{self, BROADCAST, FrameKind, Header, UploadHeader, WireError};
 
 /// On which occasion something is encoded or decoded. Encoder and decoder of a message are given the same.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::worker::{Compressor, Shared};
 use super::*;
-use crate::adapter::{AdapterLayout, Role, TensorSpec, Tier, Tiers};
+use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::metrics::Metrics;
 use crate::policy::{Content, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
+use crate::roster::{Tier, Tiers};
 use crate::wire::{self, FrameKind, Limits, UploadHeader};
 
 const VALUES: usize = 600;

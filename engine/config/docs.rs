@@ -1,19 +1,8 @@
 //! What each key means. The doc comment on the field of the room's config struct is the only text; it is read from the
 //! source that was compiled in, so `cellm config keys` and the reference documentation cannot disagree.
 
-/// One key with its doc text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyDoc {
-    /// Section.
-    pub section: &'static str,
-    /// Key inside the section.
-    pub key: String,
-    /// Doc text on one line.
-    pub doc: String,
-}
-
 const SECTIONS: [(&str, &str, &str); 14] = [
-    ("run", "RunConfig", include_str!("../federation/config.rs")),
+    ("run", "RunConfig", include_str!("run.rs")),
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
     ("data", "Config", include_str!("../data/config.rs")),
@@ -29,12 +18,12 @@ const SECTIONS: [(&str, &str, &str); 14] = [
     ("metrics", "Config", include_str!("../metrics/config.rs")),
 ];
 
-/// Every key in the order of the sections and of their fields.
-pub fn key_docs() -> Vec<KeyDoc> {
+/// The sentence of every `section.key`, in the order of the sections and of their fields.
+pub(super) fn docs() -> Vec<(String, String)> {
     SECTIONS.iter().flat_map(|(section, name, source)| fields(section, name, source)).collect()
 }
 
-fn fields(section: &'static str, name: &str, source: &str) -> Vec<KeyDoc> {
+fn fields(section: &str, name: &str, source: &str) -> Vec<(String, String)> {
     let head = format!("pub struct {name} {{");
     let inside = source.lines().map(str::trim).skip_while(|line| *line != head).skip(1).take_while(|line| *line != "}");
     let mut fields = Vec::new();
@@ -50,7 +39,7 @@ fn fields(section: &'static str, name: &str, source: &str) -> Vec<KeyDoc> {
             renamed = Some(name.to_owned());
         } else if let Some((key, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
             let key = renamed.take().unwrap_or_else(|| key.to_owned());
-            fields.push(KeyDoc { section, key, doc: std::mem::take(&mut doc) });
+            fields.push((format!("{section}.{key}"), std::mem::take(&mut doc)));
         }
     }
     fields
@@ -58,32 +47,30 @@ fn fields(section: &'static str, name: &str, source: &str) -> Vec<KeyDoc> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use super::super::Config;
     use super::*;
 
     #[test]
     fn every_key_has_a_doc_and_every_doc_is_of_a_key() {
-        let docs = key_docs();
-        for key in &docs {
-            assert!(key.doc.len() > 5, "{}.{} has no doc", key.section, key.key);
+        let docs: BTreeMap<String, String> = docs().into_iter().collect();
+        for (key, doc) in &docs {
+            assert!(doc.len() > 5, "{key} has no doc");
         }
-        let documented: BTreeSet<String> = docs.iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
-        assert_eq!(documented.len(), docs.len());
         let json = serde_json::to_value(Config::default()).unwrap();
         for (section, keys) in json.as_object().unwrap() {
             for key in keys.as_object().unwrap().keys() {
-                assert!(documented.contains(&format!("{section}.{key}")), "{section}.{key}");
+                assert!(docs.contains_key(&format!("{section}.{key}")), "{section}.{key}");
             }
         }
         // What serde skips when unset must be a real key too.
-        for key in documented {
+        for key in docs.keys() {
             let (section, key) = key.split_once('.').unwrap();
             let text = format!("[{section}]\n{key} = {{ nonsense = true }}\n");
             let error =
                 toml::from_str::<Config>(&text).map(|_| String::new()).unwrap_or_else(|error| error.to_string());
-            assert!(!error.contains("unknown field `{key}`"), "{error}");
+            assert!(!error.contains(&format!("unknown field `{key}`")), "{error}");
         }
     }
 }

@@ -1,205 +1,288 @@
-//! Known keys: is a key one of ours, which known key looks most like it, and what kind of text does it take.
+//! Every key of the config, declared once: whose it is, whether it changes results, and its range. Its sentence and its default
+//! stand with the field of its section's struct.
+//!
+//! What a model learns, and how, is the federation's; where a participant's files lie, what its machine does and what it lets
+//! others do there is its own. A path is always a site's: that what lies there is the same for all is known from its hash.
 
-use figment::value::{Dict, Value};
+use super::range::Range;
 
-use super::docs::key_docs;
-use super::synonyms::synonym;
-use super::{Config, ConfigError};
-
-/// Below these keys a policy decides what is known.
-const FREE: [&str; 3] = ["download.options", "upload.options", "aggregate.options"];
-
-/// Takes a list of names, though its default is a word for all of them.
-const NAMES: &str = "lora.targets";
-
-/// The default of every key, as figment sees it; an unset optional key is absent or empty.
-pub fn defaults() -> Dict {
-    // Our own structs serialize to a dictionary; anything else would be a mistake that the tests below catch.
-    Value::serialize(Config::default()).ok().and_then(Value::into_dict).unwrap_or_default()
+/// Who sets a key in a deployed federation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The same for all participants: the server's counts.
+    Federation,
+    /// Each side's own.
+    Site,
 }
 
-/// Checks every key of a layer. `origin` tells where a dotted key of this layer was found.
-pub fn check(layer: &Dict, origin: impl Fn(&str) -> String) -> Result<(), ConfigError> {
-    let known: Vec<String> = key_docs().into_iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
-    let refuse = |key: String| {
-        let nearest = nearest(&key, &known);
-        Err(ConfigError::UnknownKey { origin: origin(&key), nearest, key })
-    };
-    for (section, value) in layer {
-        let Some(keys) = value.as_dict().filter(|_| known.iter().any(|known| section_of(known) == section)) else {
-            let first = value.as_dict().and_then(|keys| keys.keys().next());
-            return refuse(first.map_or_else(|| section.clone(), |first| format!("{section}.{first}")));
-        };
-        for key in keys.keys() {
-            let dotted = format!("{section}.{key}");
-            if !known.contains(&dotted) {
-                return refuse(dotted);
-            }
+impl Scope {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Federation => "federation",
+            Self::Site => "site",
         }
     }
-    Ok(())
 }
 
-/// Whether a key may have keys of a policy below it.
-pub fn is_free(key: &str) -> bool {
-    FREE.iter().any(|free| key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `section.key`.
+    pub(super) name: &'static str,
+    /// Whose it is.
+    pub(super) scope: Scope,
+    /// Whether a run with another value may end with another adapter or other rows.
+    pub(super) changes_results: bool,
+    /// The values that it may have, if it is a number or holds numbers. What depends on other keys is in `validate`.
+    pub(super) range: Option<Range>,
 }
 
-/// Whether `section` is one of ours.
-pub fn is_section(section: &str) -> bool {
-    defaults().contains_key(section)
+/// A key that is the same for all participants.
+const fn federation(name: &'static str) -> Key {
+    Key { name, scope: Scope::Federation, changes_results: true, range: None }
 }
 
-fn section_of(key: &str) -> &str {
-    key.split_once('.').map_or(key, |(section, _)| section)
+/// A key that is each side's own.
+const fn site(name: &'static str) -> Key {
+    Key { name, scope: Scope::Site, changes_results: true, range: None }
 }
 
-fn nearest(key: &str, known: &[String]) -> String {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
-    if let Some(meant) = synonym(section_of(key), &last(key)) {
-        return meant;
+impl Key {
+    const fn without_effect(mut self) -> Self {
+        self.changes_results = false;
+        self
     }
-    let score = |known: &str| {
-        let whole = strsim::normalized_damerau_levenshtein(key, known);
-        // A right key in a wrong section is as likely as a typo.
-        let tail = strsim::normalized_damerau_levenshtein(&last(key), &last(known)) * 0.95;
-        let head = if section_of(key) == section_of(known) { 0.02 } else { 0.0 };
-        whole.max(tail) + head
-    };
-    let best = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
-    best.cloned().unwrap_or_default()
-}
 
-/// A value given as text (environment or command line), as the key's own type wants it. In quotes it is that TOML text. Else
-/// the first reading that the key takes: the text as it is, blanks and all, so that `run.name=123` is a name; TOML; a list,
-/// split at its commas; the text without the blanks around it. Where it takes none, its error is about the TOML.
-pub fn parse(key: &str, text: &str) -> Value {
-    let toml = toml_value(text);
-    let given = || toml.clone().unwrap_or_else(|| Value::from(text));
-    if is_free(key) || is_quoted(text) {
-        return given();
+    const fn from_to(mut self, low: f64, high: f64) -> Self {
+        self.range = Some(Range::from_to(low, high));
+        self
     }
-    let list = list(text);
-    let readings = match key == NAMES && !is_expression(text) {
-        // A text alone would be an expression to it.
-        true => vec![toml.clone().filter(|value| value.as_array().is_some()), list],
-        false => vec![Some(Value::from(text)), toml.clone(), list, numbers(text), Some(Value::from(text.trim()))],
-    };
-    readings.into_iter().flatten().find(|value| takes(key, value)).unwrap_or_else(given)
-}
 
-/// Whether a config with this value under the key can be read; its range is checked later.
-fn takes(key: &str, value: &Value) -> bool {
-    let mut config = defaults();
-    let Some((section, rest)) = key.split_once('.') else { return false };
-    let Some(Value::Dict(_, keys)) = config.get_mut(section) else { return false };
-    keys.extend(nest(rest, value.clone()));
-    Value::from(config).deserialize::<Config>().is_ok()
-}
-
-fn toml_value(text: &str) -> Option<Value> {
-    let table = format!("value = {text}").parse::<toml::Table>().ok().filter(|table| table.len() == 1);
-    table.and_then(|mut table| Value::serialize(table.remove("value")?).ok())
-}
-
-/// Whether a text is a TOML text from its first sign to its last, with no comment behind it.
-fn is_quoted(text: &str) -> bool {
-    let line = format!("value = {text}");
-    let Ok(table) = toml::de::DeTable::parse(&line) else { return false };
-    let value = table.get_ref().get("value").filter(|_| table.get_ref().len() == 1);
-    value.is_some_and(|value| value.get_ref().as_str().is_some() && value.span() == (8..line.len()))
-}
-
-/// Whether a text is one expression rather than names: it has signs that no name has.
-fn is_expression(text: &str) -> bool {
-    text.contains(['*', '\\', '(', '|', '^', '$', '?', '+']) && !text.trim_start().starts_with('[')
-}
-
-fn list(text: &str) -> Option<Value> {
-    let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-    (!text.trim_start().starts_with('[')).then(|| Value::from(items.into_iter().map(Value::from).collect::<Vec<_>>()))
-}
-
-fn numbers(text: &str) -> Option<Value> {
-    toml_value(&format!("[{text}]"))
-}
-
-/// A dictionary that holds `value` under a dotted key.
-pub fn nest(key: &str, value: Value) -> Dict {
-    match key.split_once('.') {
-        None => Dict::from([(key.to_owned(), value)]),
-        Some((first, rest)) => Dict::from([(first.to_owned(), Value::from(nest(rest, value)))]),
+    /// Above 0.
+    const fn above_zero(mut self, high: f64) -> Self {
+        self.range = Some(Range::above_zero(high));
+        self
     }
+
+    /// A part of a whole that is not the whole.
+    const fn below_one(mut self) -> Self {
+        self.range = Some(Range::below_one());
+        self
+    }
+
+    /// A part of a whole that is neither nothing nor the whole.
+    const fn between_zero_and_one(mut self) -> Self {
+        self.range = Some(Range::between_zero_and_one());
+        self
+    }
+
+    /// Its section and its name in it.
+    pub(super) fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or((self.name, ""))
+    }
+}
+
+const MILLION: f64 = 1e6;
+/// Records, sizes and counts of data.
+const COUNT: f64 = 1e9;
+/// Norms and other magnitudes of single precision, with room to be squared.
+const MAGNITUDE: f64 = 1e18;
+/// Seconds of a year.
+const YEAR_S: f64 = 31_536_000.0;
+/// Milliseconds of a day.
+const DAY_MS: f64 = 86_400_000.0;
+/// Whole numbers of 64 bits.
+const U64: f64 = u64::MAX as f64;
+
+/// Every key, in the order of the sections and of their fields. A key changes results unless its row says otherwise. A limit
+/// is where a value stops to mean something or the engine's arithmetic stops to be safe, not where it is wise; a list or a
+/// table holds numbers of the range.
+pub(super) static KEYS: &[Key] = &[
+    site("run.name").without_effect(),
+    federation("run.seed").from_to(0.0, U64),
+    federation("run.rounds").from_to(1.0, MILLION),
+    site("run.out").without_effect(),
+    site("run.threads").without_effect().from_to(0.0, 1024.0),
+    site("model.path"),
+    site("model.device"),
+    federation("model.dtype"),
+    federation("model.quantize"),
+    site("model.slots").without_effect().from_to(0.0, 1024.0),
+    federation("lora.rank").from_to(1.0, 4096.0),
+    federation("lora.alpha").above_zero(MILLION),
+    federation("lora.rank_pattern").from_to(1.0, 4096.0),
+    federation("lora.alpha_pattern").above_zero(MILLION),
+    federation("lora.rslora"),
+    federation("lora.dropout").below_one(),
+    federation("lora.targets"),
+    federation("lora.residual"),
+    site("lora.init"),
+    federation("lora.head"),
+    // What is learned, and how records become sequences, is the federation's; which records there are, what their fields are
+    // called and what is done with the bad ones only their owner can say.
+    federation("data.task"),
+    site("data.source"),
+    site("data.path"),
+    site("data.format"),
+    site("data.template"),
+    site("data.answer"),
+    site("data.text"),
+    site("data.label"),
+    federation("data.classes"),
+    federation("data.max_tokens").from_to(2.0, 1_048_576.0),
+    federation("data.validation").below_one(),
+    site("data.min_chars").from_to(0.0, COUNT),
+    federation("data.long"),
+    site("data.invalid"),
+    federation("data.packing"),
+    site("data.cache_mb").without_effect().from_to(0.0, 16_777_216.0),
+    federation("partition.kind"),
+    federation("partition.clients").from_to(0.0, 10_000_000.0),
+    federation("partition.by"),
+    federation("partition.alpha").from_to(1e-6, COUNT),
+    federation("partition.min_partition_size").from_to(0.0, COUNT),
+    federation("partition.self_balancing"),
+    federation("partition.partition_sizes").from_to(0.0, COUNT),
+    federation("partition.num_classes_per_partition").from_to(0.0, COUNT),
+    federation("partition.class_assignment_mode"),
+    federation("partition.num_shards_per_partition").from_to(0.0, COUNT),
+    federation("partition.shard_size").from_to(0.0, COUNT),
+    federation("partition.keep_incomplete_shard"),
+    federation("partition.group_size").from_to(0.0, COUNT),
+    federation("partition.mode"),
+    federation("partition.sort_unique_ids"),
+    federation("partition.distribution_array").from_to(0.0, 1e15),
+    federation("partition.num_unique_labels_per_partition").from_to(0.0, COUNT),
+    federation("partition.preassigned_num_samples_per_label").from_to(0.0, COUNT),
+    federation("partition.rescale"),
+    federation("server.cohort").from_to(1.0, 10_000_000.0),
+    federation("server.optimizer"),
+    federation("server.lr").above_zero(MILLION),
+    federation("server.momentum").below_one(),
+    federation("server.beta2").below_one(),
+    federation("server.tau").above_zero(MILLION),
+    federation("server.ema_decay").below_one(),
+    federation("server.deadline_s").from_to(0.0, YEAR_S),
+    federation("server.quorum").above_zero(1.0),
+    federation("server.over_selection").from_to(0.0, 1000.0),
+    federation("server.eval_every").from_to(0.0, u32::MAX as f64),
+    federation("server.max_update_norm").from_to(0.0, MAGNITUDE),
+    federation("client.trainer"),
+    federation("client.optimizer"),
+    federation("client.lr").above_zero(MILLION),
+    federation("client.momentum").below_one(),
+    federation("client.weight_decay").from_to(0.0, MILLION),
+    federation("client.epochs").from_to(0.0, MILLION),
+    federation("client.steps").from_to(0.0, MILLION),
+    federation("client.batch").from_to(1.0, 65_536.0),
+    federation("client.max_grad_norm").from_to(0.0, MAGNITUDE),
+    site("client.gradient_checkpointing").without_effect(),
+    federation("client.tiers"),
+    federation("download.policy"),
+    federation("download.density").above_zero(1.0),
+    federation("download.bits"),
+    federation("download.error_feedback"),
+    federation("download.error_decay").from_to(0.0, 1.0),
+    federation("download.byte_budget").from_to(0.0, U64),
+    federation("download.options"),
+    federation("upload.policy"),
+    federation("upload.density").above_zero(1.0),
+    federation("upload.bits"),
+    federation("upload.error_feedback"),
+    federation("upload.error_decay").from_to(0.0, 1.0),
+    federation("upload.byte_budget").from_to(0.0, U64),
+    federation("upload.options"),
+    federation("aggregate.policy"),
+    federation("aggregate.secure"),
+    federation("aggregate.options"),
+    federation("privacy.clip").from_to(0.0, MAGNITUDE),
+    federation("privacy.noise_multiplier").above_zero(MILLION),
+    federation("privacy.where"),
+    federation("privacy.delta").between_zero_and_one(),
+    federation("privacy.budget").from_to(0.0, MILLION),
+    // The federation's policies run on each side's machine: what they may use up there, and whether they may run, is its own.
+    site("limits.memory_mb").from_to(1.0, 1_048_576.0),
+    site("limits.deadline_ms").from_to(1.0, DAY_MS),
+    site("limits.output_mb").from_to(1.0, 1_048_576.0),
+    site("limits.parts").from_to(1.0, MILLION),
+    site("limits.handles").from_to(1.0, 16_777_216.0),
+    site("limits.state_mb").from_to(1.0, 1_048_576.0),
+    site("limits.component_mb").from_to(1.0, 1_048_576.0),
+    site("policy.allow").without_effect(),
+    site("policy.keys").without_effect(),
+    site("policy.watch").without_effect(),
+    site("metrics.listen").without_effect(),
+];
+
+/// Whether a key may change what a run ends with. What is no key may.
+pub fn changes_results(name: &str) -> bool {
+    find(name).is_none_or(|key| key.changes_results)
+}
+
+/// The key that is called so.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use figment::value::Value;
+
+    use super::super::docs::docs;
+    use super::super::parse::defaults;
     use super::*;
 
     #[test]
-    fn the_nearest_key_is_found_through_typos_and_wrong_sections() {
-        let known: Vec<String> = key_docs().into_iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
-        assert_eq!(nearest("server.cohrt", &known), "server.cohort");
-        assert_eq!(nearest("sever.cohort", &known), "server.cohort");
-        assert_eq!(nearest("run.cohort", &known), "server.cohort");
-        assert_eq!(nearest("upload.densty", &known), "upload.density");
+    fn every_key_is_declared_once_and_every_row_is_a_key() {
+        let declared: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(declared.len(), KEYS.len(), "a key has two rows in KEYS");
+        let fields: Vec<String> = docs().into_iter().map(|(name, _)| name).collect();
+        for name in &fields {
+            assert!(
+                declared.contains(name.as_str()),
+                "{name} has no row in KEYS: whose is it, does it change results?"
+            );
+        }
+        for (key, field) in KEYS.iter().zip(&fields) {
+            assert_eq!(key.name, field, "the rows of KEYS stand in the order of the fields");
+        }
+        assert_eq!(KEYS.len(), fields.len(), "KEYS has a row that is no key");
     }
 
     #[test]
-    fn the_fields_own_words_are_understood() {
-        let known: Vec<String> = key_docs().into_iter().map(|key| format!("{}.{}", key.section, key.key)).collect();
-        for (word, key) in [
-            ("client.learning_rate", "client.lr"),
-            ("server.learning_rate", "server.lr"),
-            ("server.server_learning_rate", "server.lr"),
-            ("lora.r", "lora.rank"),
-            ("lora.lora_alpha", "lora.alpha"),
-            ("run.num_rounds", "run.rounds"),
-            ("run.num_server_rounds", "run.rounds"),
-            ("client.local_epochs", "client.epochs"),
-            ("client.batch_size", "client.batch"),
-            ("server.clients_per_round", "server.cohort"),
-            ("server.fraction_fit", "server.cohort"),
-            ("partition.num_partitions", "partition.clients"),
-            ("upload.top_k", "upload.density"),
-            ("download.sparsity", "download.density"),
-            ("model.name_or_path", "model.path"),
-            ("training.learning_rate", "client.lr"),
-        ] {
-            assert_eq!(nearest(word, &known), key);
-            assert!(known.iter().any(|known| known == key), "{key}");
+    fn every_number_has_a_range() {
+        let defaults = Value::from(defaults());
+        let numbers = KEYS.iter().filter(|key| matches!(defaults.find_ref(key.name), Some(Value::Num(..))));
+        let without: Vec<&str> = numbers.filter(|key| key.range.is_none()).map(|key| key.name).collect();
+        // Widths are a list of their own.
+        assert_eq!(without, ["download.bits", "upload.bits"]);
+    }
+
+    #[test]
+    fn what_only_the_own_machine_sees_changes_no_result() {
+        for name in ["run.threads", "policy.watch", "metrics.listen", "data.cache_mb", "client.gradient_checkpointing"]
+        {
+            assert!(!changes_results(name), "{name}");
+        }
+        for name in ["run.rounds", "server.quorum", "model.device", "limits.memory_mb", "policyx.a", "policy"] {
+            assert!(changes_results(name), "{name}");
+        }
+        for key in KEYS {
+            assert!(key.changes_results || key.scope == Scope::Site, "{} is set for all and changes nothing", key.name);
         }
     }
 
     #[test]
-    fn text_keys_take_any_text_and_number_keys_take_numbers() {
-        assert_eq!(parse("run.name", "123"), Value::from("123"));
-        assert_eq!(parse("run.name", "\"a b\""), Value::from("a b"));
-        assert_eq!(parse("data.path", "true"), Value::from("true"));
-        assert_eq!(parse("model.path", "7"), Value::from("7"));
-        assert_eq!(parse("run.seed", "7").to_i128(), Some(7));
-        assert_eq!(parse("run.seed", " 7 ").to_i128(), Some(7));
-        assert_eq!(parse("upload.density", "0.5").to_f64(), Some(0.5));
-        assert_eq!(parse("lora.targets", "q_proj, v_proj").as_array().unwrap().len(), 2);
-        assert_eq!(parse("lora.targets", "[\"q_proj\"]").as_array().unwrap().len(), 1);
-        assert_eq!(parse("lora.targets", ".*\\.(q_proj|v_proj)"), Value::from(".*\\.(q_proj|v_proj)"));
-        assert_eq!(parse("upload.options.decay", "0.5").to_f64(), Some(0.5));
-        assert_eq!(parse("upload.options.values", "f16"), Value::from("f16"));
-        assert_eq!(parse("run.seed", "1\nrounds = 2"), Value::from("1\nrounds = 2"));
-        assert_eq!(parse("model.dtype", " bf16"), Value::from("bf16"));
-        assert_eq!(parse("partition.partition_sizes", "3,4").as_array().unwrap()[1].to_i128(), Some(4));
-        assert_eq!(parse("partition.partition_sizes", "[3, 4]").as_array().unwrap().len(), 2);
-        assert_eq!(parse("data.classes", "1,2").as_array().unwrap()[1], Value::from("2"));
-    }
-
-    #[test]
-    fn a_text_is_taken_with_its_blanks_and_signs() {
-        for text in [" {a}", "{q} A: ", "'a' or 'b'", "\"a\" # b", "'a' # 'b'", "{a}\n", "[x]", "a,b", "", "# {a}"] {
-            assert_eq!(parse("data.answer", text), Value::from(text));
-            assert_eq!(parse("data.template", text), Value::from(text));
+    fn paths_devices_and_limits_are_each_sides_own() {
+        let scope = |name| find(name).unwrap().scope;
+        for name in ["model.path", "lora.init", "data.path", "run.out", "model.device", "limits.memory_mb"] {
+            assert_eq!(scope(name), Scope::Site, "{name}");
         }
-        assert_eq!(parse("data.answer", "\" {a}\""), Value::from(" {a}"));
-        assert_eq!(parse("data.answer", "' {a}'"), Value::from(" {a}"));
-        assert_eq!(parse("data.answer", "\"\\n{a}\""), Value::from("\n{a}"));
+        for name in ["run.seed", "lora.rank", "client.lr", "upload.policy", "privacy.clip", "data.classes"] {
+            assert_eq!(scope(name), Scope::Federation, "{name}");
+        }
     }
 }

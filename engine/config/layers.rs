@@ -8,7 +8,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::document::{Document, Table};
-use super::keys::{self, check, nest};
+use super::parse::{defaults, nest, parse};
+use super::unknown::{check, is_section};
 use super::{Config, ConfigError};
 
 const PREFIX: &str = "CELLM_";
@@ -122,12 +123,12 @@ impl Layers {
         }
         layers.extend(self.environment_layers()?);
         for given in &self.overrides {
-            let dict = nest(&given.key, keys::parse(&given.key, &given.value));
+            let dict = nest(&given.key, parse(&given.key, &given.value));
             check(&dict, |_| given.option.to_owned())?;
             layers.push(Layer { name: given.option.into(), dict });
         }
 
-        let defaults = Layer { name: "default".into(), dict: keys::defaults() };
+        let defaults = Layer { name: "default".into(), dict: defaults() };
         let figment = layers.into_iter().fold(Figment::from(defaults), Figment::merge);
         let config = figment.extract().map_err(|error| type_error(error, &lines))?;
         Ok(Loaded { config, figment, lines })
@@ -140,7 +141,7 @@ impl Layers {
             let lower = key.to_lowercase();
             let Some((section, rest)) = lower.split_once("__") else {
                 // A single underscore would be ignored in silence.
-                match lower.split_once('_').filter(|(section, _)| keys::is_section(section)) {
+                match lower.split_once('_').filter(|(section, _)| is_section(section)) {
                     None => continue,
                     Some((section, rest)) => {
                         let meant = format!("{PREFIX}{}__{}", section.to_uppercase(), rest.to_uppercase());
@@ -149,7 +150,7 @@ impl Layers {
                 }
             };
             let dotted = format!("{section}.{}", rest.replace("__", "."));
-            let layer = Layer { name: format!("environment {name}"), dict: nest(&dotted, keys::parse(&dotted, value)) };
+            let layer = Layer { name: format!("environment {name}"), dict: nest(&dotted, parse(&dotted, value)) };
             check(&layer.dict, |_| layer.name.clone())?;
             layers.push(layer);
         }

@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use figment::value::{Num, Value};
 
-use super::{Config, KeyDoc, Loaded, key_docs, ranges};
+use super::docs::docs;
+use super::keys::{KEYS, Key, find};
+use super::{Config, Loaded};
 
 impl Config {
     /// The config as an object of sections. Numbers of single precision keep their own digits: 0.002 is 0.002.
@@ -21,14 +23,14 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for key in key_docs() {
-            if key.section != section {
-                let _ = writeln!(text, "{}[{}]", if section.is_empty() { "" } else { "\n" }, key.section);
-                section = key.section;
+        for key in KEYS {
+            let (own, inner) = key.parts();
+            if own != section {
+                let _ = writeln!(text, "{}[{own}]", if section.is_empty() { "" } else { "\n" });
+                section = own;
             }
-            let dotted = format!("{}.{}", key.section, key.key);
-            if let Some(value) = lookup(&self.config, key.section, &key.key) {
-                let _ = writeln!(text, "{} = {}  # {}", key.key, literal(&value), self.option_origins(&dotted, &value));
+            if let Some(value) = lookup(&self.config, key) {
+                let _ = writeln!(text, "{inner} = {}  # {}", literal(&value), self.option_origins(key.name, &value));
             }
         }
         text
@@ -36,13 +38,11 @@ impl Loaded {
 
     /// The origin of each `section.key` that has a value.
     pub fn origins(&self) -> BTreeMap<String, String> {
-        let named = |key: KeyDoc| {
-            let value = lookup(&self.config, key.section, &key.key)?;
-            let dotted = format!("{}.{}", key.section, key.key);
-            let origin = self.option_origins(&dotted, &value);
-            Some((dotted, origin))
+        let named = |key: &Key| {
+            let value = lookup(&self.config, key)?;
+            Some((key.name.to_owned(), self.option_origins(key.name, &value)))
         };
-        key_docs().into_iter().filter_map(named).collect()
+        KEYS.iter().filter_map(named).collect()
     }
 
     /// A table of options can come from several places.
@@ -64,36 +64,49 @@ impl Loaded {
     }
 }
 
-/// Every key with its default and its doc, as a TOML file in which nothing is changed.
+/// Every key with its default, its doc, its range, its scope and whether it changes results, as a TOML file in which nothing is
+/// changed.
 pub fn keys_text() -> String {
     let defaults = Config::default();
     let mut text = String::new();
-    for key in key_docs() {
-        let range = ranges::of(&format!("{}.{}", key.section, key.key));
-        let range = range.map_or_else(String::new, |range| format!(" In {range}."));
-        let _ = writeln!(text, "# {}{range}", key.doc);
-        let _ = match lookup(&defaults, key.section, &key.key) {
-            Some(value) => writeln!(text, "{}.{} = {}\n", key.section, key.key, literal(&value)),
-            None => writeln!(text, "# {}.{} is not set\n", key.section, key.key),
+    for (key, doc) in documented() {
+        let range = key.range.map_or_else(String::new, |range| format!(" In {range}."));
+        let effect = if key.changes_results { "changes results" } else { "changes no result" };
+        let _ = writeln!(text, "# {doc}{range}\n# Scope: {}; {effect}.", key.scope.name());
+        let _ = match lookup(&defaults, key) {
+            Some(value) => writeln!(text, "{} = {}\n", key.name, literal(&value)),
+            None => writeln!(text, "# {} is not set\n", key.name),
         };
     }
     text.truncate(text.trim_end().len() + 1);
     text
 }
 
-/// Every key as an object: `key`, `default` (null where it is not set), `range` (null where there is none) and `about`.
+/// Every key as an object: `key`, `default` (null where it is not set), `range` (null where there is none), `scope`,
+/// `changes_results` and `about`.
 pub fn keys_json() -> Vec<serde_json::Value> {
     let defaults = Config::default().to_json();
-    let object = |key: KeyDoc| {
-        let dotted = format!("{}.{}", key.section, key.key);
-        let (default, range) = (&defaults[key.section][&key.key], ranges::of(&dotted));
-        serde_json::json!({ "key": dotted, "default": default, "range": range, "about": key.doc })
+    let object = |(key, doc): (&Key, String)| {
+        let (section, inner) = key.parts();
+        serde_json::json!({
+            "key": key.name,
+            "default": defaults[section][inner],
+            "range": key.range.map(|range| range.to_string()),
+            "scope": key.scope.name(),
+            "changes_results": key.changes_results,
+            "about": doc,
+        })
     };
-    key_docs().into_iter().map(object).collect()
+    documented().map(object).collect()
 }
 
-fn lookup(config: &Config, section: &str, key: &str) -> Option<Value> {
-    let value = Value::serialize(config).ok()?.find(&format!("{section}.{key}"))?;
+/// Every key with its sentence.
+fn documented() -> impl Iterator<Item = (&'static Key, String)> {
+    docs().into_iter().filter_map(|(name, doc)| Some((find(&name)?, doc)))
+}
+
+fn lookup(config: &Config, key: &Key) -> Option<Value> {
+    let value = Value::serialize(config).ok()?.find(key.name)?;
     (!matches!(value, Value::Empty(..))).then_some(value)
 }
 
@@ -178,7 +191,8 @@ mod tests {
         let text = keys_text();
         assert!(
             text.contains(
-                "# Clients a round, sampled uniformly without replacement. In [1, 10000000].\nserver.cohort = 8\n"
+                "# Clients a round, sampled uniformly without replacement. In [1, 10000000].\n# Scope: federation; changes results.\n\
+                 server.cohort = 8\n"
             ),
             "{text}"
         );

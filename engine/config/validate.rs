@@ -2,12 +2,15 @@
 
 use std::fmt::Display;
 
-use super::{Config, ConfigError, ranges};
+use figment::value::Value;
+
+use super::keys::KEYS;
+use super::{Config, ConfigError};
 use crate::policy::PolicyError;
 
 /// Checks every value; the first bad one is the error.
 pub fn validate(config: &Config) -> Result<(), ConfigError> {
-    ranges::check(config)?;
+    ranges(config)?;
     run(config)?;
     model(config)?;
     config.data.validate()?;
@@ -20,6 +23,19 @@ pub fn validate(config: &Config) -> Result<(), ConfigError> {
     }
     let hides_all = !(config.privacy.is_on() && config.lora.residual);
     ensure(hides_all, "lora.residual", true, "false with privacy.clip, as what aggregation leaves over is not clipped")
+}
+
+/// Checks every number; the first one outside of its range is the error.
+fn ranges(config: &Config) -> Result<(), ConfigError> {
+    let Ok(values) = Value::serialize(config) else { return Ok(()) };
+    for key in KEYS {
+        // An optional key that is not set is not there.
+        let (Some(range), Some(value)) = (key.range, values.find_ref(key.name)) else { continue };
+        if let Some(found) = range.first_outside(value) {
+            ensure(false, key.name, found, format!("in {range}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// `host:port`, the host being a name, an IPv4 address or an IPv6 address in brackets. Whether it can be had is only known
@@ -119,7 +135,26 @@ fn ensure(holds: bool, key: &str, found: impl Display, allowed: impl Into<String
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::{Key, find};
+    use super::super::parse::defaults;
+    use super::super::{Layers, Override};
     use super::*;
+
+    /// What nobody means, but anybody can write.
+    const EXTREMES: [&str; 12] = [
+        "0",
+        "1",
+        "-1",
+        "1e20",
+        "1e308",
+        "1e-308",
+        "4294967295",
+        "18446744073709551615",
+        "9223372036854775807",
+        "0.5",
+        "nan",
+        "inf",
+    ];
 
     fn message(change: fn(&mut Config)) -> String {
         let mut config = Config::default();
@@ -192,5 +227,45 @@ mod tests {
         let error = with("tiers = [{ rank = 9 }]").unwrap_err();
         assert_eq!(error, "client.tiers[0].rank is 9, it must be at most lora.rank, 8; 0 is the whole");
         assert!(toml::from_str::<Config>("[client]\ntiers = [{ ranks = 9 }]").is_err());
+    }
+
+    #[test]
+    fn every_number_at_every_extreme_is_in_its_range_or_refused_with_key_value_and_limit() {
+        let defaults = Value::from(defaults());
+        let is_number = |key: &&Key| matches!(defaults.find_ref(key.name), Some(Value::Num(..)));
+        let keys: Vec<&Key> = KEYS.iter().filter(is_number).collect();
+        assert!(keys.len() > 45, "{keys:?}");
+        for Key { name: key, range, .. } in keys {
+            for extreme in EXTREMES {
+                let set = Override::parse(&format!("{key}={extreme}")).unwrap();
+                let Err(error) = (Layers { overrides: vec![set], ..Layers::default() }).load() else {
+                    let number: f64 = extreme.parse().unwrap();
+                    let narrowed = f64::from(number as f32);
+                    assert!(range.is_none_or(|range| range.holds(number) || range.holds(narrowed)), "{key}={extreme}");
+                    continue;
+                };
+                let text = error.to_string();
+                // A value in its range may still be refused by a key that asks for more, which names both.
+                let own = text.starts_with(key) && text.contains("(--set)");
+                assert!(own || text.contains(&format!("{key}, {extreme}")), "{key}={extreme}: {text}");
+                let said = text.contains(" it must be ") || text.contains("expected") || text.contains("allowed:");
+                assert!(said, "{key}={extreme}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_inside_lists_and_tables_have_a_range_too() {
+        let refused = |text: &str| {
+            let set = vec![Override::parse(text).unwrap()];
+            Layers { overrides: set, ..Layers::default() }.load().unwrap_err().to_string()
+        };
+        let error = refused("lora.rank_pattern={ q_proj = 4294967295 }");
+        assert_eq!(error, "lora.rank_pattern is 4294967295, it must be in [1, 4096] (--set)");
+        let error = refused("lora.alpha_pattern={ q_proj = nan }");
+        assert_eq!(error, "lora.alpha_pattern is NaN, it must be in (0, 1000000] (--set)");
+        let error = refused("partition.partition_sizes=1,18446744073");
+        assert_eq!(error, "partition.partition_sizes is 18446744073, it must be in [0, 1000000000] (--set)");
+        assert_eq!(find("server.max_update_norm").unwrap().range.unwrap().to_string(), "[0, 1e18]");
     }
 }

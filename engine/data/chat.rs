@@ -5,6 +5,7 @@ mod conversation;
 #[cfg(test)]
 mod golden;
 mod json;
+mod limits;
 mod methods;
 mod python;
 mod tags;

@@ -6,17 +6,8 @@ use std::sync::Arc;
 use super::finder::{Entry, Finder, NONE, Sought};
 use super::pictures::Pictures;
 use super::recipe::{Content, Recipe};
-use super::store::{self, Store};
-use super::{Config, DataError, Format, LeftOut, Source, Task, Tokenizer, parquet, sequence};
-
-/// One record of the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// What it holds.
-    pub content: Content,
-    /// The place of its label among [`Dataset::classes`], where the task is classification.
-    pub class: Option<u32>,
-}
+use super::store::Store;
+use super::{Config, DataError, Format, LeftOut, Record, Source, Task, Tokenizer, folder, parquet, sequence};
 
 /// All records of a source, in its order. Memory: 24 bytes a record and the distinct labels and ids; what a record holds is
 /// read when it is needed.
@@ -74,7 +65,7 @@ impl Dataset {
         by: Option<&str>,
         tokenizer: Option<&Tokenizer>,
     ) -> Result<Self, DataError> {
-        let format = store::format(path, config.format)?;
+        let format = folder::format(path, config.format)?;
         Config { format, ..config.clone() }.validate()?;
         if matches!(format, Format::ImageFolder | Format::Cifar10) {
             return Self::of_pictures(Pictures::open(path, format)?, config, Recipe::of_pictures(config, by)?);
@@ -222,7 +213,8 @@ impl Dataset {
     /// Records with these natural ids and texts of 5 bytes, which cannot be read.
     #[cfg(test)]
     pub(super) fn made_up(name: &str, ids: impl Iterator<Item = String>) -> Self {
-        use super::reader::{Found, Span};
+        use super::pieces::Span;
+        use super::reader::Found;
 
         let config = Config::default();
         let recipe = Recipe::new(&config, Some("id")).unwrap();

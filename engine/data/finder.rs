@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::names::{self, Names, by_value};
-use super::reader::{Found, Span};
+use super::pieces::Span;
+use super::reader::Found;
 use super::recipe::{Content, Recipe};
 use super::{Config, DataError, Invalid, LeftOut};
 

@@ -14,10 +14,9 @@ use serde_json::{Map, Number, Value};
 
 use super::DataError;
 use super::bytes::{UNPACKED_BYTES, UNPACKED_RATIO};
+use super::folder::{self, split_of};
 use super::guard::guarded;
-use super::pictures::split_of;
 use super::recipe::Recipe;
-use super::store;
 
 /// What was unpacked beside the rows.
 pub(super) struct Unpacked {
@@ -70,7 +69,7 @@ pub(super) fn unpack(files: &[PathBuf], recipe: &Recipe, out: &mut impl Write) -
 /// # Errors
 /// A file that cannot be opened or is no Parquet file.
 pub(super) fn picture_column(path: &Path, recipe: &Recipe) -> Result<Option<String>, DataError> {
-    let files = store::files(path, "parquet")?;
+    let files = folder::files(path, "parquet")?;
     let Some(first) = files.first() else { return Ok(None) };
     let table = Table::open(first)?;
     let columns = table.reader.metadata().file_metadata().schema().get_fields();

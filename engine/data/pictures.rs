@@ -4,14 +4,15 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::decode::decode;
-use super::reader::{Found, Item, RECORD_BYTES, Span};
+use super::folder::{files, named, split_of, visible};
+use super::pieces::{RECORD_BYTES, Span};
+use super::reader::{Found, Item};
 use super::recipe::Recipe;
-use super::store::{Store, files, named, visible};
+use super::store::Store;
 use super::{Config, DataError, Format, Image};
 
 /// Where the pictures of a data set lie.
@@ -47,21 +48,6 @@ const CHUNK: usize = 256;
 /// Endings of pictures. Those that cannot be decoded are records that cannot be used.
 const ENDINGS: [&str; 15] =
     ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "ico", "apng"];
-
-/// Names of folders that are parts of a data set and no classes, as `datasets` knows them.
-const SPLITS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
-    ("test", &["test", "testing", "eval", "evaluation"]),
-    ("validation", &["validation", "valid", "val", "dev"]),
-];
-
-/// The part of a data set that a name tells, where it tells one.
-pub(super) fn split_of(name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphabetic()).collect();
-    let is = |(_, known): &&(&str, &[&str])| known.iter().any(|known| words.contains(known));
-    SPLITS.iter().find(is).map(|(split, _)| *split)
-}
 
 impl Pictures {
     /// Lists what a folder or file has, in the order of names, or of the table that tells of them.
@@ -118,18 +104,6 @@ impl Pictures {
             }
         }
     }
-}
-
-/// The picture in a field of a table, as `datasets` writes it; of its bytes there are hexadecimal digits.
-pub(super) fn of_field(found: &Found<'_>, field: &str, setting: &'static str) -> Result<Arc<Image>, DataError> {
-    let wrong = |reason: String| DataError::Record { name: found.name.into(), place: found.place(), reason };
-    let Some(digits) = found.value(field, setting)?.get("bytes").and_then(Value::as_str) else {
-        return Err(wrong(format!("column `{field}` has no bytes of a picture")));
-    };
-    let digit = |digit: &u8| char::from(*digit).to_digit(16).unwrap_or(0) as u8;
-    let bytes: Vec<u8> =
-        digits.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |all, next| all << 4 | digit(next))).collect();
-    decode(&bytes).map(Arc::new).map_err(|reason| wrong(format!("column `{field}`: {reason}")))
 }
 
 /// A picture and the hash of its file.

@@ -3,7 +3,15 @@
 
 use std::io::BufRead;
 
-use super::reader::{RECORD_BYTES, Span};
+/// Bytes that a record may have: 256 MiB, and less in tests, which would write as much.
+pub(super) const RECORD_BYTES: usize = if cfg!(test) { 2 << 20 } else { 256 << 20 };
+
+/// The bytes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u64,
+    pub(super) length: u32,
+}
 
 /// Bytes without the byte order mark that may stand before them.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {

@@ -7,11 +7,8 @@ use serde_json::{Map, Value};
 
 use super::DataError;
 use super::json::{self, Object};
-use super::pieces::{Lines, Values, without_mark};
+use super::pieces::{Lines, RECORD_BYTES, Span, Values, without_mark};
 use super::table::{Row, Rows};
-
-/// Bytes that a record may have: 256 MiB, and less in tests, which would write as much.
-pub(super) const RECORD_BYTES: usize = if cfg!(test) { 2 << 20 } else { 256 << 20 };
 
 /// How text is made of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +39,6 @@ pub(super) struct Found<'a> {
     unit: &'static str,
     /// Its number, from 1.
     pub(super) number: usize,
-}
-
-/// The bytes of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: u64,
-    pub(super) length: u32,
 }
 
 /// A record with its place, or why it cannot be used.

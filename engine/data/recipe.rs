@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::chat::{Conversation, Style};
+use super::decode::decode;
 use super::reader::Found;
 use super::template::Template;
-use super::{Config, DataError, Image, Task, pictures};
+use super::{Config, DataError, Image, Task};
 
 /// A format of instructions by name: a prompt, which differs where there is something to go with it, and an answer.
 struct Named {
@@ -178,7 +179,7 @@ impl Recipe {
     pub(super) fn content(&self, found: &Found<'_>) -> Result<Content, DataError> {
         let (prompt, context, answer) = match &self.shape {
             Shape::Chat(style) => return Conversation::read(found, *style).map(Content::Chat),
-            Shape::Picture(field) => return pictures::of_field(found, field, PICTURE).map(Content::Image),
+            Shape::Picture(field) => return picture(found, field).map(Content::Image),
             Shape::Text { prompt, context, answer } => (prompt, context, answer),
         };
         let prompt = match context {
@@ -230,6 +231,18 @@ impl Recipe {
     fn meant<'a>(&'a self, field: &'a str, setting: &'static str) -> (&'a str, &'static str) {
         if field == "text" { (&self.text, "data.text") } else { (field, setting) }
     }
+}
+
+/// The picture in a field of a table, as `datasets` writes it; of its bytes there are hexadecimal digits.
+fn picture(found: &Found<'_>, field: &str) -> Result<Arc<Image>, DataError> {
+    let wrong = |reason: String| DataError::Record { name: found.name.into(), place: found.place(), reason };
+    let Some(digits) = found.value(field, PICTURE)?.get("bytes").and_then(serde_json::Value::as_str) else {
+        return Err(wrong(format!("column `{field}` has no bytes of a picture")));
+    };
+    let digit = |digit: &u8| char::from(*digit).to_digit(16).unwrap_or(0) as u8;
+    let bytes: Vec<u8> =
+        digits.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |all, next| all << 4 | digit(next))).collect();
+    decode(&bytes).map(Arc::new).map_err(|reason| wrong(format!("column `{field}`: {reason}")))
 }
 
 const ANSWER: &str = "data.answer";

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use super::json::Object;
-use super::reader::RECORD_BYTES;
+use super::pieces::RECORD_BYTES;
 
 /// What stands for no value: pandas' list.
 const MISSING: [&str; 19] = [

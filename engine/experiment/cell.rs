@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::ExperimentError;
-use crate::config::{Config, Layers, changes_nothing};
+use crate::config::{Config, Layers, changes_results};
 use crate::federation::{Summary, is_run};
 
 /// One run of the grid.
@@ -25,6 +26,15 @@ pub struct Cell {
     pub config: Config,
     /// The config as text, each value with its origin.
     pub effective_toml: String,
+}
+
+/// A cell that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The cell.
+    pub cell: String,
+    /// The reason of the failure.
+    pub reason: String,
 }
 
 /// State of a cell's directory.
@@ -81,7 +91,7 @@ fn differences(stored: &Config, now: &Config) -> Vec<String> {
     let keys: std::collections::BTreeSet<&String> = stored.keys().chain(now.keys()).collect();
     let value = |of: &BTreeMap<String, Value>, key| of.get(key).map_or_else(|| "not set".into(), Value::to_string);
     keys.into_iter()
-        .filter(|key| !changes_nothing(key) && stored.get(*key) != now.get(*key))
+        .filter(|key| changes_results(key) && stored.get(*key) != now.get(*key))
         .map(|key| format!("{key} was {} and is {} now", value(&stored, key), value(&now, key)))
         .collect()
 }

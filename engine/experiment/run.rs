@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::cell::CellState;
-use super::{Cell, ExperimentError, Grid, choice, results};
+use super::{Cell, ExperimentError, Failed, Grid, choice, results};
 use crate::federation::{self, Inputs, Progress, Start, Summary};
 use crate::pool::{Task, blocking};
 use crate::report::{self, Run};
@@ -61,15 +61,6 @@ pub enum Event {
         /// Number of points that were tried.
         of: usize,
     },
-}
-
-/// A cell that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failed {
-    /// The cell.
-    pub cell: String,
-    /// The reason of the failure.
-    pub reason: String,
 }
 
 /// Result of one call: cells run, kept and failed, and the report.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 
 use super::FederationError;
+use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
-use super::root::{FederationMsg, FederationRef};
 use super::serving::Policies;
 use crate::aggregator::{Aggregator, AggregatorArgs};
 use crate::client::Participants;

@@ -12,7 +12,7 @@ use crate::pool::Crash;
 use crate::server::ServerError;
 use crate::trainer::TrainerError;
 
-use super::is_run;
+use super::journal_dir::is_run;
 
 /// Why a run ends without a result. What is closed stays in the journal.
 #[derive(Debug, thiserror::Error)]

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::run_dir::{RunDir, begin, is_run, journal_dir};
+use super::journal_dir::{is_run, journal_dir};
+use super::run_dir::{RunDir, begin};
 use super::serving::{Bench, Policies, Serving};
 use super::{FederationError, Inputs, Start};
-use crate::adapter::{AdapterLayout, Message, Part, Tiers, ValueCoding};
-use crate::config::{Config, changes_nothing};
+use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
+use crate::config::{Config, changes_results};
 use crate::journal::{Journal, RunRecord};
 use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
 use crate::privacy::{Place, Spending};
+use crate::roster::Tiers;
 use crate::server::sampler;
 use crate::trainer::{Model, Shards};
 use crate::wire::{self, FrameKind, Header, UploadHeader};
@@ -208,13 +210,13 @@ fn record(config: &Config, shards: &Shards, initial: &[f32], policies: &Policies
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
         // A run may be made longer: that changes nothing of the rounds before.
-        let counts = |key: &str| !changes_nothing(key) && key != "run.rounds";
+        let counts = |key: &str| changes_results(key) && key != "run.rounds";
         for (name, section) in sections.iter_mut() {
             if let Some(keys) = section.as_object_mut() {
                 keys.retain(|key, _| counts(&format!("{name}.{key}")));
             }
         }
-        sections.retain(|name, section| section.as_object().is_none_or(|keys| !keys.is_empty() || counts(name)));
+        sections.retain(|_, section| section.as_object().is_none_or(|keys| !keys.is_empty()));
         let [download, upload, aggregate] = policies.all().map(|policy| policy.hash.to_string());
         let hashes = json!({ "download": download, "upload": upload, "aggregate": aggregate });
         sections.insert(POLICIES.into(), hashes);

@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, SupervisionEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, Standing};
+use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
 use super::run_dir::RunDir;
 use super::{FederationError, Progress};
@@ -20,25 +21,8 @@ use crate::metrics::{self, Exporter, MetricsExporter, MetricsExporterArgs, Metri
 use crate::pool::{blocking, watched};
 use crate::server::{Finished, Resume, RoundRow, ServerEvent, ServerMsg};
 
-/// How the run reaches its root.
-pub(super) type FederationRef = ActorRef<FederationMsg>;
-
 /// The actor.
 pub(super) struct Federation;
-
-/// What the root is told.
-pub(super) enum FederationMsg {
-    /// Finish what is being closed, give up the rest, and end.
-    Stop,
-    /// The server says something; the number is the core's generation.
-    Server(u32, Box<ServerEvent>),
-    /// A pool has replaced a crashed worker.
-    WorkerRestarted(&'static str),
-    /// Read the gauges that nobody pushes, and look whether the run directory is where it was.
-    Sample,
-    /// The run cannot go on.
-    Lost(FederationError),
-}
 
 /// What the actor is made of.
 pub(super) struct FederationArgs {

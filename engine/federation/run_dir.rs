@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::journal_dir::journal_dir;
 use super::{FederationError, Summary};
-use crate::journal::Journal;
 
 /// The effective config.
 const CONFIG: &str = "config.toml";
@@ -114,17 +114,6 @@ impl RunDir {
     }
 }
 
-/// Where the journal of a run lies.
-pub(super) fn journal_dir(run_dir: &Path) -> PathBuf {
-    run_dir.join("journal")
-}
-
-/// Whether a directory holds a run that can be gone on with: from the moment on in which its journal gets its name. Everything
-/// else that a run needs is there before.
-pub fn is_run(run_dir: &Path) -> bool {
-    Journal::exists(&journal_dir(run_dir))
-}
-
 /// Makes what a new run has before its journal: the folder that marks the directory as one where a run was begun, then the
 /// config. What an attempt before left is written over.
 pub(super) fn begin(run_dir: &Path, config: &str) -> Result<RunDir, FederationError> {
@@ -160,6 +149,7 @@ fn of(path: &Path, source: std::io::Error) -> FederationError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal_dir::is_run;
     use super::*;
 
     #[test]

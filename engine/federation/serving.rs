@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use super::FederationError;
 use super::pairs::{Pairs, warnings};
-use crate::adapter::{AdapterLayout, Tiers};
+use crate::adapter::AdapterLayout;
 use crate::compressor::{CodecPlan, OfRun, Plans};
 use crate::config::Config;
 use crate::policy::{Direction, Policy, PolicyHost};
+use crate::roster::Tiers;
 use crate::server::{Reloaded, RowPolicies};
 
 /// The policies of a round.

@@ -11,35 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::Metrics;
 use super::connection_limits::{IDLE_TIMEOUT, LimitedListener, MAX_CONNECTIONS};
-
-/// An error of the metrics room.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// An address that cannot be listened on.
-    #[error("cannot serve metrics on `{listen}` (metrics.listen): {source}")]
-    Bind {
-        /// The address asked for.
-        listen: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A server that ended by itself.
-    #[error("the metrics endpoint on {address} ended: {reason}")]
-    Ended {
-        /// The address that was served.
-        address: SocketAddr,
-        /// The reason of the failure.
-        reason: String,
-    },
-    /// Metrics that cannot be written as text.
-    #[error("cannot write the metrics as text: {reason}")]
-    Encode {
-        /// The encoder's message.
-        reason: String,
-    },
-}
+use super::{Metrics, MetricsError};
 
 /// A bound endpoint that does not serve yet.
 #[derive(Debug)]

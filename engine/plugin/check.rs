@@ -2,6 +2,7 @@
 //!
 //! In: a built-in name or a component. Out: findings, one for each rule; what a policy does not serve is not asked.
 
+mod accepted_inputs;
 mod aggregator;
 mod capabilities;
 mod compressor;
@@ -14,6 +15,9 @@ use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyError, PolicyHost}
 
 /// Deadline of one call in a check, milliseconds. The adapters of checks are small.
 const DEADLINE_MS: u64 = 20_000;
+
+/// Options from here on need not do anything sensible, as long as `init` answers.
+const LARGE: f64 = 1e9;
 
 /// Verdict of a check on one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

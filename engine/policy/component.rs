@@ -17,36 +17,13 @@ use super::instance::{Instance, shortened};
 use super::log::Said;
 use super::options;
 use super::state::State;
-use super::{Capabilities, LimitsConfig, PolicyError};
+use super::{Capabilities, LimitsConfig, PolicyError, PolicyHash};
 use crate::adapter::{AdapterLayout, Role};
 
 /// The WIT package and the version of it that this program offers. Components of an older version with the same first two
 /// numbers run too: they ask for less.
 const PACKAGE: &str = "cellm:policy";
 const VERSION: [u32; 3] = [0, 1, 1];
-
-/// BLAKE3 of a component's bytes: what sender and receiver compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PolicyHash(pub [u8; 32]);
-
-impl PolicyHash {
-    /// Of a component's bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
-    }
-
-    /// The first four bytes, little endian: what a frame carries.
-    pub fn short(&self) -> u32 {
-        let [a, b, c, d, ..] = self.0;
-        u32::from_le_bytes([a, b, c, d])
-    }
-}
-
-impl fmt::Display for PolicyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// A compiled policy.
 pub struct Policy {

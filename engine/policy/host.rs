@@ -11,11 +11,11 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::bindings;
-use super::component::{Policy, PolicyHash};
+use super::component::Policy;
 use super::error::nearest;
 use super::state::State;
 use super::trust::{Reference, Trust, other_pin};
-use super::{LimitsConfig, PolicyConfig, PolicyError};
+use super::{LimitsConfig, PolicyConfig, PolicyError, PolicyHash};
 
 /// Policies that are compiled in, by name, as `plugins/build.sh` made them.
 const BUILTIN: &[(&str, &[u8])] = &[

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::escape::escape;
 use super::run::Run;
 use super::{bytes, loss, percent, ratio};
 

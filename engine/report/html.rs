@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::compare;
+use super::escape::escape;
 use super::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use super::run::{Row, Run};
 use super::{bytes, percent, tables};
@@ -169,22 +170,6 @@ fn client_note(_: &str, row: &Row, _: f64) -> String {
 
 fn loss_note(name: &str, row: &Row, loss: f64) -> String {
     format!("{name}, round {}: {loss:.4} nats a prediction, {} sent", row.round, bytes(row.bytes_total))
-}
-
-/// Text made safe for element content and attribute values.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 const STYLE: &str = include_str!("style.css");

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 pub use axis::{Axis, Scale, Unit};
 
-use super::html::escape;
+use super::escape::escape;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 340.0;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::html::escape;
+use super::escape::escape;
 use super::run::{Client, Kinds, Run};
 use super::{bytes, duration, loss, percent, ratio};
 

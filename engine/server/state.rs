@@ -11,7 +11,6 @@ use super::optimizer::ServerOptimizer;
 use super::outcomes::Outcomes;
 use super::round::Round;
 use super::{Config, Finished, Ledger, Reload, RoundRow, RowPolicies, ServerError, ServerEvent};
-use crate::adapter::Tiers;
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
 use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
@@ -21,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::policy::Changes;
 use crate::pool::PoolError;
 use crate::privacy::{self, Spending};
+use crate::roster::Tiers;
 use crate::wire;
 
 use super::actor::ServerRef;

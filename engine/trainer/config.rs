@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapter::Tier;
 use crate::adapter::peft::{Patterns, Targets};
+use crate::roster::Tier;
 
 /// Section `model`: the frozen base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::TrainerError;
 use super::batch::Batch;
 use super::family::{Input, Patches, Spec};
+use super::head::LANGUAGE_HEAD;
 use super::kernel::Place;
-use super::transformer::LANGUAGE_HEAD;
 use super::weights::Checkpoint;
 
 /// What makes hidden states.

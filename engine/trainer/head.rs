@@ -7,7 +7,10 @@ use burn::tensor::Tensor;
 
 use super::TrainerError;
 use super::kernel::{Place, add_columns};
-use super::transformer::values;
+use super::values::values;
+
+/// What a checkpoint calls the language head of every family.
+pub(super) const LANGUAGE_HEAD: &str = "lm_head.weight";
 
 /// Logits of a language head that are computed at a time: 256 MB in f32.
 const LOGITS: usize = 1 << 26;

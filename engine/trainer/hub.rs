@@ -9,7 +9,7 @@ use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 
-use super::source::{Download, HubName};
+use super::hub_name::{Download, HubName};
 
 /// Files that are fetched where the model has them; the weights come after them, so that a cache that has the weights has
 /// everything.

@@ -8,7 +8,8 @@ use super::dropout::Dropout;
 use super::head::HeadPlan;
 use super::optimizer::Optimizer;
 use super::trainable::Trainable;
-use super::transformer::{self, Adapted, Plan};
+use super::transformer::{Adapted, Plan};
+use super::values::values;
 use super::{HeadStart, LocalConfig, LoraConfig, Model, TrainerError, lora};
 use crate::adapter::{AdapterDelta, AdapterLayout, AdapterWeights, peft};
 use crate::data::Sequence;
@@ -241,7 +242,7 @@ impl Trainer {
     pub fn logits(&self, weights: Option<&[f32]>, tokens: &[u32]) -> Result<Vec<f32>, TrainerError> {
         self.limits().readable(tokens)?;
         let logits = self.model.transformer.logits(&Batch::of_tokens(tokens), &self.adapted_or_bare(weights)?);
-        transformer::values(logits)
+        values(logits)
     }
 
     /// The logits of each prediction that a sequence asks for: `predictions * (vocabulary or classes)` values; `None` is
@@ -252,7 +253,7 @@ impl Trainer {
     pub fn predictions(&self, weights: Option<&[f32]>, sequence: &Sequence) -> Result<Vec<f32>, TrainerError> {
         let sequences = self.limits().usable(std::slice::from_ref(sequence))?;
         let logits = self.model.transformer.logits(&self.batch(&sequences), &self.adapted_or_bare(weights)?);
-        transformer::values(logits)
+        values(logits)
     }
 
     /// The prompt and the `count` most likely tokens after it, one by one. Costs a whole pass a token. Needs a language

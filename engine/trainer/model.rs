@@ -9,9 +9,10 @@ use half::bf16;
 
 use super::device::place;
 use super::family::{Input, Spec};
+use super::hub_name::Download;
 use super::kernel::Place;
 use super::picture::Preprocessor;
-use super::source::{Download, Located, locate, read, read_tokenizer};
+use super::source::{Located, locate, read, read_tokenizer};
 use super::transformer::Transformer;
 use super::weights::Checkpoint;
 use super::{LoraConfig, ModelConfig, Quantize, TrainerError, fingerprint, lora, resolve};

@@ -213,7 +213,7 @@ impl PairPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::transformer::values;
+    use crate::trainer::values::values;
 
     #[test]
     fn eight_bits_move_no_weight_by_more_than_half_a_step_of_its_block() {

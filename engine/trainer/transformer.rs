@@ -5,20 +5,18 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, IndexingUpdateOp, Tensor, TensorData, Transaction};
+use burn::tensor::{DType, IndexingUpdateOp, Tensor, Transaction};
 
 use super::batch::Batch;
 use super::block::{self, Block, BlockKept, BlockPairs, BlockPlan, BlockWeights, Pass};
 use super::dropout::Dropout;
 use super::embedding::{Embedding, indices, token_table};
 use super::family::{Input, Spec};
-use super::head::{ClassPlan, Head, HeadPlan};
+use super::head::{ClassPlan, Head, HeadPlan, LANGUAGE_HEAD};
 use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, worth};
+use super::values::{floats, values};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
-
-/// What a checkpoint calls the language head of every family.
-pub(super) const LANGUAGE_HEAD: &str = "lm_head.weight";
 
 /// Frozen weights on a device.
 #[derive(Debug)]
@@ -296,13 +294,4 @@ fn part_of(rows: &Tensor<2>, part: &Range<usize>) -> Tensor<2> {
         true => rows.clone(),
         false => rows.clone().slice([part.clone()]),
     }
-}
-
-/// The values of a tensor, row-major.
-pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
-    floats(tensor.cast(DType::F32).try_into_data().map_err(|error| TrainerError::Compute(format!("{error:?}")))?)
-}
-
-fn floats(data: TensorData) -> Result<Vec<f32>, TrainerError> {
-    data.try_into_vec().map_err(|error| TrainerError::Compute(format!("{error:?}")))
 }

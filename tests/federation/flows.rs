@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use cellm::adapter::Tier;
 use cellm::config::Config;
 use cellm::federation::Summary;
+use cellm::roster::Tier;
 use cellm::server::OptimizerKind;
 use cellm::trainer::TrainerKind;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use minijinja::{Error, State, Value};
 use minijinja_contrib::pycompat;
 
-use super::python::{limited, wrong};
+use super::limits::{limited, wrong};
 
 /// Methods of Python's values that the engine lacks, or has otherwise.
 pub(super) fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {

@@ -2,8 +2,9 @@
 //! has others.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+use minijinja::{Environment, Error, Output, State, Value};
 
+use super::limits::{limited, wrong};
 use super::methods::{centered, is_space, lines, method};
 use super::to_json::to_json;
 use super::writing::text;
@@ -40,10 +41,6 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter("center", |text: &str, width: Option<usize>| -> Result<String, Error> {
         Ok(centered(text, limited("center", width.unwrap_or(80))?, ' '))
     });
-}
-
-pub(super) fn wrong(reason: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, reason.into())
 }
 
 fn float(value: &Value) -> Option<f64> {
@@ -101,16 +98,6 @@ fn indent(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Res
         }
     }
     Ok(Value::from(written))
-}
-
-/// Letters that a filter or method may be asked for.
-const WIDTH: usize = 1_000_000;
-
-pub(super) fn limited(name: &str, width: usize) -> Result<usize, Error> {
-    match width {
-        0..=WIDTH => Ok(width),
-        _ => Err(wrong(format!("{name} is asked for a width of {width}, the limit is {WIDTH}"))),
-    }
 }
 
 /// Python's `dict` of a mapping or pairs, and of names.

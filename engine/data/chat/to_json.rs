@@ -3,8 +3,8 @@
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, State, Value};
 
-use super::python::wrong;
-use super::writing::{DEPTH, write_float};
+use super::limits::{DEPTH, wrong};
+use super::writing::write_float;
 
 /// `json.dumps` with letters as they are, unless it is asked for others.
 pub(super) fn to_json(state: &State, value: &Value, rest: Rest<Value>, named: Kwargs) -> Result<Value, Error> {

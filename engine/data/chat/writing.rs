@@ -5,10 +5,7 @@ use std::fmt::Write;
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::python::wrong;
-
-/// Lists in lists that are written.
-pub(super) const DEPTH: usize = 200;
+use super::limits::{DEPTH, wrong};
 
 /// What `str` makes of a value.
 pub(super) fn text(value: &Value) -> Result<String, Error> {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Finding;
-use super::compressor::LARGE;
+use super::{Finding, LARGE};
 use crate::plugin::simulation::is_typed;
 use crate::plugin::synthetic::{Adapter, adapters, distance, masked_delta, norm};
 use crate::policy::{AggregatorInstance, Entries, Memory, Policy, PolicyError, RoundMeta, UpdateMeta};

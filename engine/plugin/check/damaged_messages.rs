@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::compressor::{AcceptedInputs, description};
+use super::accepted_inputs::{AcceptedInputs, description};
 use crate::adapter::{Message, Part, ValueCoding};
 use crate::plugin::simulation::{Simulation, StepFailure};
 use crate::policy::{Direction, Policy};

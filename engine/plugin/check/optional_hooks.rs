@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Finding;
-use super::compressor::AcceptedInputs;
+use super::accepted_inputs::AcceptedInputs;
 use crate::plugin::simulation::{Simulation, StepFailure};
 use crate::policy::Policy;
 

@@ -7,7 +7,7 @@ use super::statistics::{MethodStatistics, Spread, method_statistics};
 use super::table::percent;
 use super::{Comparison, Setting};
 use crate::report::bytes;
-use crate::report::html::escape;
+use crate::report::escape::escape;
 use crate::report::plot::{Axis, Scale, Unit};
 
 const WIDTH: f64 = 1100.0;

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::statistics::{Spread, seed_references};
 use super::table::{self, Table, number};
 use super::{Comparison, Method, Setting, dot_plot};
-use crate::report::html::{escape, framed};
+use crate::report::escape::escape;
+use crate::report::html::framed;
 use crate::report::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use crate::report::{bytes, loss};
 

@@ -12,10 +12,10 @@
 mod history;
 mod schedule;
 
-use cellm_masks::{Mask, Reference, Told, needs_weights};
+use cellm_masks::{Mask, Masked, Reference, Told};
 use cellm_plugin::{
-    Capabilities, CatchingUp, Compressor, Context, Description, Direction, IndexSet, Layout, Message, Options,
-    Planning, Policy, PolicyError, Settings, TrainingPlan, ValueCoding, Vector, bad_option, option, value_coding,
+    Capabilities, CatchingUp, Compressor, Context, Description, IndexSet, Layout, Message, Options, Planning, Policy,
+    PolicyError, Settings, TrainingPlan, Vector, bad_option, option,
 };
 
 use history::History;
@@ -23,24 +23,23 @@ use schedule::Schedule;
 
 const NAME: &str = "adapter-lth";
 
-/// What the options settle; the mask lies in memory.
+/// The policy; its mask lies in memory.
 pub struct AdapterLth {
-    values: u32,
-    coding: ValueCoding,
+    body: Masked,
     schedule: Schedule,
-    reference: Reference,
 }
 
 impl AdapterLth {
     fn count(&self, context: &Context) -> u32 {
-        self.schedule.count(context.round, context.density, self.values)
+        self.schedule.count(context.round, context.density, self.body.values)
     }
 
     /// The mask of a download, told and kept.
     fn settle(&self, context: &Context, weights: &Vector, start: &Vector, into: &Message) -> Result<Mask, PolicyError> {
-        let held = Mask::load(context, self.values)?;
+        self.schedule.check(context.density)?;
+        let held = self.body.load(context)?;
         let first = held.is_none();
-        let held = held.unwrap_or_else(|| Mask::all(self.values, context.round));
+        let held = held.unwrap_or_else(|| Mask::all(self.body.values, context.round));
         if self.count(context) < held.count() {
             return self.shrink(context, &held, weights, start, into);
         }
@@ -64,12 +63,12 @@ impl AdapterLth {
         start: &Vector,
         into: &Message,
     ) -> Result<Mask, PolicyError> {
-        let scores = self.reference.scores(weights, start);
+        let scores = self.body.reference.scores(weights, start);
         let present = held.at().map_or_else(|| scores.copy(), |at| scores.gather(at));
         let stay = present.top_k(0, held.count(), self.count(context));
         Told::Stay(&stay).put(into);
         let mask = held.thinned(&stay, context.round)?;
-        let mut history = History::load(context, self.values)?;
+        let mut history = History::load(context, self.body.values)?;
         history.shrink(held, &mask, context.round)?;
         history.save(context);
         mask.save(context);
@@ -100,12 +99,8 @@ impl Compressor for AdapterLth {
         if every == 0 {
             return Err(bad_option("every", every, "1 or more"));
         }
-        Ok(Self {
-            values: layout.values,
-            coding: value_coding(settings.bits)?,
-            schedule: Schedule { keep: options.number("keep")?, every },
-            reference: Reference::read(options)?,
-        })
+        let body = Masked::new(NAME, &layout, settings, options)?;
+        Ok(Self { body, schedule: Schedule { keep: options.number("keep")?, every } })
     }
 
     fn encode(
@@ -115,42 +110,23 @@ impl Compressor for AdapterLth {
         start: &Vector,
         into: &Message,
     ) -> Result<(), PolicyError> {
-        let mask = if context.direction == Direction::Upload {
-            Mask::held(NAME, context, self.values)?
-        } else {
-            needs_weights(NAME, context)?;
-            self.schedule.check(context.density)?;
-            self.settle(context, values, start, into)?
-        };
-        mask.put_values(self.coding, values, into);
-        Ok(())
+        self.body.encode(context, values, into, || self.settle(context, values, start, into))
     }
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        if context.direction == Direction::Upload {
-            let mask = Mask::held(NAME, context, self.values)?;
-            return mask.take_values(self.coding, message, Vector::new(self.values));
-        }
-        let mask = Told::take(NAME, context, message, self.values)?;
-        let (found, expected) = (mask.count(), self.count(context));
-        if found != expected {
-            return Err(PolicyError::BadMessage(format!("a mask of {found} coordinates found, {expected} expected")));
-        }
-        let weights = mask.take_values(self.coding, message, self.reference.outside(start))?;
-        mask.save(context);
-        Ok(weights)
+        self.body.decode(context, message, start, self.count(context))
     }
 }
 
 impl Planning for AdapterLth {
     fn plan(&mut self, context: &Context, _: &Vector, _: &Vector) -> Result<TrainingPlan, PolicyError> {
-        Mask::held(NAME, context, self.values).map(Mask::plan)
+        self.body.plan(context)
     }
 }
 
 impl CatchingUp for AdapterLth {
     fn encode_catch_up(&mut self, context: &Context, into: &Message) -> Result<bool, PolicyError> {
-        let history = History::load(context, self.values)?;
+        let history = History::load(context, self.body.values)?;
         let Some((stay, present)) = history.missed(context.last_seen.unwrap_or(0), context.round) else {
             return Ok(false);
         };
@@ -160,7 +136,7 @@ impl CatchingUp for AdapterLth {
     }
 
     fn decode_catch_up(&mut self, context: &Context, message: &Message) -> Result<(), PolicyError> {
-        Told::catch_up(NAME, context, message, self.values).map(|mask| mask.save(context))
+        self.body.catch_up(context, message).map(|mask| mask.save(context))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A federation whose mask shrinks: masks are nested and equal at both ends, shrinks are told compactly, also later.
 
 use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visit, Visits, spoiled};
-use cellm_plugin::{Content, OptionValue, Part};
+use cellm_plugin::{Content, OptionValue, Part, ValueCoding};
 
 use super::*;
 

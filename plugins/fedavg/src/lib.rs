@@ -3,18 +3,16 @@
 //! `mean = participants` divides every coordinate by the weight of the whole cohort; `mean = contributors` divides it by the
 //! weight of those clients whose update is not zero there, so that sparse updates are not shrunk by who did not send.
 
+use cellm_plugin::mean::{Mean, Weighting};
 use cellm_plugin::{
     Aggregator, Capabilities, Description, Layout, Options, Policy, PolicyError, RoundInfo, UpdateInfo, Vector, option,
 };
 
 struct FedAvg {
     values: u32,
-    by_examples: bool,
-    /// The weighted sum so far; none before the first update of a round.
-    sum: Option<Vector>,
-    /// The sum of the weights so far.
-    weight: f64,
-    /// The same of each coordinate's contributors, where the mean is theirs.
+    weighting: Weighting,
+    mean: Mean,
+    /// The sum of the weights of each coordinate's contributors, where the mean is theirs.
     contributed: Option<Vector>,
 }
 
@@ -26,11 +24,7 @@ impl Policy for FedAvg {
             about: "The mean of the updates, summed in cohort order.".into(),
             capabilities: Capabilities::SECURE_AGGREGATION_OK,
             options: vec![
-                option::choice(
-                    "weighting",
-                    &["uniform", "examples"],
-                    "`uniform` counts every client once, `examples` by its number of training examples.",
-                ),
+                Weighting::option(),
                 option::choice(
                     "mean",
                     &["participants", "contributors"],
@@ -46,16 +40,14 @@ impl Aggregator for FedAvg {
         let of_contributors = options.text("mean")? == "contributors";
         Ok(Self {
             values: layout.values,
-            by_examples: options.text("weighting")? == "examples",
-            sum: None,
-            weight: 0.0,
+            weighting: Weighting::of(options)?,
+            mean: Mean::default(),
             contributed: of_contributors.then(|| Vector::new(layout.values)),
         })
     }
 
     fn begin(&mut self, _: &RoundInfo, _: &Vector) -> Result<(), PolicyError> {
-        self.sum = None;
-        self.weight = 0.0;
+        self.mean = Mean::default();
         if let Some(contributed) = &mut self.contributed {
             *contributed = Vector::new(self.values);
         }
@@ -63,31 +55,24 @@ impl Aggregator for FedAvg {
     }
 
     fn accept(&mut self, update: &Vector, info: &UpdateInfo) -> Result<(), PolicyError> {
-        let weight = if self.by_examples { info.examples as f64 } else { 1.0 };
-        let sum = self.sum.get_or_insert_with(|| Vector::new(self.values));
-        sum.axpy(weight as f32, update);
-        self.weight += weight;
-        match &self.contributed {
-            Some(contributed) if self.by_examples => {
+        let weight = self.weighting.weight(info);
+        self.mean.add(weight, update);
+        match (&self.contributed, self.weighting) {
+            (None, _) => {}
+            (Some(contributed), Weighting::Uniform) => contributed.count_nonzero(update),
+            (Some(contributed), Weighting::Examples) => {
                 let here = Vector::new(self.values);
                 here.count_nonzero(update);
                 contributed.axpy(weight as f32, &here);
             }
-            Some(contributed) => contributed.count_nonzero(update),
-            None => {}
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<Vector, PolicyError> {
-        let sum = self.sum.take().ok_or(PolicyError::NoUpdates)?;
-        if self.weight == 0.0 {
-            return Err(PolicyError::Other("no client has a training example to be weighted by".into()));
-        }
-        match &self.contributed {
-            Some(contributed) => sum.divide(contributed),
-            None => sum.scale((1.0 / self.weight) as f32),
-        }
+        let Some(contributed) = &self.contributed else { return self.mean.take() };
+        let sum = self.mean.take_sum()?;
+        sum.divide(contributed);
         Ok(sum)
     }
 }

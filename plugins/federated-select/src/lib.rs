@@ -9,34 +9,37 @@
 //! about what matters: |W| has A's random start only, and with B at zero and out of the mask nothing would ever learn.
 //! Hence `dense_rounds` first.
 
-use cellm_masks::{Mask, Reference, Told, needs_weights};
+use cellm_masks::{Mask, Masked, Reference, Told};
 use cellm_plugin::{
-    Capabilities, Compressor, Context, Description, Direction, Layout, Message, Options, Planning, Policy, PolicyError,
-    Settings, TrainingPlan, ValueCoding, Vector, kept, option, value_coding,
+    Capabilities, Compressor, Context, Description, Layout, Message, Options, Planning, Policy, PolicyError, Settings,
+    TrainingPlan, Vector, kept, option,
 };
 
 const NAME: &str = "federated-select";
 
-/// What the options settle; the mask of the round lies in memory.
+/// The policy; the mask of the round lies in memory.
 pub struct FederatedSelect {
-    values: u32,
-    coding: ValueCoding,
+    body: Masked,
     dense_rounds: u32,
-    reference: Reference,
 }
 
 impl FederatedSelect {
     /// How many coordinates a round works on.
     fn count(&self, context: &Context) -> u32 {
-        if context.round <= self.dense_rounds { self.values } else { kept(context, self.values) }
+        if context.round <= self.dense_rounds { self.body.values } else { kept(context, self.body.values) }
     }
 
-    fn select(&self, context: &Context, weights: &Vector, start: &Vector) -> Mask {
+    /// The mask of a download, told and kept.
+    fn select(&self, context: &Context, weights: &Vector, start: &Vector, into: &Message) -> Mask {
         let count = self.count(context);
-        if count == self.values {
-            return Mask::all(self.values, context.round);
-        }
-        Mask::of(self.reference.largest(weights, start, count), context.round)
+        let mask = if count == self.body.values {
+            Mask::all(self.body.values, context.round)
+        } else {
+            Mask::of(self.body.reference.largest(weights, start, count), context.round)
+        };
+        Told::whole(&mask).put(into);
+        mask.save(context);
+        mask
     }
 }
 
@@ -57,12 +60,8 @@ impl Policy for FederatedSelect {
 
 impl Compressor for FederatedSelect {
     fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError> {
-        Ok(Self {
-            values: layout.values,
-            coding: value_coding(settings.bits)?,
-            dense_rounds: options.count("dense_rounds")?,
-            reference: Reference::read(options)?,
-        })
+        let body = Masked::new(NAME, &layout, settings, options)?;
+        Ok(Self { body, dense_rounds: options.count("dense_rounds")? })
     }
 
     fn encode(
@@ -72,37 +71,17 @@ impl Compressor for FederatedSelect {
         start: &Vector,
         into: &Message,
     ) -> Result<(), PolicyError> {
-        if context.direction == Direction::Upload {
-            Mask::held(NAME, context, self.values)?.put_values(self.coding, values, into);
-            return Ok(());
-        }
-        needs_weights(NAME, context)?;
-        let mask = self.select(context, values, start);
-        Told::whole(&mask).put(into);
-        mask.put_values(self.coding, values, into);
-        mask.save(context);
-        Ok(())
+        self.body.encode(context, values, into, || Ok(self.select(context, values, start, into)))
     }
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        if context.direction == Direction::Upload {
-            let mask = Mask::held(NAME, context, self.values)?;
-            return mask.take_values(self.coding, message, Vector::new(self.values));
-        }
-        let mask = Told::take(NAME, context, message, self.values)?;
-        let (found, expected) = (mask.count(), self.count(context));
-        if found != expected {
-            return Err(PolicyError::BadMessage(format!("a mask of {found} coordinates found, {expected} expected")));
-        }
-        let weights = mask.take_values(self.coding, message, self.reference.outside(start))?;
-        mask.save(context);
-        Ok(weights)
+        self.body.decode(context, message, start, self.count(context))
     }
 }
 
 impl Planning for FederatedSelect {
     fn plan(&mut self, context: &Context, _: &Vector, _: &Vector) -> Result<TrainingPlan, PolicyError> {
-        Mask::held(NAME, context, self.values).map(Mask::plan)
+        self.body.plan(context)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A federation with a fresh mask each round: equal at both ends, values only on the way up, a mask for each tier.
 
 use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits, spoiled};
-use cellm_plugin::{Content, IndexSet, OptionValue, Part};
+use cellm_plugin::{Content, IndexSet, OptionValue, Part, ValueCoding};
 
 use super::*;
 

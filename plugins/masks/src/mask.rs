@@ -77,6 +77,18 @@ impl Mask {
         Ok(Self { before: self.count(), ..Self::of(at, since) })
     }
 
+    /// Refuses a mask of another number of coordinates.
+    ///
+    /// # Errors
+    /// It has another number.
+    pub fn must_have(&self, expected: u32) -> Result<(), PolicyError> {
+        let found = self.count();
+        if found == expected {
+            return Ok(());
+        }
+        Err(PolicyError::BadMessage(format!("a mask of {found} coordinates found, {expected} expected")))
+    }
+
     /// What training may change.
     pub fn plan(self) -> TrainingPlan {
         TrainingPlan { trainable: self.at }

@@ -27,13 +27,23 @@ impl Mean {
     /// # Errors
     /// Nothing was added, or all its weights were zero.
     pub fn take(&mut self) -> Result<Vector, PolicyError> {
+        let weight = self.weight;
+        let sum = self.take_sum()?;
+        sum.scale((1.0 / weight) as f32);
+        Ok(sum)
+    }
+
+    /// The weighted sum of what was added, for who divides by something else than the weights; nothing is left.
+    ///
+    /// # Errors
+    /// Nothing was added, or all its weights were zero.
+    pub fn take_sum(&mut self) -> Result<Vector, PolicyError> {
         let Self { sum, weight } = std::mem::take(self);
         let sum = sum.ok_or(PolicyError::NoUpdates)?;
         if weight <= 0.0 {
             let message = format!("the weights of the updates sum to {weight}, more than 0 is needed");
             return Err(PolicyError::Other(message));
         }
-        sum.scale((1.0 / weight) as f32);
         Ok(sum)
     }
 }
@@ -157,6 +167,9 @@ mod tests {
         assert_eq!(mean.weight(), 4.0);
         assert_eq!(mean.take().unwrap().values(), [1.75, 3.0]);
         assert_eq!(mean.take().map(drop), Err(PolicyError::NoUpdates));
+        mean.add(3.0, &Vector::from_values(vec![2.0, 4.0]));
+        assert_eq!(mean.take_sum().unwrap().values(), [6.0, 12.0]);
+        assert_eq!(mean.take_sum().map(drop), Err(PolicyError::NoUpdates));
     }
 
     #[test]

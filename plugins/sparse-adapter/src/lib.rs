@@ -7,39 +7,38 @@
 //!
 //! The papers rank `|W|` and leave zero outside (`reference = zero`); `seeded` ranks `|W - W0|` and leaves `W0`.
 
-use cellm_masks::{Mask, Reference, Told, needs_weights};
+use cellm_masks::{Mask, Masked, Reference, Told};
 use cellm_plugin::{
-    Capabilities, CatchingUp, Compressor, Context, Description, Direction, Layout, Message, Options, Planning, Policy,
-    PolicyError, Settings, TrainingPlan, ValueCoding, Vector, kept, option, value_coding,
+    Capabilities, CatchingUp, Compressor, Context, Description, Layout, Message, Options, Planning, Policy,
+    PolicyError, Settings, TrainingPlan, Vector, kept, option,
 };
 
 const NAME: &str = "sparse-adapter";
 
-/// What the options settle; the mask lies in memory.
+/// The policy; its mask lies in memory.
 pub struct SparseAdapter {
-    values: u32,
-    coding: ValueCoding,
+    body: Masked,
     dense_rounds: u32,
-    reference: Reference,
 }
 
 impl SparseAdapter {
-    /// Whether the mask was chosen in an earlier round, so that the receivers have it.
-    fn is_known(&self, mask: &Mask, context: &Context) -> bool {
-        mask.since() > self.dense_rounds && mask.since() < context.round
+    /// The mask that was chosen in an earlier round, so that the receivers have it.
+    fn known(&self, context: &Context) -> Result<Option<Mask>, PolicyError> {
+        let known = |mask: &Mask| mask.since() > self.dense_rounds && mask.since() < context.round;
+        Ok(self.body.load(context)?.filter(known))
     }
 
     /// The mask of a download, put into the message and into the server's memory.
     fn settle(&self, context: &Context, weights: &Vector, start: &Vector, into: &Message) -> Result<Mask, PolicyError> {
-        if let Some(mask) = Mask::load(context, self.values)?.filter(|mask| self.is_known(mask, context)) {
+        if let Some(mask) = self.known(context)? {
             Told::Same.put(into);
             return Ok(mask);
         }
         let count = self.count(context);
-        let mask = if count == self.values {
-            Mask::all(self.values, context.round)
+        let mask = if count == self.body.values {
+            Mask::all(self.body.values, context.round)
         } else {
-            Mask::of(self.reference.largest(weights, start, count), context.round)
+            Mask::of(self.body.reference.largest(weights, start, count), context.round)
         };
         Told::whole(&mask).put(into);
         mask.save(context);
@@ -48,15 +47,7 @@ impl SparseAdapter {
 
     /// How many coordinates a round has.
     fn count(&self, context: &Context) -> u32 {
-        if context.round <= self.dense_rounds { self.values } else { kept(context, self.values) }
-    }
-
-    fn check(&self, context: &Context, mask: &Mask) -> Result<(), PolicyError> {
-        let (found, expected) = (mask.count(), self.count(context));
-        if found == expected {
-            return Ok(());
-        }
-        Err(PolicyError::BadMessage(format!("a mask of {found} coordinates found, {expected} expected")))
+        if context.round <= self.dense_rounds { self.body.values } else { kept(context, self.body.values) }
     }
 }
 
@@ -78,12 +69,8 @@ impl Policy for SparseAdapter {
 
 impl Compressor for SparseAdapter {
     fn new(layout: Layout, settings: Settings, options: &Options) -> Result<Self, PolicyError> {
-        Ok(Self {
-            values: layout.values,
-            coding: value_coding(settings.bits)?,
-            dense_rounds: options.count("dense_rounds")?,
-            reference: Reference::read(options)?,
-        })
+        let body = Masked::new(NAME, &layout, settings, options)?;
+        Ok(Self { body, dense_rounds: options.count("dense_rounds")? })
     }
 
     fn encode(
@@ -93,40 +80,23 @@ impl Compressor for SparseAdapter {
         start: &Vector,
         into: &Message,
     ) -> Result<(), PolicyError> {
-        let mask = if context.direction == Direction::Upload {
-            Mask::held(NAME, context, self.values)?
-        } else {
-            needs_weights(NAME, context)?;
-            self.settle(context, values, start, into)?
-        };
-        mask.put_values(self.coding, values, into);
-        Ok(())
+        self.body.encode(context, values, into, || self.settle(context, values, start, into))
     }
 
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
-        if context.direction == Direction::Upload {
-            let mask = Mask::held(NAME, context, self.values)?;
-            return mask.take_values(self.coding, message, Vector::new(self.values));
-        }
-        let mask = Told::take(NAME, context, message, self.values)?;
-        self.check(context, &mask)?;
-        let weights = mask.take_values(self.coding, message, self.reference.outside(start))?;
-        mask.save(context);
-        Ok(weights)
+        self.body.decode(context, message, start, self.count(context))
     }
 }
 
 impl Planning for SparseAdapter {
     fn plan(&mut self, context: &Context, _: &Vector, _: &Vector) -> Result<TrainingPlan, PolicyError> {
-        Mask::held(NAME, context, self.values).map(Mask::plan)
+        self.body.plan(context)
     }
 }
 
 impl CatchingUp for SparseAdapter {
     fn encode_catch_up(&mut self, context: &Context, into: &Message) -> Result<bool, PolicyError> {
-        let Some(mask) = Mask::load(context, self.values)?.filter(|mask| self.is_known(mask, context)) else {
-            return Ok(false);
-        };
+        let Some(mask) = self.known(context)? else { return Ok(false) };
         let needed = context.last_seen.is_none_or(|seen| seen < mask.since());
         if needed {
             Told::whole(&mask).put(into);
@@ -135,8 +105,8 @@ impl CatchingUp for SparseAdapter {
     }
 
     fn decode_catch_up(&mut self, context: &Context, message: &Message) -> Result<(), PolicyError> {
-        let mask = Told::catch_up(NAME, context, message, self.values)?;
-        self.check(context, &mask)?;
+        let mask = self.body.catch_up(context, message)?;
+        mask.must_have(self.count(context))?;
         mask.save(context);
         Ok(())
     }

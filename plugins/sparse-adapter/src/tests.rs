@@ -1,7 +1,7 @@
 //! A federation with one mask for the whole run: what travels, who knows the mask, what is refused.
 
 use cellm_plugin::harness::{Adapter, Harness, Load, Owner, Visits, spoiled};
-use cellm_plugin::{Content, IndexSet, OptionValue, Part};
+use cellm_plugin::{Content, IndexSet, OptionValue, Part, ValueCoding};
 
 use super::*;
 

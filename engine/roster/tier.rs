@@ -4,7 +4,7 @@
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterLayout, Role};
+use crate::adapter::{AdapterLayout, Role};
 use crate::random::{self, Purpose};
 
 /// One class of clients, as the config has it.
