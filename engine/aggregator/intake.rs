@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::adapter::AdapterLayout;
 use crate::compressor::{Codec, CodecPlan, CompressorError, Memories, Occasion};
 use crate::metrics::{Hook, Metrics};
-use crate::policy::{AggregatorInstance, Changes, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+use crate::policy::{
+    AggregatorInstance, Changes, Memory, Policy, PolicyError, ReusableInstance, RoundMeta, UpdateMeta,
+};
 use crate::privacy;
 
 /// What a round starts from.
@@ -105,7 +107,7 @@ pub(super) struct Intake {
     policy: Arc<Policy>,
     max_norm: f32,
     clip: f32,
-    warm: Warm<AggregatorInstance>,
+    warm: ReusableInstance<AggregatorInstance>,
     memories: Memories,
     /// Why the round could not begin; told with its first update.
     broken: Option<PolicyError>,
@@ -122,7 +124,8 @@ impl Intake {
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
         let maker = policy.clone();
-        let mut warm = Warm::new(metrics.policy(&policy.name), true, move || maker.aggregator(&layout, &options));
+        let mut warm =
+            ReusableInstance::new(metrics.policy(&policy.name), true, move || maker.aggregator(&layout, &options));
         warm.warm_up()?;
         let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
         Ok(Self { codec, download_policy, policy, max_norm, clip, warm, memories: Memories::default(), broken: None })

@@ -50,7 +50,7 @@ pub fn bench(arguments: &Bench, json: bool) -> Result<u8, Failure> {
         }
     }
     for policy in &own {
-        if let Some(said) = policy.said.summary() {
+        if let Some(said) = policy.log.summary() {
             output::say(&format!("note: policy {} says {said}", policy.name));
         }
     }

@@ -9,7 +9,7 @@ use super::reference::Reference;
 use super::{CodecPlan, CompressorError, Occasion};
 use crate::adapter::Message;
 use crate::metrics::{DirectionMetrics, Hook, Metrics};
-use crate::policy::{CompressorInstance, Direction, Memory, Warm};
+use crate::policy::{CompressorInstance, Direction, Memory, ReusableInstance};
 use crate::wire::{self, FrameKind, Header, UploadHeader};
 
 /// What a frame was decoded to.
@@ -25,7 +25,7 @@ pub struct Decoded {
 pub struct Codec {
     plan: Arc<CodecPlan>,
     timing: DirectionMetrics,
-    warm: Warm<CompressorInstance>,
+    warm: ReusableInstance<CompressorInstance>,
 }
 
 impl Codec {
@@ -36,7 +36,7 @@ impl Codec {
         };
         let maker = plan.clone();
         let policy = &plan.policy;
-        let warm = Warm::new(metrics.policy(&policy.name), policy.built_in, move || maker.instance());
+        let warm = ReusableInstance::new(metrics.policy(&policy.name), policy.built_in, move || maker.instance());
         Self { plan: plan.clone(), timing, warm }
     }
 

@@ -78,7 +78,7 @@ fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
     if policy.is_aggregator() {
         all.extend(aggregator::findings(policy));
     }
-    all.extend(policy.said.summary().map(|said| Finding::note("says", said)));
+    all.extend(policy.log.summary().map(|said| Finding::note("says", said)));
     all
 }
 

@@ -15,12 +15,12 @@ use super::{Memory, PolicyError};
 use crate::adapter::AdapterLayout;
 use crate::random::{self, Purpose};
 
-/// What a round is about.
+/// The facts of a round, as hooks are told them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundMeta {
     /// Number of the round; the first is 1.
     pub round: u32,
-    /// How many rounds the run has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// The run's seed. The policy sees a seed for this round alone that is drawn from it.
     pub seed: u64,
@@ -28,7 +28,7 @@ pub struct RoundMeta {
     pub cohort: u32,
 }
 
-/// What is known about an update.
+/// The facts of an update: its client, examples, loss and norm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateMeta {
     /// The client's number.
@@ -53,7 +53,7 @@ pub struct AggregatorInstance {
     instance: Instance,
     guest: Guest,
     stepping: Option<stepping::Guest>,
-    /// Whether this instance has begun a round: a fresh one that takes the place of one that broke down has not.
+    /// True once this instance has begun a round. A fresh instance in place of one that broke down has not.
     begun: bool,
 }
 
@@ -74,6 +74,10 @@ impl AggregatorInstance {
     }
 
     /// Starts a round; whatever was accepted before is forgotten. `base` is what the clients start from.
+    ///
+    /// # Errors
+    /// [`PolicyError::GivenLength`] for a `base` of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn begin(&mut self, round: &RoundMeta, base: Arc<Vec<f32>>, memory: &mut Memory) -> Result<(), PolicyError> {
         self.check_length("begin", base.len())?;
         let guest = &self.guest;
@@ -117,6 +121,10 @@ impl AggregatorInstance {
     }
 
     /// The aggregated delta of the round: a vector of all values of the layout.
+    ///
+    /// # Errors
+    /// [`PolicyError::Poisoned`] where no round has begun; [`PolicyError::WrongLength`] for an aggregate of another length than the
+    /// layout's; else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn finish(&mut self, memory: &mut Memory) -> Result<Vec<f32>, PolicyError> {
         self.check_begun("finish")?;
         let (guest, values) = (&self.guest, self.values);
@@ -128,6 +136,10 @@ impl AggregatorInstance {
 
     /// The server's step: the new dense copy from the old one and what [`finish`](Self::finish) gave. Only of a policy
     /// that [steps](Policy::steps).
+    ///
+    /// # Errors
+    /// [`PolicyError::GivenLength`] and [`PolicyError::WrongLength`] for vectors of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn step(
         &mut self,
         round: u32,
@@ -153,7 +165,7 @@ impl AggregatorInstance {
         })
     }
 
-    /// Whether a call broke it; then the owner makes a new one.
+    /// True where a call broke the instance; its owner then makes a new one.
     pub fn poisoned(&self) -> bool {
         self.instance.poisoned()
     }

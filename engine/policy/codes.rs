@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostCodes;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use super::state::{State, demand, range};
 use super::vector::Vector;
@@ -12,7 +12,7 @@ use super::vector::Vector;
 #[derive(Debug, Clone)]
 pub struct Codes {
     pub(super) bits: u8,
-    pub(super) codes: Buffer<u8>,
+    pub(super) codes: ChargedBuffer<u8>,
 }
 
 /// Says what is wrong with codes that need more than their bits, or with the bits.
@@ -32,7 +32,7 @@ pub(super) fn check(bits: u8, codes: &[u8]) -> Result<(), String> {
 impl HostCodes for State {
     fn from_list(&mut self, bits: u8, codes: Vec<u8>) -> wasmtime::Result<Resource<Codes>> {
         check(bits, &codes).map_err(|reason| Refusal::Misuse(format!("codes.from-list: {reason}")))?;
-        let codes = Buffer::make(codes.len(), &self.budget, || codes)?;
+        let codes = ChargedBuffer::make(codes.len(), &self.budget, || codes)?;
         self.push(Codes { bits, codes })
     }
 

@@ -14,7 +14,7 @@ use super::bindings::exports::cellm::policy::{
 use super::compressor::CompressorInstance;
 use super::description::{self, OptionHelp};
 use super::instance::{Instance, shortened};
-use super::log::Said;
+use super::log::PolicyLog;
 use super::options;
 use super::state::State;
 use super::{Capabilities, LimitsConfig, PolicyError, PolicyHash};
@@ -27,30 +27,30 @@ const VERSION: [u32; 3] = [0, 1, 1];
 
 /// A compiled policy.
 pub struct Policy {
-    /// What it calls itself.
+    /// Its name, as it describes itself.
     pub name: String,
     /// Its own version.
     pub version: String,
     /// One or two sentences about it.
     pub about: String,
-    /// What it promises or needs.
+    /// Its capabilities: promises and needs.
     pub capabilities: Capabilities,
     /// Its options, in the order in which it declares them.
     pub options: Vec<OptionHelp>,
     /// Identity of its bytes.
     pub hash: PolicyHash,
-    /// Whether it is compiled in. Only of such a policy is an instance used for more than one message: tests hold them to
-    /// keeping nothing in variables.
+    /// True for a policy that is compiled in. Only of such a policy is an instance used for more than one message:
+    /// tests hold them to keeping nothing in variables.
     pub built_in: bool,
-    /// What it said by `host.log`.
-    pub said: Arc<Said>,
+    /// The lines that it logged by `host.log`.
+    pub log: Arc<PolicyLog>,
     pub(super) declared: Vec<OptionInfo>,
     pub(super) linked: InstancePre<State>,
     pub(super) limits: LimitsConfig,
     pub(super) hooks: Hooks,
 }
 
-/// Where to find what a component exports; none where it does not.
+/// The indices of a component's exports; none for an interface that it does not export.
 pub(super) struct Hooks {
     pub compressing: Option<compressing::GuestIndices>,
     pub aggregating: Option<aggregating::GuestIndices>,
@@ -115,7 +115,7 @@ impl Policy {
             options: Vec::new(),
             hash: PolicyHash::of(bytes),
             built_in,
-            said: Arc::default(),
+            log: Arc::default(),
             declared: Vec::new(),
             hooks: Hooks::of(&linked),
             linked,
@@ -138,32 +138,32 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Whether it compresses.
+    /// True for a compressor.
     pub fn is_compressor(&self) -> bool {
         self.hooks.compressing.is_some()
     }
 
-    /// Whether it aggregates.
+    /// True for an aggregator.
     pub fn is_aggregator(&self) -> bool {
         self.hooks.aggregating.is_some()
     }
 
-    /// Whether it says what a client trains.
+    /// True where it chooses the coordinates that a client trains.
     pub fn plans(&self) -> bool {
         self.hooks.planning.is_some()
     }
 
-    /// Whether it wants to know how an upload ended.
+    /// True where it is told whether an upload was accepted.
     pub fn acknowledges(&self) -> bool {
         self.hooks.acknowledging.is_some()
     }
 
-    /// Whether it sends what a client needs that has missed rounds.
+    /// True where it brings a client up to date that has missed rounds.
     pub fn catches_up(&self) -> bool {
         self.hooks.catching_up.is_some()
     }
 
-    /// Whether it takes the server's step.
+    /// True where it takes the server's step.
     pub fn steps(&self) -> bool {
         self.hooks.stepping.is_some()
     }
@@ -177,8 +177,12 @@ impl Policy {
         }
     }
 
-    /// A warm instance that compresses one direction. `options_json` is an object with `direction` (download or upload),
+    /// An instance, already initialized, that compresses one direction. `options_json` is an object with `direction` (download or upload),
     /// `bits` and the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not compress; an option or a layout that it does not take; its
+    /// breakdown in `init`.
     pub fn compressor(
         self: &Arc<Self>,
         layout: &Arc<AdapterLayout>,
@@ -187,7 +191,11 @@ impl Policy {
         CompressorInstance::new(self, layout, options_json)
     }
 
-    /// A warm instance that aggregates. `options_json` is an object with the policy's own options.
+    /// An instance, already initialized, that aggregates. `options_json` is an object with the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not aggregate; an option or a layout that it does not take; its
+    /// breakdown in `init`.
     pub fn aggregator(
         self: &Arc<Self>,
         layout: &Arc<AdapterLayout>,
@@ -240,7 +248,7 @@ fn package(version: &[u32; 3]) -> String {
     format!("{PACKAGE}@{major}.{minor}.{patch}")
 }
 
-/// What to do about a component of a later version.
+/// Advice for a component of a later version.
 fn newer(version: &[u32; 3]) -> String {
     let theirs = package(version);
     format!(" (newer than this program: take a cellm that has {theirs}, or build it with this `cellm plugin build`)")

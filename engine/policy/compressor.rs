@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::types::{self as wit, OptionKind, OptionValue};
 use super::bindings::exports::cellm::policy::{acknowledging, catching_up, compressing, planning};
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::component::Policy;
 use super::context::Context;
 use super::instance::{Fault, Instance, Outcome, take_vector};
@@ -63,6 +63,10 @@ impl CompressorInstance {
 
     /// Encodes `values` for the receiver. `start` is `W0`. Values that the caller gives up (the only `Arc`) reach the
     /// message without a copy where the policy sends all.
+    ///
+    /// # Errors
+    /// [`PolicyError::GivenLength`] for vectors of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn encode(
         &mut self,
         context: &Context,
@@ -88,7 +92,12 @@ impl CompressorInstance {
         Ok(parts.finished())
     }
 
-    /// What the receiver makes of a message: a vector of all values of the layout.
+    /// The values of a message at its receiver: a vector of all values of the layout.
+    ///
+    /// # Errors
+    /// [`PolicyError::LeftOver`] for parts that the policy did not read; [`PolicyError::GivenLength`] and
+    /// [`PolicyError::WrongLength`] for vectors of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn decode(
         &mut self,
         context: &Context,
@@ -114,8 +123,12 @@ impl CompressorInstance {
         })
     }
 
-    /// Which coordinates a client may train, increasing; none means all. Asked only of a policy that
-    /// [plans](Policy::plans); others train all. `received` is what the client starts from.
+    /// The coordinates that a client may train, increasing; none means all. Only a policy that [plans](Policy::plans)
+    /// is asked; with others all are trained. `received` is the adapter that the client starts from.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongSpace`] for coordinates of another space than the layout's; [`PolicyError::GivenLength`];
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn plan(
         &mut self,
         context: &Context,
@@ -150,6 +163,9 @@ impl CompressorInstance {
 
     /// Tells the policy at the client how its upload ended. Nothing happens where the policy does not
     /// [want to know](Policy::acknowledges).
+    ///
+    /// # Errors
+    /// The policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn on_ack(&mut self, context: &Context, accepted: bool, memory: &mut Memory) -> Result<(), PolicyError> {
         let Some(guest) = &self.acknowledging else { return Ok(()) };
         let outcome = if accepted { acknowledging::Outcome::Accepted } else { acknowledging::Outcome::Rejected };
@@ -159,8 +175,11 @@ impl CompressorInstance {
         })
     }
 
-    /// What a client that missed rounds needs, at the server; none where it needs nothing, or where the policy does not
-    /// [care](Policy::catches_up).
+    /// The message that brings a client up to date that missed rounds, made by the server; none where nothing is
+    /// missing, or where the policy does not [catch up](Policy::catches_up).
+    ///
+    /// # Errors
+    /// The policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn encode_catch_up(&mut self, context: &Context, memory: &mut Memory) -> Result<Option<Message>, PolicyError> {
         let Some(guest) = &self.catching_up else { return Ok(None) };
         let parts = self.instance.call_with("encode-catch-up", memory, |store| {
@@ -175,6 +194,10 @@ impl CompressorInstance {
 
     /// Takes in what [`encode_catch_up`](Self::encode_catch_up) made, at the client. Nothing happens where the policy
     /// does not [care](Policy::catches_up).
+    ///
+    /// # Errors
+    /// [`PolicyError::LeftOver`] for parts that the policy did not read;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn decode_catch_up(
         &mut self,
         context: &Context,
@@ -192,7 +215,7 @@ impl CompressorInstance {
         })
     }
 
-    /// Whether a call broke it; then the owner makes a new one.
+    /// True where a call broke the instance; its owner then makes a new one.
     pub fn poisoned(&self) -> bool {
         self.instance.poisoned()
     }
@@ -226,7 +249,7 @@ pub(super) fn typed<T>(done: wasmtime::Result<Result<T, wit::PolicyError>>) -> O
 }
 
 pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
-    let buffer = Buffer::lend(values, &state.budget)?;
+    let buffer = ChargedBuffer::lend(values, &state.budget)?;
     state.push(Vector(buffer))
 }
 

@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 use super::bindings::cellm::policy::host::HostMessage;
 use super::bindings::cellm::policy::types::{self as wit, PolicyError as WitError};
 use super::budget::Budget;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::codes::{self, Codes};
 use super::error::Refusal;
 use super::index_set::{self, IndexSet};
@@ -26,9 +26,9 @@ pub struct MessageParts {
 #[derive(Debug)]
 enum HeldPart {
     Indices(IndexSet),
-    Values(wit::ValueCoding, Buffer<f32>),
+    Values(wit::ValueCoding, ChargedBuffer<f32>),
     Codes(Codes),
-    Bytes(Buffer<u8>),
+    Bytes(ChargedBuffer<u8>),
 }
 
 impl HeldPart {
@@ -55,7 +55,7 @@ impl MessageParts {
     pub(super) fn received(message: Message, budget: &Budget) -> Result<Self, Refusal> {
         let hold = |part| match part {
             Part::Indices { space, indices } => {
-                let indices = Buffer::make(indices.len(), budget, || indices)?;
+                let indices = ChargedBuffer::make(indices.len(), budget, || indices)?;
                 Ok(HeldPart::Indices(IndexSet { space, indices }))
             }
             Part::Values { coding, values } => {
@@ -64,12 +64,12 @@ impl MessageParts {
                     ValueCoding::F16 => wit::ValueCoding::F16,
                     ValueCoding::Bf16 => wit::ValueCoding::Bf16,
                 };
-                Ok(HeldPart::Values(coding, Buffer::make(values.len(), budget, || values)?))
+                Ok(HeldPart::Values(coding, ChargedBuffer::make(values.len(), budget, || values)?))
             }
             Part::Codes { bits, codes } => {
-                Ok(HeldPart::Codes(Codes { bits, codes: Buffer::make(codes.len(), budget, || codes)? }))
+                Ok(HeldPart::Codes(Codes { bits, codes: ChargedBuffer::make(codes.len(), budget, || codes)? }))
             }
-            Part::Bytes(bytes) => Ok(HeldPart::Bytes(Buffer::make(bytes.len(), budget, || bytes)?)),
+            Part::Bytes(bytes) => Ok(HeldPart::Bytes(ChargedBuffer::make(bytes.len(), budget, || bytes)?)),
         };
         let parts = message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?;
         Ok(Self { parts, bytes: 0, received: true })
@@ -80,7 +80,7 @@ impl MessageParts {
         self.parts.len()
     }
 
-    /// What goes to the wire.
+    /// The message as it goes to the wire.
     pub(super) fn finished(self) -> Message {
         let part = |held| match held {
             HeldPart::Indices(set) => Part::Indices { space: set.space, indices: set.indices.into_vec() },
@@ -156,7 +156,7 @@ impl HostMessage for State {
 
     fn put_bytes(&mut self, this: Resource<MessageParts>, bytes: Vec<u8>) -> wasmtime::Result<()> {
         let len = bytes.len();
-        let bytes = Buffer::make(len, &self.budget, || bytes)?;
+        let bytes = ChargedBuffer::make(len, &self.budget, || bytes)?;
         self.put(&this, HeldPart::Bytes(bytes), len)
     }
 
