@@ -27,7 +27,7 @@ impl Row {
 struct Source {
     /// Room that the file belongs to.
     room: String,
-    /// How many `super::` lead from this file to the crate's root.
+    /// Number of `super::` that lead from this file to the crate's root.
     depth: usize,
     path: PathBuf,
     /// Lines without comments and test items, with their numbers from 1.
