@@ -64,8 +64,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The demo. Its two densities were chosen for the bytes of both directions together: what goes down is where the
-    /// clients start, and thinning it costs more loss a byte than thinning what comes up.
+    /// The demo.
     fn default() -> Self {
         Self {
             run: Default::default(),
@@ -75,8 +74,8 @@ impl Default for Config {
             partition: Default::default(),
             server: Default::default(),
             client: Default::default(),
-            download: compressor::Config { density: 0.5, ..Default::default() },
-            upload: compressor::Config { density: 0.18, ..Default::default() },
+            download: compressor::Config::of_downloads(),
+            upload: compressor::Config::of_uploads(),
             aggregate: Default::default(),
             privacy: Default::default(),
             limits: Default::default(),
@@ -100,8 +99,7 @@ impl Config {
     /// # Errors
     /// As [`Self::validate`].
     pub fn validate_data(&self) -> Result<(), ConfigError> {
-        self.data.validate()?;
-        Ok(self.partition.validate()?)
+        validate::validate_data(self)
     }
 
     /// One sentence for each key that was set and changes nothing, as another key says.

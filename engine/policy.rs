@@ -10,6 +10,7 @@ mod budget;
 mod capabilities;
 mod charged_buffer;
 mod codes;
+mod compile;
 mod component;
 mod componentize;
 mod compressor;
@@ -28,6 +29,7 @@ mod memory;
 mod message;
 mod options;
 mod printable;
+mod resources;
 mod reusable_instance;
 mod state;
 mod trust;
@@ -46,7 +48,7 @@ pub use hash::PolicyHash;
 pub use host::PolicyHost;
 pub use log::PolicyLog;
 pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
-pub use printable::printable;
+pub use printable::{is_hidden, printable};
 pub use reusable_instance::{Breakable, ReusableInstance};
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Reads the import tables of ARCHITECTURE.md and every source file under `engine/`; fails on an edge that the tables do not
 //! have. Tests (`#[cfg(test)]` items and `tests.rs` files) may name anything.
 
+#[path = "architecture/files.rs"]
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +70,17 @@ fn a_room_may_import_only_rooms_behind_it() {
         wrong.extend(up.map(|other| format!("`{room}` may import `{other}`, which engine/lib.rs lists before it")));
     }
     assert!(wrong.is_empty(), "rows of ARCHITECTURE.md that run back up:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_two_files_need_each_other() {
+    let of = |source: Source| {
+        let module =
+            source.path.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into()).collect();
+        (module, source.lines.into_iter().map(|(_, line)| line + "\n").collect())
+    };
+    let circles = files::circles(&sources().into_iter().map(of).collect());
+    assert!(circles.is_empty(), "circles (move what both use below both, or into their door):\n{}", circles.join("\n"));
 }
 
 #[test]

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::policy::is_hidden;
+
 /// A text on one line: every control character is an escape such as `\\n` or `\\u001b`.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
@@ -13,14 +15,6 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// A text of several lines: as [`line`], but its line ends stay. Valid JSON stays valid.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |letter| letter != '\n' && is_hidden(letter))
-}
-
-/// What moves, hides or turns round the text beside it.
-fn is_hidden(letter: char) -> bool {
-    // Line and paragraph separators, and what turns the direction of writing.
-    let turns =
-        matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
-    letter.is_control() || turns
 }
 
 fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -28,8 +28,15 @@ pub struct Codec {
     warm: ReusableInstance<CompressorInstance>,
 }
 
+impl CodecPlan {
+    /// A codec with an instance of its own.
+    pub fn codec(self: &Arc<Self>, metrics: &Arc<Metrics>) -> Codec {
+        Codec::new(self, metrics)
+    }
+}
+
 impl Codec {
-    pub(super) fn new(plan: &Arc<CodecPlan>, metrics: &Arc<Metrics>) -> Self {
+    fn new(plan: &Arc<CodecPlan>, metrics: &Arc<Metrics>) -> Self {
         let timing = match plan.direction {
             Direction::Download => metrics.download.clone(),
             Direction::Upload => metrics.upload.clone(),

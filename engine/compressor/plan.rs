@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::feedback::ErrorFeedback;
-use super::{Codec, CompressorError, Config};
+use super::{CompressorError, Config};
 use crate::adapter::{AdapterLayout, Message, Part};
-use crate::metrics::Metrics;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
 use crate::roster::Tiers;
 use crate::wire::{self, BROADCAST, FrameKind, Header, UploadHeader, WireError};
@@ -62,6 +61,15 @@ pub struct CodecPlan {
     feedback: Option<ErrorFeedback>,
 }
 
+/// Both directions of a run.
+#[derive(Clone)]
+pub struct Plans {
+    /// Server to client.
+    pub download: Arc<CodecPlan>,
+    /// Client to server.
+    pub upload: Arc<CodecPlan>,
+}
+
 impl CodecPlan {
     /// Loads the policy and tries it: a bad option or a wrong world is an error here, before anything runs.
     ///
@@ -95,11 +103,6 @@ impl CodecPlan {
         }
         plan.instance()?;
         Ok(plan)
-    }
-
-    /// A codec with an instance of its own.
-    pub fn codec(self: &Arc<Self>, metrics: &Arc<Metrics>) -> Codec {
-        Codec::new(self, metrics)
     }
 
     /// The policy that this direction uses.

@@ -6,19 +6,10 @@ use std::sync::Arc;
 use ractor::ActorCell;
 
 use super::worker::{Broadcast, CatchUp, Compressor, Shared, Upload};
-use super::{CodecPlan, CompressorError, Occasion, Reference, Tracker};
+use super::{CompressorError, Occasion, Plans, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
 use crate::pool::{OwnTime, Pool, PoolError, Work};
-
-/// Both directions of a run.
-#[derive(Clone)]
-pub struct Plans {
-    /// Server to client.
-    pub download: Arc<CodecPlan>,
-    /// Client to server.
-    pub upload: Arc<CodecPlan>,
-}
 
 /// A reply that crosses the pool: the policy's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, CompressorError>, PoolError>;

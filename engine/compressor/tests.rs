@@ -23,7 +23,7 @@ fn plans(change: impl Fn(&mut Config)) -> (Plans, PolicyHost) {
     let tiers = [Tier { share: 0.5, density: Some(0.5), rank: 2 }, Tier { share: 0.5, density: None, rank: 0 }];
     let run = OfRun { rounds: 9, seed: 1, tiers: Arc::new(Tiers::new(1, &tiers)) };
     let plan = |direction| {
-        let mut config = Config { density: 0.1, ..Config::default() };
+        let mut config = Config { density: 0.1, ..Config::of_uploads() };
         change(&mut config);
         Arc::new(CodecPlan::new(&config, direction, &host, layout.clone(), start.clone(), run.clone()).unwrap())
     };

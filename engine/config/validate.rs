@@ -10,7 +10,7 @@ use crate::policy::PolicyError;
 
 /// Checks every value; the first bad one is the error.
 pub fn validate(config: &Config) -> Result<(), ConfigError> {
-    ranges(config)?;
+    ranges(config, |_| true)?;
     run(config)?;
     model(config)?;
     config.data.validate()?;
@@ -25,10 +25,17 @@ pub fn validate(config: &Config) -> Result<(), ConfigError> {
     ensure(hides_all, "lora.residual", true, "false with privacy.clip, as what aggregation leaves over is not clipped")
 }
 
-/// Checks every number; the first one outside of its range is the error.
-fn ranges(config: &Config) -> Result<(), ConfigError> {
+/// Checks the sections `data` and `partition` alone.
+pub fn validate_data(config: &Config) -> Result<(), ConfigError> {
+    ranges(config, |section| ["data", "partition"].contains(&section))?;
+    config.data.validate()?;
+    Ok(config.partition.validate()?)
+}
+
+/// Checks every number of some sections; the first one outside of its range is the error.
+fn ranges(config: &Config, of: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
     let Ok(values) = Value::serialize(config) else { return Ok(()) };
-    for key in KEYS {
+    for key in KEYS.iter().filter(|key| of(key.parts().0)) {
         // An optional key that is not set is not there.
         let (Some(range), Some(value)) = (key.range, values.find_ref(key.name)) else { continue };
         if let Some(found) = range.first_outside(value) {
@@ -252,6 +259,16 @@ mod tests {
                 assert!(said, "{key}={extreme}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn whoever_looks_at_data_alone_has_the_ranges_of_data_alone() {
+        let mut config = Config::default();
+        config.server.cohort = 0;
+        validate_data(&config).unwrap();
+        config.partition.alpha = 1e-9;
+        let error = validate_data(&config).unwrap_err().to_string();
+        assert_eq!(error, "partition.alpha is 0.000000001, it must be in [0.000001, 1000000000]");
     }
 
     #[test]

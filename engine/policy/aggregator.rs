@@ -8,8 +8,7 @@ use wasmtime::component::Resource;
 use super::bindings::exports::cellm::policy::aggregating::{Guest, RoundInfo, UpdateInfo};
 use super::bindings::exports::cellm::policy::stepping;
 use super::component::Policy;
-use super::compressor::{lend, typed};
-use super::instance::{Instance, take_vector};
+use super::instance::{Instance, lend, take_vector, typed};
 use super::options::Given;
 use super::{Memory, PolicyError};
 use crate::adapter::AdapterLayout;
@@ -57,8 +56,23 @@ pub struct AggregatorInstance {
     begun: bool,
 }
 
+impl Policy {
+    /// An instance, already initialized, that aggregates. `options_json` is an object with the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not aggregate; an option or a layout that it does not take; its
+    /// breakdown in `init`.
+    pub fn aggregator(
+        self: &Arc<Self>,
+        layout: &Arc<AdapterLayout>,
+        options_json: &str,
+    ) -> Result<AggregatorInstance, PolicyError> {
+        AggregatorInstance::new(self, layout, options_json)
+    }
+}
+
 impl AggregatorInstance {
-    pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
+    fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
         let hooks = &policy.hooks;
         let indices =
             hooks.aggregating.as_ref().ok_or_else(|| policy.wrong_world("aggregator for aggregate.policy".into()))?;

@@ -6,9 +6,9 @@ wasmtime::component::bindgen!({
     path: "wit",
     imports: { default: trappable },
     with: {
-        "cellm:policy/host.codes": crate::policy::codes::Codes,
-        "cellm:policy/host.index-set": crate::policy::index_set::IndexSet,
-        "cellm:policy/host.message": crate::policy::message::MessageParts,
-        "cellm:policy/host.vector": crate::policy::vector::Vector,
+        "cellm:policy/host.codes": crate::policy::resources::Codes,
+        "cellm:policy/host.index-set": crate::policy::resources::IndexSet,
+        "cellm:policy/host.message": crate::policy::resources::MessageParts,
+        "cellm:policy/host.vector": crate::policy::resources::Vector,
     },
 });

@@ -1,29 +1,20 @@
-//! One compiled policy: checked on loading, shared by all its instances.
+//! One compiled policy, shared by all its instances: what it says of itself and which hooks it has.
 
 use std::fmt;
 use std::sync::Arc;
 
-use wasmtime::Engine;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::InstancePre;
 
-use super::aggregator::AggregatorInstance;
 use super::bindings::cellm::policy::types::{self as wit, OptionInfo};
 use super::bindings::exports::cellm::policy::{
-    acknowledging, aggregating, catching_up, compressing, describing, planning, stepping,
+    acknowledging, aggregating, catching_up, compressing, planning, stepping,
 };
-use super::compressor::CompressorInstance;
-use super::description::{self, OptionHelp};
-use super::instance::{Instance, shortened};
+use super::description::OptionHelp;
 use super::log::PolicyLog;
 use super::options;
 use super::state::State;
 use super::{Capabilities, LimitsConfig, PolicyError, PolicyHash};
 use crate::adapter::{AdapterLayout, Role};
-
-/// The WIT package and the version of it that this program offers. Components of an older version with the same first two
-/// numbers run too: they ask for less.
-const PACKAGE: &str = "cellm:policy";
-const VERSION: [u32; 3] = [0, 1, 1];
 
 /// A compiled policy.
 pub struct Policy {
@@ -61,7 +52,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    fn of(linked: &InstancePre<State>) -> Self {
+    pub(super) fn of(linked: &InstancePre<State>) -> Self {
         Self {
             compressing: compressing::GuestIndices::new(linked).ok(),
             aggregating: aggregating::GuestIndices::new(linked).ok(),
@@ -80,64 +71,6 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    pub(super) fn compile(
-        engine: &Engine,
-        linker: &Linker<State>,
-        limits: &LimitsConfig,
-        (reference, built_in): (&str, bool),
-        bytes: &[u8],
-    ) -> Result<Self, PolicyError> {
-        let not_a_component =
-            |reason: String| PolicyError::NotAComponent { reference: reference.into(), reason: shortened(&reason) };
-        match bytes {
-            [0, b'a', b's', b'm', _, _, 1, 0, ..] => {}
-            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-                return Err(not_a_component(
-                    "it is a core module (`cellm plugin build` makes a component of it)".into(),
-                ));
-            }
-            _ => return Err(not_a_component(format!("its {} bytes do not start as one", bytes.len()))),
-        }
-        let component =
-            Component::new(engine, bytes).map_err(|error| not_a_component(error.root_cause().to_string()))?;
-        let version = check_interfaces(engine, &component, reference)?;
-        let linked = linker.instantiate_pre(&component).map_err(|error| {
-            let newer = if version > VERSION { newer(&version) } else { String::new() };
-            wrong_wit(reference, format!("{}{newer}, {error:#}", package(&version)))
-        })?;
-        let describing = describing::GuestIndices::new(&linked)
-            .map_err(|error| wrong_wit(reference, format!("no describing: {}", error.root_cause())))?;
-        let mut policy = Self {
-            name: reference.into(),
-            version: String::new(),
-            about: String::new(),
-            capabilities: Capabilities::default(),
-            options: Vec::new(),
-            hash: PolicyHash::of(bytes),
-            built_in,
-            log: Arc::default(),
-            declared: Vec::new(),
-            hooks: Hooks::of(&linked),
-            linked,
-            limits: limits.clone(),
-        };
-        if !policy.is_compressor() && !policy.is_aggregator() {
-            return Err(wrong_wit(reference, "neither a compressor nor an aggregator".into()));
-        }
-        let mut instance = Instance::new(&policy, 0)?;
-        let guest = instance.bind(|store, instance| describing.load(store, instance))?;
-        let described = instance.call("describe", |store| Ok(Ok(guest.call_describe(store)?)))?;
-        description::check(&described)
-            .map_err(|reason| PolicyError::BadDescription { reference: reference.into(), reason })?;
-        policy.name = described.name;
-        policy.version = described.version;
-        policy.about = described.about;
-        policy.capabilities = described.capabilities.into();
-        policy.options = described.options.iter().map(description::help).collect();
-        policy.declared = described.options;
-        Ok(policy)
-    }
-
     /// True for a compressor.
     pub fn is_compressor(&self) -> bool {
         self.hooks.compressing.is_some()
@@ -177,33 +110,6 @@ impl Policy {
         }
     }
 
-    /// An instance, already initialized, that compresses one direction. `options_json` is an object with `direction` (download or upload),
-    /// `bits` and the policy's own options.
-    ///
-    /// # Errors
-    /// [`PolicyError::WrongWorld`] for a policy that does not compress; an option or a layout that it does not take; its
-    /// breakdown in `init`.
-    pub fn compressor(
-        self: &Arc<Self>,
-        layout: &Arc<AdapterLayout>,
-        options_json: &str,
-    ) -> Result<CompressorInstance, PolicyError> {
-        CompressorInstance::new(self, layout, options_json)
-    }
-
-    /// An instance, already initialized, that aggregates. `options_json` is an object with the policy's own options.
-    ///
-    /// # Errors
-    /// [`PolicyError::WrongWorld`] for a policy that does not aggregate; an option or a layout that it does not take; its
-    /// breakdown in `init`.
-    pub fn aggregator(
-        self: &Arc<Self>,
-        layout: &Arc<AdapterLayout>,
-        options_json: &str,
-    ) -> Result<AggregatorInstance, PolicyError> {
-        AggregatorInstance::new(self, layout, options_json)
-    }
-
     /// Each option with values at the edges of what it accepts, for whoever tests a policy.
     pub fn option_edges(&self) -> impl Iterator<Item = (&str, Vec<serde_json::Value>)> {
         self.declared.iter().map(|option| (option.name.as_str(), options::edges(&option.kind)))
@@ -237,60 +143,4 @@ impl Policy {
         });
         Ok(wit::Layout { tensors: tensors.collect(), values })
     }
-}
-
-fn wrong_wit(reference: &str, found: String) -> PolicyError {
-    PolicyError::WrongWit { reference: reference.into(), expected: package(&VERSION), found: shortened(&found) }
-}
-
-fn package(version: &[u32; 3]) -> String {
-    let [major, minor, patch] = version;
-    format!("{PACKAGE}@{major}.{minor}.{patch}")
-}
-
-/// Advice for a component of a later version.
-fn newer(version: &[u32; 3]) -> String {
-    let theirs = package(version);
-    format!(" (newer than this program: take a cellm that has {theirs}, or build it with this `cellm plugin build`)")
-}
-
-/// Every interface named must be of our package in a version that fits; nothing else may be imported. The latest version found.
-fn check_interfaces(engine: &Engine, component: &Component, reference: &str) -> Result<[u32; 3], PolicyError> {
-    let ty = component.component_type();
-    let mut latest = None;
-    for (name, import) in
-        ty.imports(engine).map(|(name, _)| (name, true)).chain(ty.exports(engine).map(|(name, _)| (name, false)))
-    {
-        let Some(version) = version_of(name) else {
-            if import {
-                let import = shortened(name);
-                return Err(PolicyError::ForeignImport { reference: reference.into(), import });
-            }
-            continue;
-        };
-        let numbers = numbers(version).ok_or_else(|| wrong_wit(reference, format!("{PACKAGE}@{version}")))?;
-        // Before 1.0 the minor number must be the same.
-        if numbers[..2] != VERSION[..2] {
-            let advice = match numbers > VERSION {
-                true => newer(&numbers),
-                false => " (older than this program: build it again with this `cellm plugin build`)".into(),
-            };
-            return Err(wrong_wit(reference, package(&numbers) + &advice));
-        }
-        latest = latest.max(Some(numbers));
-    }
-    latest.ok_or_else(|| {
-        let found = format!("nothing of {PACKAGE} (in Rust: is there an `export_...!(Component);` of the SDK?)");
-        wrong_wit(reference, found)
-    })
-}
-
-/// The version in `cellm:policy/interface@version`.
-fn version_of(name: &str) -> Option<&str> {
-    name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@').map(|(_, version)| version)
-}
-
-fn numbers(version: &str) -> Option<[u32; 3]> {
-    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-    numbers.try_into().ok()
 }

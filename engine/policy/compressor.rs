@@ -7,19 +7,14 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::types::{self as wit, OptionKind, OptionValue};
 use super::bindings::exports::cellm::policy::{acknowledging, catching_up, compressing, planning};
-use super::charged_buffer::ChargedBuffer;
 use super::component::Policy;
 use super::context::Context;
-use super::instance::{Fault, Instance, Outcome, take_vector};
-use super::message::MessageParts;
+use super::instance::{Fault, Instance, Outcome, lend, take_vector, typed};
 use super::options::Given;
+use super::resources::MessageParts;
 use super::state::State;
-use super::vector::Vector;
 use super::{Memory, PolicyError};
 use crate::adapter::{AdapterLayout, Message};
-
-/// Settings that every compressor has, beside its own options.
-pub(super) const SETTINGS: [&str; 2] = ["direction", "bits"];
 
 /// A warm compressor. Not shared: each owner has its own. Every hook takes the memory of the participant at whose side
 /// it runs; what the hook wrote is in it afterwards, or, if the hook failed, is not.
@@ -33,8 +28,24 @@ pub struct CompressorInstance {
     catching_up: Option<catching_up::Guest>,
 }
 
+impl Policy {
+    /// An instance, already initialized, that compresses one direction. `options_json` is an object with `direction`
+    /// (download or upload), `bits` and the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not compress; an option or a layout that it does not take; its
+    /// breakdown in `init`.
+    pub fn compressor(
+        self: &Arc<Self>,
+        layout: &Arc<AdapterLayout>,
+        options_json: &str,
+    ) -> Result<CompressorInstance, PolicyError> {
+        CompressorInstance::new(self, layout, options_json)
+    }
+}
+
 impl CompressorInstance {
-    pub(super) fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
+    fn new(policy: &Arc<Policy>, layout: &AdapterLayout, options_json: &str) -> Result<Self, PolicyError> {
         let hooks = &policy.hooks;
         let mut given = Given::parse(&policy.name, options_json)?;
         let settings = settings(&mut given)?;
@@ -241,16 +252,6 @@ fn named_by(bits_key: &'static str, error: PolicyError) -> PolicyError {
         }
         other => other,
     }
-}
-
-/// A call whose result is the policy's own.
-pub(super) fn typed<T>(done: wasmtime::Result<Result<T, wit::PolicyError>>) -> Outcome<T> {
-    Ok(done?.map_err(Fault::from))
-}
-
-pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
-    let buffer = ChargedBuffer::lend(values, &state.budget)?;
-    state.push(Vector(buffer))
 }
 
 fn receive(store: &mut Store<State>, message: Message) -> wasmtime::Result<Resource<MessageParts>> {

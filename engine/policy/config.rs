@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PolicyError;
-use super::trust::Trust;
-
 /// Limits of one policy instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,14 +47,4 @@ pub struct PolicyConfig {
     pub keys: Vec<String>,
     /// Load a component's file anew where it changes between two rounds of a run.
     pub watch: bool,
-}
-
-impl PolicyConfig {
-    /// Checks every entry.
-    ///
-    /// # Errors
-    /// [`PolicyError::Setting`] names the first bad one.
-    pub fn validate(&self) -> Result<(), PolicyError> {
-        Trust::new(self).map(drop)
-    }
 }

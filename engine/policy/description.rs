@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::bindings::cellm::policy::types::{Description, OptionInfo, OptionKind, OptionValue};
-use super::compressor::SETTINGS;
 use super::options::{allowed, fits, shown};
 
+/// Settings that every compressor has, beside its own options.
+const SETTINGS: [&str; 2] = ["direction", "bits"];
 /// The longest name, version or word, bytes.
 const WORD_BYTES: usize = 64;
 /// The longest text for the user, bytes.

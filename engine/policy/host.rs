@@ -11,8 +11,10 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use super::bindings;
+use super::compile::compile;
 use super::component::Policy;
 use super::error::nearest;
+use super::instance::EPOCH_MS;
 use super::state::State;
 use super::trust::{Reference, Trust, other_pin};
 use super::{LimitsConfig, PolicyConfig, PolicyError, PolicyHash};
@@ -42,9 +44,6 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("flora", include_bytes!("../../plugins/prebuilt/flora.wasm")),
     ("fedlol", include_bytes!("../../plugins/prebuilt/fedlol.wasm")),
 ];
-
-/// Length of an epoch: deadlines are kept to within two of them.
-pub(super) const EPOCH_MS: u64 = 10;
 
 /// Compiles and links policies under one set of limits.
 pub struct PolicyHost {
@@ -142,7 +141,7 @@ impl PolicyHost {
             return Err(PolicyError::TooLarge { reference: reference.into(), limit });
         }
         self.trust.check_hash(reference, PolicyHash::of(bytes))?;
-        let policy = Policy::compile(&self.engine, &self.linker, &self.limits, (reference, built_in), bytes)?;
+        let policy = compile(&self.engine, &self.linker, &self.limits, (reference, built_in), bytes)?;
         self.trust.check_name(&policy.name, policy.hash)?;
         Ok(Arc::new(policy))
     }

@@ -9,8 +9,8 @@ use super::bindings::cellm::policy::types::LogLevel;
 use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use super::memory::{Entry, EntryKind, Memory};
+use super::resources::Vector;
 use super::state::State;
-use super::vector::Vector;
 
 impl State {
     fn lent_memory(&mut self, call: &str) -> Result<&mut Memory, Refusal> {

@@ -4,25 +4,8 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostIndexSet;
 use super::charged_buffer::ChargedBuffer;
+use super::resources::{IndexSet, check_indices};
 use super::state::{State, demand, range};
-
-/// Strictly increasing coordinates below `space`.
-#[derive(Debug, Clone)]
-pub struct IndexSet {
-    pub(super) space: u32,
-    pub(super) indices: ChargedBuffer<u32>,
-}
-
-/// Says what is wrong with coordinates that are not strictly increasing and below `space`.
-pub(super) fn check(space: u32, indices: &[u32]) -> Result<(), String> {
-    if let Some(pair) = indices.windows(2).find(|pair| pair[0] >= pair[1]) {
-        return Err(format!("index {} follows {}, indices must increase", pair[1], pair[0]));
-    }
-    match indices.last() {
-        Some(last) if *last >= space => Err(format!("index {last} is outside the space of {space}")),
-        _ => Ok(()),
-    }
-}
 
 impl State {
     /// Two sets of one space.
@@ -41,7 +24,7 @@ impl State {
 
 impl HostIndexSet for State {
     fn from_list(&mut self, space: u32, indices: Vec<u32>) -> wasmtime::Result<Result<Resource<IndexSet>, String>> {
-        if let Err(reason) = check(space, &indices) {
+        if let Err(reason) = check_indices(space, &indices) {
             return Ok(Err(reason));
         }
         let indices = ChargedBuffer::make(indices.len(), &self.budget, || indices)?;

@@ -6,15 +6,17 @@ use wasmtime::component::{self, Resource};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::cellm::policy::types::PolicyError as WitError;
+use super::charged_buffer::ChargedBuffer;
 use super::component::Policy;
 use super::error::Refusal;
-use super::host::EPOCH_MS;
 use super::log::{CallLog, PolicyLog};
 use super::memory::Memory;
+use super::resources::Vector;
 use super::state::State;
-use super::vector::Vector;
 use super::{LimitsConfig, PolicyError, printable};
 
+/// Length of an epoch: deadlines are kept to within two of them.
+pub(super) const EPOCH_MS: u64 = 10;
 /// Bytes that wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
 /// Wasmtime's message where that is not enough; the error has no type of its own.
@@ -225,7 +227,18 @@ fn epochs(limits: &LimitsConfig) -> u64 {
     limits.deadline_ms.div_ceil(EPOCH_MS) + 1
 }
 
-/// CallLog of a policy for people: one line, not too long.
+/// A call whose result is the policy's own.
+pub(super) fn typed<T>(done: wasmtime::Result<Result<T, WitError>>) -> Outcome<T> {
+    Ok(done?.map_err(Fault::from))
+}
+
+/// Lends values to the policy for a call, without copying.
+pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
+    let buffer = ChargedBuffer::lend(values, &state.budget)?;
+    state.push(Vector(buffer))
+}
+
+/// Text of a policy for people: one line, not too long.
 pub(super) fn shortened(text: &str) -> String {
     let start = &text[..text.floor_char_boundary(TEXT)];
     let end = if start.len() < text.len() { " ..." } else { "" };

@@ -1,103 +1,14 @@
 //! The WIT resource `message`: parts that an encoder puts and a decoder takes, in order.
 
-use std::collections::VecDeque;
-
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostMessage;
 use super::bindings::cellm::policy::types::{self as wit, PolicyError as WitError};
-use super::budget::Budget;
 use super::charged_buffer::ChargedBuffer;
-use super::codes::{self, Codes};
 use super::error::Refusal;
-use super::index_set::{self, IndexSet};
+use super::resources::{Codes, HeldPart, IndexSet, MessageParts, Vector, check_codes, check_indices, coding_name};
 use super::state::{State, demand};
-use super::vector::Vector;
-use crate::adapter::{Message, Part, ValueCoding};
-
-/// A message while a policy works on it: one that it writes takes parts, one that it reads gives them.
-#[derive(Debug, Default)]
-pub struct MessageParts {
-    parts: VecDeque<HeldPart>,
-    bytes: u64,
-    received: bool,
-}
-
-#[derive(Debug)]
-enum HeldPart {
-    Indices(IndexSet),
-    Values(wit::ValueCoding, ChargedBuffer<f32>),
-    Codes(Codes),
-    Bytes(ChargedBuffer<u8>),
-}
-
-impl HeldPart {
-    fn words(&self) -> String {
-        match self {
-            Self::Indices(set) => format!("{} indices below {}", set.indices.as_slice().len(), set.space),
-            Self::Values(coding, values) => format!("{} values in {}", values.as_slice().len(), name(*coding)),
-            Self::Codes(held) => format!("{} codes of {} bits", held.codes.as_slice().len(), held.bits),
-            Self::Bytes(bytes) => format!("{} bytes", bytes.as_slice().len()),
-        }
-    }
-}
-
-fn name(coding: wit::ValueCoding) -> &'static str {
-    match coding {
-        wit::ValueCoding::F32 => "f32",
-        wit::ValueCoding::F16 => "f16",
-        wit::ValueCoding::Bf16 => "bf16",
-    }
-}
-
-impl MessageParts {
-    /// Takes a message over from the wire, charging it to the policy.
-    pub(super) fn received(message: Message, budget: &Budget) -> Result<Self, Refusal> {
-        let hold = |part| match part {
-            Part::Indices { space, indices } => {
-                let indices = ChargedBuffer::make(indices.len(), budget, || indices)?;
-                Ok(HeldPart::Indices(IndexSet { space, indices }))
-            }
-            Part::Values { coding, values } => {
-                let coding = match coding {
-                    ValueCoding::F32 => wit::ValueCoding::F32,
-                    ValueCoding::F16 => wit::ValueCoding::F16,
-                    ValueCoding::Bf16 => wit::ValueCoding::Bf16,
-                };
-                Ok(HeldPart::Values(coding, ChargedBuffer::make(values.len(), budget, || values)?))
-            }
-            Part::Codes { bits, codes } => {
-                Ok(HeldPart::Codes(Codes { bits, codes: ChargedBuffer::make(codes.len(), budget, || codes)? }))
-            }
-            Part::Bytes(bytes) => Ok(HeldPart::Bytes(ChargedBuffer::make(bytes.len(), budget, || bytes)?)),
-        };
-        let parts = message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?;
-        Ok(Self { parts, bytes: 0, received: true })
-    }
-
-    /// Parts not taken yet.
-    pub(super) fn left(&self) -> usize {
-        self.parts.len()
-    }
-
-    /// The message as it goes to the wire.
-    pub(super) fn finished(self) -> Message {
-        let part = |held| match held {
-            HeldPart::Indices(set) => Part::Indices { space: set.space, indices: set.indices.into_vec() },
-            HeldPart::Values(coding, values) => {
-                let coding = match coding {
-                    wit::ValueCoding::F32 => ValueCoding::F32,
-                    wit::ValueCoding::F16 => ValueCoding::F16,
-                    wit::ValueCoding::Bf16 => ValueCoding::Bf16,
-                };
-                Part::Values { coding, values: values.into_vec() }
-            }
-            HeldPart::Codes(held) => Part::Codes { bits: held.bits, codes: held.codes.into_vec() },
-            HeldPart::Bytes(bytes) => Part::Bytes(bytes.into_vec()),
-        };
-        Message { parts: self.parts.into_iter().map(part).collect() }
-    }
-}
+use crate::adapter::ValueCoding;
 
 impl State {
     fn put(&mut self, message: &Resource<MessageParts>, part: HeldPart, bytes: usize) -> wasmtime::Result<()> {
@@ -124,6 +35,16 @@ impl State {
     }
 }
 
+impl From<wit::ValueCoding> for ValueCoding {
+    fn from(coding: wit::ValueCoding) -> Self {
+        match coding {
+            wit::ValueCoding::F32 => Self::F32,
+            wit::ValueCoding::F16 => Self::F16,
+            wit::ValueCoding::Bf16 => Self::Bf16,
+        }
+    }
+}
+
 /// The typed error for a part that is not what the policy expects.
 fn unexpected<T>(expected: &str, found: Option<HeldPart>) -> wasmtime::Result<Result<T, WitError>> {
     let found = found.map_or("the end of the message".into(), |part| part.words());
@@ -145,7 +66,7 @@ impl HostMessage for State {
     ) -> wasmtime::Result<()> {
         let values = self.table.get(&values)?.0.clone();
         let bytes = size_of_val(values.as_slice());
-        self.put(&this, HeldPart::Values(coding, values), bytes)
+        self.put(&this, HeldPart::Values(coding.into(), values), bytes)
     }
 
     fn put_codes(&mut self, this: Resource<MessageParts>, codes: Resource<Codes>) -> wasmtime::Result<()> {
@@ -166,12 +87,10 @@ impl HostMessage for State {
         space: u32,
     ) -> wasmtime::Result<Result<Resource<IndexSet>, WitError>> {
         match self.take(&this)? {
-            Some(HeldPart::Indices(set)) if set.space == space => {
-                match index_set::check(space, set.indices.as_slice()) {
-                    Ok(()) => Ok(Ok(self.push(set)?)),
-                    Err(reason) => Ok(Err(WitError::BadMessage(reason))),
-                }
-            }
+            Some(HeldPart::Indices(set)) if set.space == space => match check_indices(space, set.indices.as_slice()) {
+                Ok(()) => Ok(Ok(self.push(set)?)),
+                Err(reason) => Ok(Err(WitError::BadMessage(reason))),
+            },
             found => unexpected(&format!("indices below {space}"), found),
         }
     }
@@ -182,11 +101,12 @@ impl HostMessage for State {
         coding: wit::ValueCoding,
         count: u32,
     ) -> wasmtime::Result<Result<Resource<Vector>, WitError>> {
+        let coding = coding.into();
         match self.take(&this)? {
             Some(HeldPart::Values(found, values)) if found == coding && values.as_slice().len() == count as usize => {
                 Ok(Ok(self.push(Vector(values))?))
             }
-            found => unexpected(&format!("{count} values in {}", name(coding)), found),
+            found => unexpected(&format!("{count} values in {}", coding_name(coding)), found),
         }
     }
 
@@ -198,7 +118,7 @@ impl HostMessage for State {
     ) -> wasmtime::Result<Result<Resource<Codes>, WitError>> {
         match self.take(&this)? {
             Some(HeldPart::Codes(held)) if held.bits == bits && held.codes.as_slice().len() == count as usize => {
-                match codes::check(bits, held.codes.as_slice()) {
+                match check_codes(bits, held.codes.as_slice()) {
                     Ok(()) => Ok(Ok(self.push(held)?)),
                     Err(reason) => Ok(Err(WitError::BadMessage(reason))),
                 }

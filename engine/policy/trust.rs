@@ -48,22 +48,6 @@ pub(super) fn other_pin(reference: &str) -> Option<PolicyError> {
     hash.then(|| PolicyError::OtherPin { reference: place.into(), found: found.into() })
 }
 
-impl FromStr for PolicyHash {
-    type Err = ();
-
-    /// 64 hexadecimal digits.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(());
-        }
-        let mut hash = [0; 32];
-        for (place, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[place * 2..place * 2 + 2], 16).map_err(drop)?;
-        }
-        Ok(Self(hash))
-    }
-}
-
 /// An entry of `policy.allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Allowed {
@@ -159,6 +143,16 @@ fn lowercase(error: &minisign_verify::Error) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+impl PolicyConfig {
+    /// Checks every entry.
+    ///
+    /// # Errors
+    /// [`PolicyError::Setting`] names the first bad one.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        Trust::new(self).map(drop)
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,8 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostVector;
 use super::charged_buffer::ChargedBuffer;
-use super::codes::Codes;
-use super::index_set::IndexSet;
+use super::resources::{Codes, IndexSet, Vector};
 use super::state::{State, range};
-
-/// A flat vector of f32 that a policy holds by handle.
-#[derive(Debug, Clone)]
-pub struct Vector(pub(super) ChargedBuffer<f32>);
 
 impl State {
     /// The values behind a handle, shared.

@@ -1,75 +1,14 @@
 //! The Server actor: moves messages between the round's state machine and the other actors.
 
-use std::sync::Arc;
+use ractor::{Actor, ActorCell, ActorProcessingErr, SpawnErr, SupervisionEvent};
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-
-use super::broadcast::Broadcast;
-use super::dispatch::Dispatch;
-use super::exchange::Answer;
-use super::model::Stepped;
-use super::state::{Candidate, ClosingRound, Excluded, ServerState};
-use super::{Reloaded, ServerArgs, ServerError};
-use crate::aggregator::{Accepted, AggregateError};
-use crate::client::ClientUpdate;
-use crate::journal::{JournalError, StoredUpdate};
-use crate::pool;
-
-/// How others reach the server.
-pub type ServerRef = ActorRef<ServerMsg>;
+use super::ServerArgs;
+use super::message::{Internal, Reply, ServerMsg, ServerRef};
+use super::open_round::ClosingRound;
+use super::state::ServerState;
 
 /// The actor.
 pub struct Server;
-
-/// What the server is told.
-pub enum ServerMsg {
-    /// Finish what is being closed, give up what is not, and end.
-    Stop,
-    /// An answer to one of its own requests.
-    Reply(Reply),
-}
-
-/// An answer to one of the server's own requests; opaque to others.
-pub struct Reply(Internal);
-
-/// Answers to the server's own requests; late ones carry their round and are dropped.
-pub(super) enum Internal {
-    /// What goes down next is encoded and, where due, evaluated.
-    Prepared(Result<Prepared, ServerError>),
-    /// A client is through; with what it was sent before the broadcast.
-    Answered(Candidate, Dispatch, AnswerSource),
-    /// A client's answer is durable, or not; with the update that waited for it.
-    Stored(Candidate, Option<ClientUpdate>, Result<(), Arc<JournalError>>),
-    /// The aggregator had a client's turn.
-    Offered(Candidate, Result<Accepted, AggregateError>),
-    /// A round is to be begun again without some places' updates; with the places whose answer is stored.
-    Reopen(Excluded, Result<Vec<u32>, ServerError>),
-    /// What the aggregate of an opening made of the server's model.
-    Stepped(u32, Result<Stepped, ServerError>),
-    /// Between two rounds: what a look at the policies found.
-    Reloaded(Reloaded),
-    /// The round's end is durable, or not.
-    Closed(Result<(), ServerError>),
-}
-
-/// Where an answer comes from.
-pub(super) enum AnswerSource {
-    /// A client that was asked.
-    Live(Answer),
-    /// Nowhere: what the client needs first could not be made.
-    Unsent(ServerError),
-    /// The journal of a run that was interrupted.
-    Replayed(Result<Option<StoredUpdate>, Arc<JournalError>>),
-}
-
-/// What goes down next, and the round that waits for it.
-pub(super) struct Prepared {
-    pub closing: Option<Box<ClosingRound>>,
-    /// What an operator wants to know.
-    pub warnings: Vec<String>,
-    /// What goes down next, or why that cannot be made: the round that ends has no part in it.
-    pub broadcast: Result<Broadcast, ServerError>,
-}
 
 impl Server {
     /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
@@ -147,15 +86,4 @@ impl Actor for Server {
     ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
-}
-
-/// Work beside the mailbox. A panic in it ends this server with the reason, for its supervisor to act on.
-pub(super) fn spawn_task(myself: &ServerRef, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-    let server = myself.get_cell();
-    pool::watched(what, work, move |crash| server.stop(Some(crash.to_string())));
-}
-
-pub(super) fn send(myself: &ServerRef, message: Internal) {
-    // A server that has stopped needs no answers.
-    drop(myself.cast(ServerMsg::Reply(Reply(message))));
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
-use super::dispatch::Dispatch;
 use super::exchange::Answer;
+use super::message::{AnswerSource, Dispatch, Internal, ServerRef, send, spawn_task};
+use super::open_round::{Candidate, Exchange, UploadStats};
 use super::round::{Effect, Input};
-use super::state::{Candidate, Exchange, Phase, ServerState, UploadStats};
+use super::state::{Phase, ServerState};
 use super::stored_answer::{self, StoredAnswer};
 use super::{ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};

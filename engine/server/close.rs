@@ -2,9 +2,10 @@
 
 use ractor::rpc::CallResult;
 
-use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::message::{Internal, ServerRef, send, spawn_task};
 use super::model::{self, Model, Noise, Stepped};
-use super::state::{ClosingRound, Exchange, OpenRound, Phase, ServerState};
+use super::open_round::{ClosingRound, Exchange, OpenRound};
+use super::state::{Phase, ServerState};
 use super::{RoundRow, ServerError, ServerEvent};
 use crate::aggregator::AggregatorMsg;
 use crate::compressor::{Memories, Tracker};

@@ -5,29 +5,15 @@ use std::sync::Arc;
 use ractor::rpc::CallResult;
 
 use super::ServerError;
-use super::actor::{AnswerSource, Internal, ServerRef, send, spawn_task};
 use super::broadcast::TierBroadcast;
 use super::exchange::ask;
+use super::message::{AnswerSource, Dispatch, Internal, ServerRef, send, spawn_task};
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
 use crate::client::{Assignment, Participants};
 use crate::compressor::{Memories, Occasion};
 use crate::journal::JournalMsg;
-use crate::policy::Changes;
 use crate::pool::blocking;
-
-/// What one client was sent before the broadcast, and what the server knows of it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Dispatch {
-    /// The client's tier.
-    pub tier: u32,
-    /// The last round whose update of this client was accepted.
-    pub last_seen: Option<u32>,
-    /// The frames that bring it up to date, in order.
-    pub catch_up: Vec<Arc<Vec<u8>>>,
-    /// What making them wrote to the memory of the download's policy.
-    pub changes: Option<Changes>,
-}
 
 /// Makes what a client needs before the broadcast. It depends on nothing that other clients of the round do.
 async fn make_dispatch(

@@ -45,6 +45,9 @@ pub enum ServerEvent {
     Failed(ServerError),
 }
 
+/// Looks whether the policies of the next round are others than those of the last. Blocking.
+pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
+
 /// What a look at the policies found.
 #[derive(Debug, Default)]
 pub struct Reloaded {

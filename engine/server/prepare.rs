@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::actor::{Internal, Prepared, ServerRef, send, spawn_task};
 use super::broadcast::{self, PrepareArgs};
+use super::message::{Internal, Prepared, ServerRef, send, spawn_task};
+use super::open_round::{ClosingRound, Excluded, OpenRound};
 use super::outcomes::Outcomes;
 use super::round::{Input, Round};
-use super::state::{ClosingRound, Excluded, OpenRound, Phase, ServerState};
+use super::state::{Phase, ServerState};
 use super::{ServerError, model, sampler, settle};
 use crate::aggregator::{AggregatorMsg, Opening};
 use crate::pool::PoolError;

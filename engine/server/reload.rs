@@ -1,14 +1,9 @@
 //! Between two rounds: has a policy changed? The owner looks; where it has, it starts everything anew from the journal.
 
-use std::sync::Arc;
-
-use super::actor::{Internal, ServerRef, send, spawn_task};
+use super::message::{Internal, ServerRef, send, spawn_task};
 use super::state::{Phase, ServerState};
 use super::{Reloaded, ServerEvent};
 use crate::pool::blocking;
-
-/// Looks whether the policies of the next round are others than those of the last. Blocking.
-pub type Reload = Arc<dyn Fn() -> Reloaded + Send + Sync>;
 
 impl ServerState {
     /// Begins the next round, after a look at the policies where the run wants one.

@@ -3,8 +3,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::actor::{Internal, ServerRef, send, spawn_task};
-use super::state::{Excluded, OpenRound, Phase, ServerState};
+use super::message::{Internal, ServerRef, send, spawn_task};
+use super::open_round::{Excluded, OpenRound};
+use super::state::{Phase, ServerState};
 use super::{ServerError, ServerEvent};
 use crate::pool::blocking;
 

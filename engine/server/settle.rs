@@ -7,7 +7,7 @@ use ractor::rpc::CallResult;
 use tokio::task::JoinSet;
 
 use super::ServerError;
-use super::state::{ClosingRound, Exchange};
+use super::open_round::{ClosingRound, Exchange};
 use crate::client::{ClientError, ClientState, Participants};
 use crate::compressor::Occasion;
 use crate::journal::{JournalMsg, JournalRef};

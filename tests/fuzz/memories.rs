@@ -23,7 +23,9 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(changes.to_bytes(), sealed);
         let mut applied = Entries::default();
         changes.apply(&mut applied);
-        assert_eq!(Entries::from_bytes(&applied.to_bytes()), Ok(applied));
+        // Bytes are compared: a NaN is not equal to itself.
+        let again = Entries::from_bytes(&applied.to_bytes()).expect("entries come back");
+        assert_eq!(again.to_bytes(), applied.to_bytes());
     }
     let Ok(entries) = entries else { return };
     assert_eq!(entries.to_bytes(), sealed);

@@ -72,7 +72,7 @@ fn deliver(warm: &mut Warm, choice: [u8; 3], message: &Message) {
     };
     let start = Arc::new(LAYOUT.start().0);
     let mut memory = Memory::default();
-    let mut done = |what: &str, done: Result<(), PolicyError>, poisoned: bool| {
+    let done = |what: &str, done: Result<(), PolicyError>, poisoned: bool| {
         let name = NAMES[key.0];
         assert!(!poisoned, "{name} broke down in {what}: {done:?}, {context:?}, {message:?}");
         done.is_ok()

@@ -11,8 +11,12 @@ use cellm::data::{Config, Dataset, Record, Task, Tokenizer, tokenize};
 use libfuzzer_sys::fuzz_target;
 
 const GOOD: &[u8] = include_bytes!("seeds/tokenizers/tokenizer.json");
-const TALK: &[u8] = br#"{"messages": [{"role": "system", "content": "be"}, {"role": "user", "content": "to be or"},
- {"role": "assistant", "content": "not to be"}, {"role": "user", "content": "or"}, {"role": "assistant", "content": "be"}]}"#;
+/// On one line: a line that begins with a brace would be the next record.
+const TALK: &str = concat!(
+    r#"{"messages": [{"role": "system", "content": "be"}, {"role": "user", "content": "to be or"}, "#,
+    r#"{"role": "assistant", "content": "not to be"}, {"role": "user", "content": "or"}, "#,
+    r#"{"role": "assistant", "content": "be"}]}"#
+);
 const TEXTS: [&str; 4] =
     ["", "to be or not to be", "<s> \u{1f600} ÄÖ\u{301}\u{0}\u{10ffff}  \t\r\n", "aaaaaaaaaaaaaaaaaaaa"];
 
@@ -21,7 +25,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(cellm_fuzz::folder);
 /// A conversation, and the config that learns its answers.
 static TALKS: LazyLock<(Vec<Record>, Config)> = LazyLock::new(|| {
     let folder = cellm_fuzz::folder();
-    cellm_fuzz::put(&folder, "talk.json", TALK);
+    cellm_fuzz::put(&folder, "talk.json", TALK.as_bytes());
     let config = Config {
         path: Some(folder.join("talk.json")),
         task: Task::Instruction,

@@ -3,8 +3,8 @@
 use wasmtime::component::Resource;
 
 use crate::policy::bindings::cellm::policy::algebra::{Decomposition, Host};
+use crate::policy::resources::Vector;
 use crate::policy::state::{State, demand};
-use crate::policy::vector::Vector;
 
 /// Bytes of a value inside the kernels.
 const WIDE: u64 = 8;

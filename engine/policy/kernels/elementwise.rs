@@ -2,8 +2,9 @@
 
 use wasmtime::component::Resource;
 
+use crate::policy::resources::Vector;
 use crate::policy::state::{State, same};
-use crate::policy::vector::{Vector, one_nan_wide};
+use crate::policy::vector::one_nan_wide;
 
 impl State {
     /// Changes `this` by `x`, which may be the same vector.

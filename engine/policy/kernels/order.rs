@@ -2,8 +2,8 @@
 
 use wasmtime::component::Resource;
 
+use crate::policy::resources::Vector;
 use crate::policy::state::{State, demand, same};
-use crate::policy::vector::Vector;
 
 /// Bytes for each vector while a block of coordinates is sorted.
 const BLOCK_BYTES: u64 = 1024;

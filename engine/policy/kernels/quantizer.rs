@@ -3,10 +3,10 @@
 use wasmtime::component::Resource;
 
 use crate::policy::charged_buffer::ChargedBuffer;
-use crate::policy::codes::Codes;
 use crate::policy::error::Refusal;
+use crate::policy::resources::Codes;
+use crate::policy::resources::Vector;
 use crate::policy::state::{State, demand};
-use crate::policy::vector::Vector;
 
 /// Operations of a logarithm, a sine and a cosine for two draws, by one draw.
 const NORMAL_DRAW: u128 = 32;

@@ -3,9 +3,9 @@
 use wasmtime::component::Resource;
 
 use crate::policy::charged_buffer::ChargedBuffer;
-use crate::policy::index_set::IndexSet;
+use crate::policy::resources::IndexSet;
+use crate::policy::resources::Vector;
 use crate::policy::state::{State, demand, range, same};
-use crate::policy::vector::Vector;
 
 /// Bytes that a selection needs for a value in between.
 const KEY_BYTES: u64 = 4;

@@ -5,11 +5,11 @@ use wasmtime::component::Resource;
 use crate::policy::LimitsConfig;
 use crate::policy::bindings::cellm::policy::algebra::Host as Algebra;
 use crate::policy::bindings::cellm::policy::host::{Host, HostCodes, HostIndexSet, HostVector};
-use crate::policy::codes::Codes;
 use crate::policy::error::Refusal;
-use crate::policy::index_set::IndexSet;
+use crate::policy::resources::Codes;
+use crate::policy::resources::IndexSet;
+use crate::policy::resources::Vector;
 use crate::policy::state::State;
-use crate::policy::vector::Vector;
 
 const MIB: usize = 1 << 20;
 

@@ -82,6 +82,7 @@ fn huge(deed: &str) -> Result<(), PolicyError> {
     Ok(())
 }
 
+#[expect(clippy::infinite_iter, reason = "limits end them")]
 fn remember(deed: &str) -> Result<(), PolicyError> {
     let values = Vector::new(1 << 16);
     match deed {
@@ -120,6 +121,7 @@ fn remember(deed: &str) -> Result<(), PolicyError> {
 /// Results of float operations that differ between machines unless they are made the same.
 fn floats() -> String {
     let zero = black_box(0.0_f32);
+    #[expect(clippy::eq_op, reason = "the NaN that the machine makes")]
     let nan = zero / zero;
     let other = black_box(f32::from_bits(0x7fc1_2345));
     let host = Vector::new(4);
