@@ -1,4 +1,4 @@
-//! What the engine costs around training: 1000 virtual clients that send about 1 MB of dense f32 each, a no-op trainer,
+//! The engine's cost around training: 1000 virtual clients that send about 1 MB of dense f32 each, a no-op trainer,
 //! everything else real (actors, policies, frames, checksums, aggregation, journal).
 //!
 //! `cargo bench --bench orchestration` prints CPU-seconds a round (start-up is taken out by the difference of a long and

@@ -1,4 +1,4 @@
-//! What a policy says reaches people: stripped, within limits, and as the reason of the trap that follows.
+//! Lines that a policy logs reach people: stripped, within limits, and as the reason of the trap that follows.
 
 use std::sync::{Arc, LazyLock};
 
