@@ -1,4 +1,4 @@
-//! What the aggregator does on its blocking thread: decode one update, check it, hand it to the policy.
+//! The aggregator's work on its blocking thread: decode one update, check it, hand it to the policy.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::policy::{
 };
 use crate::privacy;
 
-/// What a round starts from.
+/// The start of a round.
 #[derive(Debug, Clone)]
 pub struct Opening {
     /// Its number: a round may be begun more than once.
@@ -19,9 +19,9 @@ pub struct Opening {
     pub round: u32,
     /// Clients that were sampled.
     pub cohort: u32,
-    /// What the clients start from; with tiers, those of the tier that sees most.
+    /// The adapter that the clients start from; with tiers, that of the tier that sees most.
     pub base: Arc<Vec<f32>>,
-    /// What the server remembers, with what encoding the download wrote.
+    /// The server's memories, with the writes of encoding the download.
     pub memories: Memories,
 }
 
@@ -34,8 +34,7 @@ pub struct Offer {
     pub tier: u32,
     /// The last round whose update of it was accepted.
     pub last_seen: Option<u32>,
-    /// What bringing it up to date wrote to the memory of the download's policy at the server; it counts if the update
-    /// does.
+    /// Writes of the catch-up to the memory of the download's policy at the server; they count if the update does.
     pub catch_up: Option<Changes>,
     /// The upload frame; examples and loss are in it.
     pub frame: Arc<Vec<u8>>,
@@ -55,11 +54,11 @@ pub struct Aggregate {
     pub update: Vec<f32>,
     /// The new dense copy, where the policy takes the server's step.
     pub stepped: Option<Vec<f32>>,
-    /// What the server remembers after the round.
+    /// The server's memories after the round.
     pub memories: Memories,
 }
 
-/// Why an update, or the whole round, could not be aggregated.
+/// A failure to aggregate an update, or the whole round.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
     /// This update is refused; the round goes on without it.
@@ -68,7 +67,7 @@ pub enum AggregateError {
     /// This update is too large; the round goes on without it.
     #[error("the update's L2 norm is {norm:.3}, the limit is {limit}")]
     Norm {
-        /// What was found.
+        /// The norm of the update.
         norm: f64,
         /// `server.max_update_norm`.
         limit: f32,
@@ -94,7 +93,7 @@ pub enum AggregateError {
 }
 
 impl AggregateError {
-    /// Whether no round can end any more.
+    /// True where no round can end any more.
     pub fn ends_the_run(&self) -> bool {
         matches!(self, Self::Policy(_))
     }
@@ -109,7 +108,7 @@ pub(super) struct Intake {
     clip: f32,
     warm: ReusableInstance<AggregatorInstance>,
     memories: Memories,
-    /// Why the round could not begin; told with its first update.
+    /// The error of the round's beginning; reported with its first update.
     broken: Option<PolicyError>,
 }
 

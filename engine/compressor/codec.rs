@@ -12,12 +12,12 @@ use crate::metrics::{DirectionMetrics, Hook, Metrics};
 use crate::policy::{CompressorInstance, Direction, Memory, ReusableInstance};
 use crate::wire::{self, FrameKind, Header, UploadHeader};
 
-/// What a frame was decoded to.
+/// A decoded frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     /// `P` finite values.
     pub values: Vec<f32>,
-    /// What the client says, in an upload.
+    /// The client's header, in an upload.
     pub upload: UploadHeader,
 }
 
@@ -47,7 +47,7 @@ impl Codec {
         Self { plan: plan.clone(), timing, warm }
     }
 
-    /// What it works by.
+    /// The plan that it works by.
     pub fn plan(&self) -> &Arc<CodecPlan> {
         &self.plan
     }
@@ -55,7 +55,7 @@ impl Codec {
     /// Encodes a vector of `P` values (weights or a difference down, a delta up) into one frame.
     ///
     /// # Errors
-    /// What the policy says; after a trap the next call starts with a fresh instance.
+    /// The policy's error; after a trap the next call starts with a fresh instance.
     pub fn encode(
         &mut self,
         occasion: &Occasion,
@@ -95,10 +95,10 @@ impl Codec {
         Ok(Decoded { values, upload })
     }
 
-    /// Which coordinates a client may train, ascending; none where it trains all.
+    /// The coordinates that a client may train, ascending; none where it trains all.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn plan_training(
         &mut self,
         occasion: &Occasion,
@@ -113,7 +113,7 @@ impl Codec {
     /// Tells the policy at the client how its upload ended.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn acknowledge(
         &mut self,
         occasion: &Occasion,
@@ -124,10 +124,11 @@ impl Codec {
         Ok(self.warm.call(Hook::OnAck, |instance| instance.on_ack(&context, accepted, memory))?)
     }
 
-    /// What the policy sends a client that missed rounds, as a frame; none where the client needs nothing.
+    /// The frame that brings a client up to date that missed rounds, made by the policy; none where the client needs
+    /// nothing.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn encode_catch_up(
         &mut self,
         occasion: &Occasion,

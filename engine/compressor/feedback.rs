@@ -5,12 +5,12 @@
 /// `e = decay * residual + x; message = encode(e); residual = e - decode(message)`, for any codec.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ErrorFeedback {
-    /// How much of the residual is carried over; 1 forgets nothing.
+    /// Share of the residual that is carried over; 1 forgets nothing.
     pub decay: f32,
 }
 
 impl ErrorFeedback {
-    /// What is to be encoded: `update` with what was left before; a first time has nothing left.
+    /// The values to encode: `update` plus the decayed residual; without a residual, the update alone.
     pub fn carry(&self, residual: Option<&[f32]>, mut update: Vec<f32>) -> Vec<f32> {
         if let Some(residual) = residual {
             assert_eq!(residual.len(), update.len(), "residual and update are of one layout");
@@ -21,7 +21,7 @@ impl ErrorFeedback {
         update
     }
 
-    /// What the receiver did not get of `carried`.
+    /// The part of `carried` that the receiver did not get: `carried - decoded`.
     pub fn residual(&self, carried: &[f32], decoded: &[f32]) -> Vec<f32> {
         assert_eq!(carried.len(), decoded.len(), "both are of one layout");
         carried.iter().zip(decoded).map(|(whole, got)| whole - got).collect()

@@ -14,7 +14,7 @@ use crate::pool::{OwnTime, Pool, PoolError, Work};
 /// A reply that crosses the pool: the policy's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, CompressorError>, PoolError>;
 
-/// What a worker is to do; it ends with the job's reply port.
+/// A worker's job; it ends with the reply port.
 type Job = Box<dyn FnOnce(&mut Compressor) + Send>;
 
 impl Work for Compressor {
@@ -54,7 +54,7 @@ impl Compressors {
         Self { pool: self.pool.timed(clock), plans: self.plans.clone() }
     }
 
-    /// What the two directions work by.
+    /// The plans of both directions.
     pub fn plans(&self) -> &Plans {
         &self.plans
     }
@@ -63,7 +63,7 @@ impl Compressors {
     /// difference to its reference, and the reference after it is what a client has.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn broadcast(
         &self,
         occasion: Occasion,
@@ -77,7 +77,7 @@ impl Compressors {
     /// At the server: a snapshot of a reference for those who missed too much, for the broadcast of the occasion's round.
     ///
     /// # Errors
-    /// What [`Codec::snapshot`](super::Codec::snapshot) says, and [`PoolError`].
+    /// The error of [`Codec::snapshot`](super::Codec::snapshot), or [`PoolError`].
     pub async fn snapshot(&self, occasion: Occasion, reference: Reference) -> Answer<Arc<Vec<u8>>> {
         self.run(move |worker| worker.snapshot(&occasion, &reference)).await
     }
@@ -85,7 +85,7 @@ impl Compressors {
     /// At the server: what the policy sends one client that missed rounds, if anything, and the server's memory after it.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn encode_catch_up(&self, occasion: Occasion, memory: Memory) -> Answer<CatchUp> {
         self.run(move |worker| worker.encode_catch_up(&occasion, memory.clone())).await
     }
@@ -93,7 +93,7 @@ impl Compressors {
     /// At a client: takes in what [`encode_catch_up`](Self::encode_catch_up) made; the client's memory after it.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn decode_catch_up(&self, occasion: Occasion, frame: Arc<Vec<u8>>, memory: Memory) -> Answer<Memory> {
         self.run(move |worker| worker.decode_catch_up(&occasion, &frame, memory.clone())).await
     }
@@ -101,7 +101,7 @@ impl Compressors {
     /// At a client: what it starts from, and its memory after decoding.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn receive(
         &self,
         broadcast: Occasion,
@@ -114,7 +114,7 @@ impl Compressors {
     /// At a client: which coordinates it may train (none: all), and its memory after that.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn plan_training(
         &self,
         occasion: Occasion,
@@ -127,7 +127,7 @@ impl Compressors {
     /// At a client: encodes its update, with what earlier messages left out where the run says so.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn upload(
         &self,
         occasion: Occasion,
@@ -141,7 +141,7 @@ impl Compressors {
     /// At a client: hears how its upload ended; its memory after that.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn acknowledge(&self, occasion: Occasion, accepted: bool, memory: Memory) -> Answer<Memory> {
         self.run(move |worker| worker.acknowledge(&occasion, accepted, memory.clone())).await
     }
