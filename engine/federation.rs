@@ -30,7 +30,8 @@ use crate::metrics::Exporter;
 use crate::pool::blocking;
 use crate::server::Finished;
 
-pub use crate::server::{DirectionBytes, RoundRow};
+pub use crate::link::DirectionBytes;
+pub use crate::server::RoundRow;
 pub use check::{Checked, check};
 pub use error::FederationError;
 pub use inputs::Inputs;
@@ -122,17 +123,17 @@ pub async fn run_with(
     // The root has said its last; a panic in its own end would not change the result.
     drop(root_ended.await);
     let (finished, files) = ended?;
-    blocking("the run's end", move || finish(&plan, &finished, &files, (began, clock))).await?
+    blocking("the run's end", move || finish(&plan, finished, &files, (began, clock))).await?
 }
 
 /// Writes the adapter and the summary.
 fn finish(
     plan: &Plan,
-    finished: &Finished,
+    finished: Finished,
     files: &RunDir,
     (began, clock): (Instant, Clock),
 ) -> Result<Summary, FederationError> {
-    let weights = AdapterWeights(finished.adapter.to_vec());
+    let weights = AdapterWeights(finished.adapter);
     let about = plan.model.peft(&plan.config.lora, &plan.layout, plan.shards.classes());
     peft::write(&files.adapter(), &plan.layout, &weights, &about)?;
     let rows: Vec<RoundRow> = plan.journal.rows()?.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();

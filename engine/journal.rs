@@ -13,5 +13,5 @@ mod store;
 
 pub use actor::{JournalMsg, JournalRef, JournalWriter};
 pub use error::JournalError;
-pub use record::{ClosedRound, Difference, RunRecord, StoredReference, StoredUpdate, Verdict};
+pub use record::{ClosedRound, Difference, RunRecord, StoredOptimizer, StoredReference, StoredUpdate, Verdict};
 pub use store::Journal;

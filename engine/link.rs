@@ -1,8 +1,6 @@
-//! The link: how frames travel between server and clients, and where their bytes are counted.
-//!
-//! In: frames. Out: the same frames at the other end, their length by kind for the ledger and the metrics. This is
-//! the in-process link of a simulated federation.
+//! The link: what crosses between server and clients, and the bytes that it costs. In one process frames are handed over as
+//! they are; the ledger counts each as it crosses.
 
-mod local;
+mod ledger;
 
-pub use local::Link;
+pub use ledger::{ByteTotals, DirectionBytes, Ledger};

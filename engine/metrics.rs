@@ -25,3 +25,8 @@ pub use policies::{Hook, PolicyMetrics};
 pub use prometheus::IntCounter;
 pub use registry::{Clients, Metrics};
 pub use wire::{DirectionMetrics, WireBytes};
+
+/// Brings a counter that is behind up to `total`.
+pub fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}

@@ -19,8 +19,9 @@
 //! | 4 | lower half of the xxh3-64 of everything before it |
 //!
 //! Indices travel in the cheapest of three codings, chosen by their exact sizes (see `indices`), values as f32, f16 or
-//! bf16, codes packed into their bits. [`decode`] takes any bytes: it never panics, and it never allocates beyond [`Limits`]
-//! nor beyond what the length of the input can justify.
+//! bf16, codes packed into their bits. [`Frame::read`] takes any bytes and never panics; [`Frame::decode`] never
+//! allocates beyond [`Limits`] nor beyond what the length of the input can justify. A [`Frame`] is read once, where its bytes come
+//! in, and handed on.
 
 mod bitmap;
 mod bits;
@@ -31,10 +32,11 @@ mod frame;
 mod header;
 mod indices;
 mod part;
+mod piece;
 mod rice;
 mod values;
 
 pub use error::WireError;
-pub use frame::{ByteSplit, decode, encode, header, split};
+pub use frame::{ByteSplit, Frame};
 pub use header::{BROADCAST, FrameKind, Header, UploadHeader, VERSION};
 pub use part::Limits;

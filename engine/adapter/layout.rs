@@ -182,7 +182,7 @@ impl AdapterLayout {
                 *value = (2.0 * unit - 1.0) * bound;
             }
         }
-        AdapterWeights(values)
+        AdapterWeights(values.into())
     }
 }
 

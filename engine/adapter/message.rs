@@ -1,5 +1,7 @@
 //! A policy's encoding of a vector: a list of typed parts. The wire room turns it into bytes and back.
 
+use std::sync::Arc;
+
 /// The coding of values on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,8 +28,8 @@ pub enum Part {
     Values {
         /// Their coding.
         coding: ValueCoding,
-        /// The values; what the receiver gets is rounded by the coding.
-        values: Vec<f32>,
+        /// The values; what the receiver gets is rounded by the coding. Shared, since they may be a whole adapter.
+        values: Arc<Vec<f32>>,
     },
     /// Small integers that stand for values, as a quantizer makes them.
     Codes {

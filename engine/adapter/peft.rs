@@ -12,6 +12,7 @@ mod tensors;
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::layout::PREFIX;
 use super::{AdapterLayout, AdapterWeights, Role};
@@ -84,7 +85,7 @@ pub fn read(dir: &Path, layout: &AdapterLayout, start: AdapterWeights, heads: bo
         let reason = "it has residuals, but the run has none: set lora.residual = true";
         return Err(PeftError::Residual { folder: dir.into(), reason });
     }
-    let mut values = start.0;
+    let mut values = Arc::unwrap_or_clone(start.0);
     let path = dir.join(WEIGHTS);
     let surplus = tensors::read(&path, &pairs, !config.heads.is_empty(), &mut values)?;
     if config.residual {
@@ -97,7 +98,7 @@ pub fn read(dir: &Path, layout: &AdapterLayout, start: AdapterWeights, heads: bo
         let keys = unknown.join(", ");
         left_out.push(format!("{}: {keys} is not known and read over, as by PEFT", dir.join(CONFIG).display()));
     }
-    Ok(Read { weights: AdapterWeights(values), whole, left_out })
+    Ok(Read { weights: AdapterWeights(values.into()), whole, left_out })
 }
 
 /// The rows of a head that a folder has, `score` for example; `None` where it has none.

@@ -1,8 +1,10 @@
 //! Adapter values, flat, in layout order. Two types, so that a delta is never taken for weights.
 
-/// All adapter values `W`, in layout order.
+use std::sync::Arc;
+
+/// All adapter values `W`, in layout order; shared, since they are long.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AdapterWeights(pub Vec<f32>);
+pub struct AdapterWeights(pub Arc<Vec<f32>>);
 
 /// Local end minus local start: what a client's training changed, in layout order.
 #[derive(Debug, Clone, PartialEq)]

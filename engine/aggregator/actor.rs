@@ -164,7 +164,7 @@ impl AggregatorState {
         let round = self.round;
         self.on_blocking_thread(move |intake| {
             for (offer, reply) in turn {
-                drop(reply.send(intake.accept(round, &offer)));
+                drop(reply.send(intake.accept(round, offer)));
             }
         })
         .await

@@ -9,6 +9,7 @@ use crate::policy::{
     AggregatorInstance, Changes, Memory, Policy, PolicyError, ReusableInstance, RoundMeta, UpdateMeta,
 };
 use crate::privacy;
+use crate::wire::Frame;
 
 /// The start of a round.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub struct Offer {
     /// Writes of the catch-up to the memory of the download's policy at the server; they count if the update does.
     pub catch_up: Option<Changes>,
     /// The upload frame; examples and loss are in it.
-    pub frame: Arc<Vec<u8>>,
+    pub frame: Frame,
 }
 
 /// An update that is part of the aggregate now.
@@ -51,9 +52,9 @@ pub struct Accepted {
 #[derive(Debug, Clone)]
 pub struct Aggregate {
     /// The aggregated delta, `P` values.
-    pub update: Vec<f32>,
+    pub update: Arc<Vec<f32>>,
     /// The new dense copy, where the policy takes the server's step.
-    pub stepped: Option<Vec<f32>>,
+    pub stepped: Option<Arc<Vec<f32>>>,
     /// The server's memories after the round.
     pub memories: Memories,
 }
@@ -144,7 +145,7 @@ impl Intake {
     }
 
     /// Takes an update in. Of one that is refused, nothing that its hooks wrote stays.
-    pub(super) fn accept(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
+    pub(super) fn accept(&mut self, round: u32, offer: Offer) -> Result<Accepted, AggregateError> {
         self.unbroken()?;
         let before = self.memories.clone();
         let accepted = self.take(round, offer);
@@ -154,28 +155,29 @@ impl Intake {
         accepted
     }
 
-    fn take(&mut self, round: u32, offer: &Offer) -> Result<Accepted, AggregateError> {
-        if let Some(changes) = &offer.catch_up {
+    fn take(&mut self, round: u32, offer: Offer) -> Result<Accepted, AggregateError> {
+        let Offer { client, tier, last_seen, catch_up, frame } = offer;
+        if let Some(changes) = &catch_up {
             self.memories.merge(&self.download_policy, changes);
         }
-        let Offer { client, tier, last_seen, .. } = *offer;
         let occasion = Occasion::of_client(round, client, tier, last_seen);
         let name = self.codec.plan().policy().name.clone();
         let mut memory = self.memories.of(&name);
-        let mut decoded = self.codec.decode(&occasion, &offer.frame, &mut memory)?;
+        let mut decoded = self.codec.decode(&occasion, &frame, &mut memory)?;
+        drop(frame);
         self.memories.keep(&name, memory);
-        let norm = l2_norm(&decoded.values);
+        let norm = decoded.norm;
         if self.max_norm > 0.0 && norm > f64::from(self.max_norm) {
             return Err(AggregateError::Norm { norm, limit: self.max_norm });
         }
         // Whatever a client did before: here no update is longer.
         if self.clip > 0.0 {
-            privacy::clip(&mut decoded.values, self.clip);
+            privacy::clip(Arc::<Vec<f32>>::make_mut(&mut decoded.values), self.clip);
         }
         let (examples, loss) = (decoded.upload.examples.into(), decoded.upload.loss.map(f64::from));
         let rank = self.codec.plan().run().tiers.rank(tier);
         let meta = UpdateMeta { client, examples, loss, norm, tier, rank };
-        match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory).map(drop)) {
+        match self.call(Hook::Accept, |instance, memory| instance.accept(decoded.values, &meta, memory)) {
             Ok(()) => Ok(Accepted { norm }),
             Err(error) if error.is_typed() => Err(AggregateError::Declined(error)),
             Err(error) => Err(AggregateError::Trapped(error)),
@@ -186,7 +188,7 @@ impl Intake {
     pub(super) fn finish(&mut self, round: u32, weights: Arc<Vec<f32>>) -> Result<Aggregate, AggregateError> {
         self.unbroken()?;
         let finished = self.call(Hook::Finish, AggregatorInstance::finish);
-        let update = Arc::new(finished.map_err(AggregateError::Policy)?);
+        let update = finished.map_err(AggregateError::Policy)?;
         let stepped = match self.policy.steps() {
             true => {
                 let update = update.clone();
@@ -196,7 +198,7 @@ impl Intake {
             false => None,
         };
         let memories = std::mem::take(&mut self.memories);
-        Ok(Aggregate { update: Arc::unwrap_or_clone(update), stepped, memories })
+        Ok(Aggregate { update, stepped, memories })
     }
 
     fn unbroken(&mut self) -> Result<(), AggregateError> {
@@ -214,18 +216,4 @@ impl Intake {
         self.memories.keep(&self.policy.name, memory);
         Ok(result)
     }
-}
-
-/// L2 norm in double precision, summed in index order over eight lanes: the same on every machine.
-fn l2_norm(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; 8];
-    let chunks = values.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(*value) * f64::from(*value);
-        }
-    }
-    let tail: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
-    (lanes.iter().sum::<f64>() + tail).sqrt()
 }

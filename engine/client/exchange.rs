@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
 use crate::trainer::{Shards, TrainKey, Trained, TrainerError, Trainers};
-use crate::wire::UploadHeader;
+use crate::wire::{Frame, UploadHeader};
 
 /// The parts that all clients of a run share.
 #[derive(Clone)]
@@ -51,9 +51,9 @@ pub struct Assignment {
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
     /// The frames that bring the client up to date, in order.
-    pub catch_up: Vec<Arc<Vec<u8>>>,
+    pub catch_up: Vec<Frame>,
     /// The download frame, the same for all of the tier.
-    pub frame: Arc<Vec<u8>>,
+    pub frame: Frame,
     /// Set when the answer is no longer wanted.
     pub cancel: Arc<AtomicBool>,
     /// Runs while a worker has a job of this client.
@@ -64,14 +64,12 @@ pub struct Assignment {
 #[derive(Debug, Clone)]
 pub struct ClientUpdate {
     /// The upload frame; examples and loss are in it.
-    pub frame: Arc<Vec<u8>>,
+    pub frame: Frame,
     /// The client's state once the round is closed with this update in it, as [`ClientState::to_bytes`] has it; none
     /// where it does not change. Not sent: it stays with the client.
     pub state: Option<Vec<u8>>,
     /// Local steps done. This and what follows is known because the client runs in this process; nothing depends on it.
     pub steps: u32,
-    /// Tokens trained on.
-    pub tokens: u64,
     /// Seconds of its own work, without its wait for a worker.
     pub seconds: f64,
 }
@@ -131,7 +129,6 @@ pub(super) async fn exchange(
         frame: upload.frame,
         state: changed(state).await?,
         steps: trained.steps,
-        tokens: trained.tokens,
         seconds: assignment.clock.spent().as_secs_f64(),
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::policy::{Content, Context, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
-use crate::wire::{self, FrameKind, Header, UploadHeader};
+use crate::wire::{Frame, FrameKind, Header, Limits, UploadHeader};
 
 /// Rank 16 between 4000 and 2000.
 fn layout() -> Arc<AdapterLayout> {
@@ -44,7 +44,7 @@ const CASES: [Case; 8] = [
 
 impl Case {
     /// An upload through its frame: how many bytes, and what the server has.
-    fn exchange(&self, host: &PolicyHost, delta: &Arc<Vec<f32>>, start: &Arc<Vec<f32>>) -> (usize, Vec<f32>) {
+    fn exchange(&self, host: &PolicyHost, delta: &Arc<Vec<f32>>, start: &Arc<Vec<f32>>) -> (usize, Arc<Vec<f32>>) {
         let options = format!(r#"{{"direction":"upload","bits":{}}}"#, self.bits);
         let instance = || host.load(self.policy).unwrap().compressor(&layout(), &options).unwrap();
         let context = Context {
@@ -70,8 +70,8 @@ impl Case {
         let message = sender.encode(&context, delta.clone(), start.clone(), &mut client).unwrap();
         let upload = UploadHeader::default();
         let header = Header { kind: FrameKind::Upload, layout: 1, policy: 2, round: 1, client: 3, sequence: 0, upload };
-        let frame = wire::encode(&header, &message).unwrap();
-        let (_, received) = wire::decode(&frame, &wire::Limits::for_values(delta.len())).unwrap();
+        let frame = Frame::encode(&header, &message).unwrap();
+        let received = frame.decode(&Limits::for_values(delta.len())).unwrap();
         (frame.len(), instance().decode(&context, received, start.clone(), &mut server).unwrap())
     }
 }
@@ -79,7 +79,7 @@ impl Case {
 #[test]
 fn codecs_cost_and_keep_what_their_papers_say() {
     let host = PolicyHost::new(&LimitsConfig::default(), &PolicyConfig::default()).unwrap();
-    let start = Arc::new(layout().start().0);
+    let start = layout().start().0;
     let delta = Arc::new(cellm_kernels::random_normal(start.len(), 5, 1));
     let norm = cellm_kernels::norm(&delta);
     for case in &CASES {

@@ -10,15 +10,10 @@ pub struct ErrorFeedback {
 }
 
 impl ErrorFeedback {
-    /// The values to encode: `update` plus the decayed residual; without a residual, the update alone.
-    pub fn carry(&self, residual: Option<&[f32]>, mut update: Vec<f32>) -> Vec<f32> {
-        if let Some(residual) = residual {
-            assert_eq!(residual.len(), update.len(), "residual and update are of one layout");
-            for (value, left) in update.iter_mut().zip(residual) {
-                *value += self.decay * left;
-            }
-        }
-        update
+    /// The values to encode: `update` plus the decayed residual of before.
+    pub fn carry(&self, residual: &[f32], update: &[f32]) -> Vec<f32> {
+        assert_eq!(residual.len(), update.len(), "residual and update are of one layout");
+        update.iter().zip(residual).map(|(value, left)| value + self.decay * left).collect()
     }
 
     /// The part of `carried` that the receiver did not get: `carried - decoded`.
@@ -50,9 +45,9 @@ mod tests {
         let mut residual: Option<Vec<f32>> = None;
         let mut missing = vec![0.0; update.len()];
         for _ in 0..rounds {
-            let carried = match feedback {
-                Some(feedback) => feedback.carry(residual.as_deref(), update.to_vec()),
-                None => update.to_vec(),
+            let carried = match (feedback, &residual) {
+                (Some(feedback), Some(residual)) => feedback.carry(residual, update),
+                _ => update.to_vec(),
             };
             let decoded = coarse(&carried, 2);
             for ((missing, meant), got) in missing.iter_mut().zip(update).zip(&decoded) {
@@ -79,16 +74,16 @@ mod tests {
         ) {
             // Eighths are exact in f32, so that the sums can be compared to the bit.
             let feedback = ErrorFeedback { decay: 1.0 };
-            let (mut meant, mut got, mut residual) = (vec![0.0; 7], vec![0.0; 7], None);
+            let (mut meant, mut got, mut residual) = (vec![0.0; 7], vec![0.0; 7], vec![0.0; 7]);
             for update in updates {
                 let update: Vec<f32> = update.iter().map(|eighths| *eighths as f32 / 8.0).collect();
                 meant.iter_mut().zip(&update).for_each(|(sum, value)| *sum += value);
-                let carried = feedback.carry(residual.as_deref(), update);
+                let carried = feedback.carry(&residual, &update);
                 let decoded = coarse(&carried, kept);
                 got.iter_mut().zip(&decoded).for_each(|(sum, value)| *sum += value);
-                residual = Some(feedback.residual(&carried, &decoded));
+                residual = feedback.residual(&carried, &decoded);
             }
-            let whole: Vec<f32> = got.iter().zip(residual.unwrap()).map(|(got, left)| got + left).collect();
+            let whole: Vec<f32> = got.iter().zip(residual).map(|(got, left)| got + left).collect();
             prop_assert_eq!(meant, whole);
         }
     }

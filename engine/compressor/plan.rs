@@ -7,7 +7,7 @@ use super::{CompressorError, Config};
 use crate::adapter::{AdapterLayout, Message, Part};
 use crate::policy::{CompressorInstance, Content, Context, Direction, Policy, PolicyError, PolicyHost};
 use crate::roster::Tiers;
-use crate::wire::{self, BROADCAST, FrameKind, Header, UploadHeader, WireError};
+use crate::wire::{self, BROADCAST, Frame, FrameKind, Header, UploadHeader, WireError};
 
 /// On which occasion something is encoded or decoded. Encoder and decoder of a message are given the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,9 +190,9 @@ impl CodecPlan {
     ///
     /// # Errors
     /// None that is known: one byte fits every frame.
-    pub fn verdict(&self, round: u32, client: u32, accepted: bool) -> Result<Vec<u8>, WireError> {
+    pub fn verdict(&self, round: u32, client: u32, accepted: bool) -> Result<Frame, WireError> {
         let header = self.header_of(FrameKind::Verdict, &Occasion::of_client(round, client, 0, None), 0);
-        wire::encode(&header, &Message { parts: vec![Part::Bytes(vec![u8::from(accepted)])] })
+        Frame::encode(&header, &Message { parts: vec![Part::Bytes(vec![u8::from(accepted)])] })
     }
 
     pub(super) fn header_of(&self, kind: FrameKind, occasion: &Occasion, sequence: u32) -> Header {

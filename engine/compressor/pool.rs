@@ -10,6 +10,7 @@ use super::{CompressorError, Occasion, Plans, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
 use crate::pool::{OwnTime, Pool, PoolError, Work};
+use crate::wire::Frame;
 
 /// A reply that crosses the pool: the policy's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, CompressorError>, PoolError>;
@@ -78,7 +79,7 @@ impl Compressors {
     ///
     /// # Errors
     /// The error of [`Codec::snapshot`](super::Codec::snapshot), or [`PoolError`].
-    pub async fn snapshot(&self, occasion: Occasion, reference: Reference) -> Answer<Arc<Vec<u8>>> {
+    pub async fn snapshot(&self, occasion: Occasion, reference: Reference) -> Answer<Frame> {
         self.run(move |worker| worker.snapshot(&occasion, &reference)).await
     }
 
@@ -94,7 +95,7 @@ impl Compressors {
     ///
     /// # Errors
     /// The policy's error, or [`PoolError`].
-    pub async fn decode_catch_up(&self, occasion: Occasion, frame: Arc<Vec<u8>>, memory: Memory) -> Answer<Memory> {
+    pub async fn decode_catch_up(&self, occasion: Occasion, frame: Frame, memory: Memory) -> Answer<Memory> {
         self.run(move |worker| worker.decode_catch_up(&occasion, &frame, memory.clone())).await
     }
 
@@ -102,12 +103,7 @@ impl Compressors {
     ///
     /// # Errors
     /// The policy's error, or [`PoolError`].
-    pub async fn receive(
-        &self,
-        broadcast: Occasion,
-        frame: Arc<Vec<u8>>,
-        memory: Memory,
-    ) -> Answer<(Arc<Vec<f32>>, Memory)> {
+    pub async fn receive(&self, broadcast: Occasion, frame: Frame, memory: Memory) -> Answer<(Arc<Vec<f32>>, Memory)> {
         self.run(move |worker| worker.receive(&broadcast, &frame, memory.clone())).await
     }
 

@@ -83,7 +83,7 @@ impl Reference {
     pub fn snapshot(&self, start: &[f32]) -> Message {
         let differs = |at: &usize| self.values[*at].to_bits() != start[*at].to_bits();
         let touched: Vec<usize> = (0..start.len()).filter(differs).collect();
-        let values = touched.iter().map(|at| self.values[*at]).collect();
+        let values = Arc::new(touched.iter().map(|at| self.values[*at]).collect());
         let indices = touched.into_iter().map(|at| at as u32).collect();
         let parts = vec![
             Part::Indices { space: start.len() as u32, indices },
@@ -107,7 +107,7 @@ impl Reference {
             return wrong(format!("{} values at {} indices below {space}", sent.len(), indices.len()));
         }
         let mut values = start.to_vec();
-        for (at, value) in indices.iter().zip(sent) {
+        for (at, value) in indices.iter().zip(&**sent) {
             values[*at as usize] = *value;
         }
         Ok(Self::restored(sequence, Arc::new(values)))
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_no_snapshot_says_what_it_is() {
         let text = |parts| Reference::from_snapshot(1, &start(), &Message { parts }).unwrap_err().to_string();
-        let values = |count| Part::Values { coding: ValueCoding::F16, values: vec![0.0; count] };
+        let values = |count| Part::Values { coding: ValueCoding::F16, values: vec![0.0; count].into() };
         let indices = |space| Part::Indices { space, indices: vec![1] };
         assert!(text(vec![]).contains("0 parts"));
         assert_eq!(text(vec![indices(5), values(1)]), "not a snapshot of 4 values: 1 values at 1 indices below 5");

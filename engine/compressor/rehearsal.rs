@@ -27,7 +27,7 @@ impl Plans {
         let weights = if self.download.tracked() { Arc::new(vec![0.0; start.len()]) } else { start.clone() };
         let (mut sent, mut received) = (server.of(&down), client.of(&down));
         let frame = download.encode(&broadcast, weights, &mut sent)?;
-        let decoded = Arc::new(download.decode(&broadcast, &frame, &mut received)?.values);
+        let decoded = download.decode(&broadcast, &frame, &mut received)?.values;
         server.keep(&down, sent);
         client.keep(&down, received);
 

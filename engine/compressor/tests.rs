@@ -9,7 +9,7 @@ use crate::adapter::{AdapterLayout, Role, TensorSpec};
 use crate::metrics::Metrics;
 use crate::policy::{Content, Direction, LimitsConfig, Memory, PolicyConfig, PolicyHost};
 use crate::roster::{Tier, Tiers};
-use crate::wire::{self, FrameKind, Limits, UploadHeader};
+use crate::wire::{Frame, FrameKind, Limits, UploadHeader};
 
 const VALUES: usize = 600;
 
@@ -19,7 +19,7 @@ fn plans(change: impl Fn(&mut Config)) -> (Plans, PolicyHost) {
     let spec =
         TensorSpec { name: "a".into(), role: Role::LoraA, shape: vec![6, VALUES / 6], rank: 6, scale: 1.0, seed: 3 };
     let layout = Arc::new(AdapterLayout::new(vec![spec]));
-    let start = Arc::new(layout.start().0);
+    let start = layout.start().0;
     let tiers = [Tier { share: 0.5, density: Some(0.5), rank: 2 }, Tier { share: 0.5, density: None, rank: 0 }];
     let run = OfRun { rounds: 9, seed: 1, tiers: Arc::new(Tiers::new(1, &tiers)) };
     let plan = |direction| {
@@ -56,7 +56,7 @@ fn a_receiver_of_its_own_has_the_servers_reference_after_frames_and_after_a_snap
     }
     let mut reference = Reference::new(start.clone());
     for frame in tracker.missed(0).unwrap() {
-        let header = wire::header(&frame).unwrap();
+        let header = *frame.header();
         assert_eq!((header.kind, header.sequence), (FrameKind::Download, header.round));
         let occasion = Occasion::broadcast(header.round, 1);
         let decoded = receiver.decode(&occasion, &frame, &mut Memory::default()).unwrap().values;
@@ -65,7 +65,7 @@ fn a_receiver_of_its_own_has_the_servers_reference_after_frames_and_after_a_snap
     }
     assert_eq!(bits(reference.values()), bits(&shown));
     let snapshot = server.snapshot(&Occasion::broadcast(7, 1), tracker.reference()).unwrap();
-    let (header, message) = wire::decode(&snapshot, &Limits::for_values(VALUES)).unwrap();
+    let (header, message) = (snapshot.header(), snapshot.decode(&Limits::for_values(VALUES)).unwrap());
     assert_eq!((header.kind, header.round, header.sequence), (FrameKind::CatchUp, 7, 6));
     let caught_up = Reference::from_snapshot(header.sequence, &start, &message).unwrap();
     assert_eq!(bits(caught_up.values()), bits(&shown));
@@ -107,7 +107,7 @@ fn clients_of_a_process_share_a_broadcast_and_a_difference_without_its_reference
     let mut client = Compressor::new(&plans, &metrics, shared);
     let (values, _) = client.receive(&occasion, &made.frame, Memory::default()).unwrap();
     assert!(Arc::ptr_eq(&values, &made.values));
-    let elsewhere = Arc::new(made.frame.to_vec());
+    let elsewhere = Frame::read(made.frame.to_bytes()).unwrap();
     let error = client.receive(&occasion, &elsewhere, Memory::default()).unwrap_err().to_string();
     assert_eq!(error, "broadcast 1 is a difference, and the reference that it is to is not here");
 }
@@ -129,7 +129,7 @@ fn an_upload_carries_what_the_client_says_and_leaves_the_rest_for_later() {
             .decode(&Occasion { upload: UploadHeader::default(), ..occasion }, &upload.frame, &mut Memory::default())
             .unwrap();
         assert_eq!(decoded.upload, header, "the server reads it from the frame");
-        sum.iter_mut().zip(&decoded.values).for_each(|(sum, value)| *sum += value);
+        sum.iter_mut().zip(&*decoded.values).for_each(|(sum, value)| *sum += value);
         residual = upload.residual;
     }
     let left = residual.unwrap();
@@ -151,7 +151,7 @@ fn a_message_knows_its_tier_its_budget_and_what_it_holds() {
     assert_eq!((up.byte_budget, up.last_seen, up.client), (Some(5000), Some(1), Some(7)));
     assert_eq!(plans.download.widest(&[0, 1]), 0);
     let verdict = plans.upload.verdict(2, 7, true).unwrap();
-    let header = wire::header(&verdict).unwrap();
+    let header = verdict.header();
     assert_eq!((header.kind, header.client, verdict.len()), (FrameKind::Verdict, 7, 24));
 }
 

@@ -6,14 +6,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::reference::{Reference, ReferenceError};
+use crate::wire::Frame;
 
 /// A broadcast that is kept for those who miss it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// Its number; equal to its round.
     pub sequence: u32,
-    /// Its bytes.
-    pub frame: Arc<Vec<u8>>,
+    /// The frame.
+    pub frame: Frame,
 }
 
 /// A tier's reference and its kept broadcasts. Cheap to clone: a round works on a copy until it is closed.
@@ -49,7 +50,7 @@ impl Tracker {
     ///
     /// # Errors
     /// [`ReferenceError::OutOfOrder`] when `sequence` is not the next.
-    pub fn sent(&self, sequence: u32, frame: Arc<Vec<u8>>, decoded: &[f32]) -> Result<Self, ReferenceError> {
+    pub fn sent(&self, sequence: u32, frame: Frame, decoded: &[f32]) -> Result<Self, ReferenceError> {
         let reference = self.reference.advanced(sequence, decoded)?;
         let mut kept = self.kept.clone();
         kept.push_back(Sent { sequence, frame });
@@ -62,7 +63,7 @@ impl Tracker {
     }
 
     /// The broadcasts after number `last_seen` (0: all), in order; none where they are not all kept any more.
-    pub fn missed(&self, last_seen: u32) -> Option<Vec<Arc<Vec<u8>>>> {
+    pub fn missed(&self, last_seen: u32) -> Option<Vec<Frame>> {
         let first_kept = self.kept.front().map_or(self.reference.sequence() + 1, |sent| sent.sequence);
         let missed = || self.kept.iter().filter(|sent| sent.sequence > last_seen).map(|sent| sent.frame.clone());
         (first_kept <= last_seen.saturating_add(1)).then(|| missed().collect())

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Codec, CompressorError, Occasion, Plans, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
+use crate::wire::Frame;
 
 /// A tier's broadcast: the frame, and the values that a client decodes from it.
 #[derive(Debug, Clone)]
 pub struct Broadcast {
     /// The frame.
-    pub frame: Arc<Vec<u8>>,
+    pub frame: Frame,
     /// The values that a client starts from. Where clients decode with their own memory, those of a client that comes
     /// first.
     pub values: Arc<Vec<f32>>,
@@ -25,7 +26,7 @@ pub struct Broadcast {
 #[derive(Debug, Clone)]
 pub struct Upload {
     /// The frame.
-    pub frame: Arc<Vec<u8>>,
+    pub frame: Frame,
     /// The values that the message left out, with error feedback.
     pub residual: Option<Arc<Vec<f32>>>,
     /// The client's memory after encoding.
@@ -33,10 +34,10 @@ pub struct Upload {
 }
 
 /// A frame for a client that missed rounds, and the server's memory after making it; none where it needs nothing.
-pub(super) type CatchUp = Option<(Arc<Vec<u8>>, Memory)>;
+pub(super) type CatchUp = Option<(Frame, Memory)>;
 
 /// Simulated clients of one process get the very same broadcast: it is decoded once, not once a client. By tier.
-pub(super) type Shared = Arc<Mutex<BTreeMap<u32, (Arc<Vec<u8>>, Arc<Vec<f32>>)>>>;
+pub(super) type Shared = Arc<Mutex<BTreeMap<u32, (Frame, Arc<Vec<f32>>)>>>;
 
 /// One worker.
 pub(super) struct Compressor {
@@ -61,7 +62,7 @@ impl Compressor {
             Some(tracker) => Arc::new(tracker.reference().difference(&weights)),
             None => weights,
         };
-        let frame = Arc::new(self.download.encode(occasion, values, &mut memory)?);
+        let frame = self.download.encode(occasion, values, &mut memory)?;
         let mut newcomer = self.newcomer(occasion, tracker.is_some(), memory.clone())?;
         let decoded = self.download.decode(occasion, &frame, &mut newcomer)?.values;
         let tracker = match tracker {
@@ -70,7 +71,7 @@ impl Compressor {
         };
         let values = match &tracker {
             Some(tracker) => tracker.reference().values().clone(),
-            None => Arc::new(decoded),
+            None => decoded,
         };
         if !self.download.plan().decodes_for_each_client() {
             self.share(occasion.tier, &frame, &values);
@@ -90,19 +91,19 @@ impl Compressor {
         Ok(newcomer)
     }
 
-    pub fn snapshot(&mut self, occasion: &Occasion, reference: &Reference) -> Result<Arc<Vec<u8>>, CompressorError> {
-        self.download.snapshot(occasion, reference).map(Arc::new)
+    pub fn snapshot(&mut self, occasion: &Occasion, reference: &Reference) -> Result<Frame, CompressorError> {
+        self.download.snapshot(occasion, reference)
     }
 
     pub fn encode_catch_up(&mut self, occasion: &Occasion, mut memory: Memory) -> Result<CatchUp, CompressorError> {
         let frame = self.download.encode_catch_up(occasion, &mut memory)?;
-        Ok(frame.map(|frame| (Arc::new(frame), memory)))
+        Ok(frame.map(|frame| (frame, memory)))
     }
 
     pub fn decode_catch_up(
         &mut self,
         occasion: &Occasion,
-        frame: &[u8],
+        frame: &Frame,
         mut memory: Memory,
     ) -> Result<Memory, CompressorError> {
         self.download.decode_catch_up(occasion, frame, &mut memory)?;
@@ -112,7 +113,7 @@ impl Compressor {
     pub fn receive(
         &mut self,
         broadcast: &Occasion,
-        frame: &Arc<Vec<u8>>,
+        frame: &Frame,
         mut memory: Memory,
     ) -> Result<(Arc<Vec<f32>>, Memory), CompressorError> {
         let plan = self.download.plan();
@@ -123,7 +124,7 @@ impl Compressor {
         if tracked {
             return Err(CompressorError::NoReference { round: broadcast.round });
         }
-        let values = Arc::new(self.download.decode(broadcast, frame, &mut memory)?.values);
+        let values = self.download.decode(broadcast, frame, &mut memory)?.values;
         if !own {
             self.share(broadcast.tier, frame, &values);
         }
@@ -148,15 +149,15 @@ impl Compressor {
         mut memory: Memory,
     ) -> Result<Upload, CompressorError> {
         let Some(feedback) = self.upload.plan().feedback() else {
-            let frame = Arc::new(self.upload.encode(occasion, update.clone(), &mut memory)?);
+            let frame = self.upload.encode(occasion, update.clone(), &mut memory)?;
             return Ok(Upload { frame, residual: None, memory });
         };
-        let carried = Arc::new(feedback.carry(residual.map(Vec::as_slice), update.to_vec()));
+        let carried = residual.map_or_else(|| update.clone(), |left| Arc::new(feedback.carry(left, update)));
         let frame = self.upload.encode(occasion, carried.clone(), &mut memory)?;
         // What the server makes of it, as far as a client can tell: the server's memory is not here.
         let decoded = self.upload.decode(occasion, &frame, &mut Memory::default())?.values;
         let residual = Some(Arc::new(feedback.residual(&carried, &decoded)));
-        Ok(Upload { frame: Arc::new(frame), residual, memory })
+        Ok(Upload { frame, residual, memory })
     }
 
     pub fn acknowledge(
@@ -169,13 +170,13 @@ impl Compressor {
         Ok(memory)
     }
 
-    fn shared(&self, tier: u32, frame: &Arc<Vec<u8>>) -> Option<Arc<Vec<f32>>> {
+    fn shared(&self, tier: u32, frame: &Frame) -> Option<Arc<Vec<f32>>> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, values) = shared.get(&tier)?;
-        Arc::ptr_eq(known, frame).then(|| values.clone())
+        known.is(frame).then(|| values.clone())
     }
 
-    fn share(&self, tier: u32, frame: &Arc<Vec<u8>>, values: &Arc<Vec<f32>>) {
+    fn share(&self, tier: u32, frame: &Frame, values: &Arc<Vec<f32>>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.insert(tier, (frame.clone(), values.clone()));
     }

@@ -199,4 +199,18 @@ mod tests {
         assert!(text.contains("# run.out is not set"), "{text}");
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
     }
+
+    #[test]
+    fn every_key_is_shown_with_whose_it_is_and_whether_it_changes_results() {
+        let rows = keys_json();
+        assert_eq!(rows.len(), KEYS.len());
+        let row = |name: &str| rows.iter().find(|row| row["key"] == name).unwrap();
+        let threads = row("run.threads");
+        assert_eq!((&threads["scope"], &threads["changes_results"]), (&"site".into(), &false.into()));
+        assert_eq!((&threads["default"], &threads["range"]), (&0.into(), &"[0, 1024]".into()));
+        let density = row("upload.density");
+        assert_eq!((&density["scope"], &density["changes_results"]), (&"federation".into(), &true.into()));
+        assert!(density["about"].as_str().unwrap().starts_with("Share of the values"), "{density}");
+        assert!(keys_text().contains("# Scope: site; changes no result.\nrun.threads = 0\n"));
+    }
 }

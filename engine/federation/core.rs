@@ -14,9 +14,9 @@ use crate::aggregator::{Aggregator, AggregatorArgs};
 use crate::client::Participants;
 use crate::compressor::Compressors;
 use crate::journal::{ClosedRound, Journal, JournalRef, JournalWriter};
-use crate::link::Link;
+use crate::link::Ledger;
 use crate::metrics;
-use crate::server::{Ledger, Reload, Resume, Server, ServerArgs, ServerRef};
+use crate::server::{Reload, Resume, RunTotals, Server, ServerArgs, ServerRef};
 use crate::trainer::{TrainerKind, Trainers};
 
 /// The children that share one fate.
@@ -91,8 +91,7 @@ impl Core {
             config,
             rounds: plan.rounds(),
             seed: plan.config.run.seed,
-            window: 4 * plan.threads,
-            dense_frame: plan.dense_frame,
+            window: window(plan),
             initial: plan.initial.clone(),
             tiers: plan.tiers.clone(),
             resume,
@@ -100,7 +99,7 @@ impl Core {
             policies: policies.names(),
             reload: plan.config.policy.watch.then_some(reload),
             participants,
-            link: Link::new(plan.metrics.clone(), plan.dense_frame),
+            ledger: Ledger::new(plan.metrics.clone(), plan.dense_frame),
             aggregator: aggregator.clone(),
             journal: journal.clone(),
             metrics: plan.metrics.clone(),
@@ -130,6 +129,17 @@ impl Core {
     }
 }
 
+/// Bytes that the updates under way may have together, each as long as a dense f32 frame, before fewer are under way.
+const IN_FLIGHT_BYTES: u64 = 256 << 20;
+
+/// Exchanges under way at the same time: four a thread, of long updates fewer, but never fewer than train side by side. A
+/// result does not depend on it.
+fn window(plan: &Plan) -> usize {
+    let most = 4 * plan.threads;
+    let fit = usize::try_from(IN_FLIGHT_BYTES / plan.dense_frame.max(1)).unwrap_or(most);
+    fit.clamp(plan.slots().min(most), most)
+}
+
 /// The journal's state before a core begins.
 pub(super) struct Standing {
     /// Closed rounds that the files do not have, with their lines.
@@ -153,7 +163,7 @@ impl Standing {
     /// Rounds that missed their quorum last, one after the other.
     pub fn missed(&self) -> u32 {
         // A ledger that cannot be read is the server's to complain of.
-        let ledger = self.latest.as_ref().and_then(|latest| serde_json::from_str::<Ledger>(&latest.ledger).ok());
-        ledger.map_or(0, |ledger| ledger.tally.missed_in_a_row)
+        let totals = self.latest.as_ref().and_then(|latest| serde_json::from_str::<RunTotals>(&latest.ledger).ok());
+        totals.map_or(0, |totals| totals.tally.missed_in_a_row)
     }
 }

@@ -18,7 +18,7 @@ use crate::privacy::{Place, Spending};
 use crate::roster::Tiers;
 use crate::server::sampler;
 use crate::trainer::{Model, Shards};
-use crate::wire::{self, FrameKind, Header, UploadHeader};
+use crate::wire::{Frame, FrameKind, Header, UploadHeader};
 
 /// A run that can start.
 pub(super) struct Plan {
@@ -131,7 +131,7 @@ impl Parts {
                 "server.cohort is {cohort}, the roster has {clients} clients"
             )));
         }
-        let initial = Arc::new(trainer.start().0.clone());
+        let initial = trainer.start().0.clone();
         let tiers = Arc::new(Tiers::new(config.run.seed, &config.client.tiers));
         let serving = Arc::new(Serving::load(Bench {
             host: PolicyHost::new(&config.limits, &config.policy)?,
@@ -228,7 +228,7 @@ fn record(config: &Config, shards: &Shards, initial: &[f32], policies: &Policies
         });
         sections.insert("inputs".into(), inputs);
         // A start that was read from files is not in the settings, and policies go on measuring from it.
-        if initial != layout.start().0 {
+        if initial != layout.start().0.as_slice() {
             let bytes: Vec<u8> = initial.iter().flat_map(|value| value.to_le_bytes()).collect();
             sections.insert("start".into(), json!(blake3::hash(&bytes).to_hex().to_string()));
         }
@@ -293,8 +293,8 @@ fn resume_run(
 pub fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
     let (kind, upload) = (FrameKind::Download, UploadHeader::default());
     let header = Header { kind, layout: 0, policy: 0, round: 0, client: 0, sequence: 0, upload };
-    let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values] };
-    let frame = wire::encode(&header, &Message { parts: vec![part] })
+    let part = Part::Values { coding: ValueCoding::F32, values: vec![0.0; values].into() };
+    let frame = Frame::encode(&header, &Message { parts: vec![part] })
         .map_err(|source| FederationError::Compressor(source.into()))?;
     Ok(frame.len() as u64)
 }

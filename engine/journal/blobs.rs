@@ -5,6 +5,9 @@
 
 use redb::{ReadableTable, Table, TableDefinition};
 
+use super::StoredOptimizer;
+use crate::wire::Frame;
+
 /// Pieces by name and number.
 pub(super) const BLOBS: TableDefinition<(u32, u32, u32, u32), &[u8]> = TableDefinition::new("blobs");
 
@@ -75,6 +78,11 @@ pub(super) fn put_bytes(table: &mut BlobTable<'_>, blob: Blob, bytes: &[u8]) -> 
     put(table, blob, bytes.len(), |start, piece| piece.copy_from_slice(&bytes[start..start + piece.len()]))
 }
 
+/// Stores a frame under a name, in place of what was there.
+pub(super) fn put_frame(table: &mut BlobTable<'_>, blob: Blob, frame: &Frame) -> Result<(), redb::Error> {
+    put(table, blob, frame.len(), |start, piece| frame.copy(start, piece))
+}
+
 /// Stores values under a name, four bytes each, little endian, in place of what was there.
 pub(super) fn put_values(table: &mut BlobTable<'_>, blob: Blob, values: &[f32]) -> Result<(), redb::Error> {
     put(table, blob, values.len() * 4, |start, piece| {
@@ -82,6 +90,47 @@ pub(super) fn put_values(table: &mut BlobTable<'_>, blob: Blob, values: &[f32]) 
             *to = from.to_le_bytes();
         }
     })
+}
+
+/// Stores an optimizer's state under a name: its steps, then its moments, four bytes each, in place of what was there.
+pub(super) fn put_optimizer(table: &mut BlobTable<'_>, blob: Blob, state: &StoredOptimizer) -> Result<(), redb::Error> {
+    put(table, blob, 4 + state.moments.len() * 4, |start, piece| {
+        let (words, first) = (piece.as_chunks_mut().0, start / 4);
+        let (front, rest) = words.split_at_mut(usize::from(first == 0));
+        front.iter_mut().for_each(|steps| *steps = state.steps.to_le_bytes());
+        for (to, from) in rest.iter_mut().zip(&state.moments[first.saturating_sub(1)..]) {
+            *to = from.to_le_bytes();
+        }
+    })
+}
+
+/// Reads it back.
+pub(super) fn get_optimizer(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    blob: Blob,
+) -> Result<StoredOptimizer, redb::Error> {
+    let (mut steps, mut moments) = (None, Vec::new());
+    for piece in table.range(blob.key(0)..=blob.key(u32::MAX))? {
+        let piece = piece?.1;
+        let mut words = piece.value().as_chunks().0.iter();
+        steps = steps.or_else(|| words.next().map(|word| u32::from_le_bytes(*word)));
+        moments.extend(words.map(|word| f32::from_le_bytes(*word)));
+    }
+    Ok(StoredOptimizer { steps: steps.unwrap_or(0), moments: moments.into() })
+}
+
+/// The values under a name, which end where four bytes are not whole; and how many bytes there are.
+pub(super) fn get_values(
+    table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
+    blob: Blob,
+) -> Result<(Vec<f32>, usize), redb::Error> {
+    let (mut values, mut bytes) = (Vec::new(), 0);
+    for piece in table.range(blob.key(0)..=blob.key(u32::MAX))? {
+        let piece = piece?.1;
+        bytes += piece.value().len();
+        values.extend(piece.value().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+    }
+    Ok((values, bytes))
 }
 
 /// The bytes under a name.

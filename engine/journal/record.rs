@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::wire::Frame;
+
 /// The identity of a journal's run. Written once, when the journal is created.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RunRecord {
@@ -77,10 +79,8 @@ fn compare_settings(name: &str, stored: &Value, found: &Value, all: &mut Vec<Dif
 pub struct StoredUpdate {
     /// The client's place in the round's cohort.
     pub position: u32,
-    /// The client's number in the roster.
-    pub client: u32,
-    /// The wire frame as it came.
-    pub frame: Vec<u8>,
+    /// The wire frame as it came; none of a client that was dropped.
+    pub frame: Option<Frame>,
     /// The server's notes for its resumption, as JSON.
     pub meta: String,
     /// The client's state once the round is closed with this update in it; empty where it does not change.
@@ -108,8 +108,17 @@ pub struct StoredReference {
     pub sequence: u32,
     /// Its values, in layout order.
     pub values: Arc<Vec<f32>>,
-    /// Number and bytes of the broadcasts that are kept for those who miss them, ascending.
-    pub kept: Vec<(u32, Arc<Vec<u8>>)>,
+    /// Number and frame of the broadcasts that are kept for those who miss them, ascending.
+    pub kept: Vec<(u32, Frame)>,
+}
+
+/// The state of a server optimizer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoredOptimizer {
+    /// Steps so far.
+    pub steps: u32,
+    /// Its moments, one after the other.
+    pub moments: Arc<Vec<f32>>,
 }
 
 /// The state after a closed round.
@@ -118,11 +127,11 @@ pub struct ClosedRound {
     /// The round.
     pub round: u32,
     /// The adapter after it, in layout order.
-    pub weights: Vec<f32>,
+    pub weights: Arc<Vec<f32>>,
     /// The server optimizer's own state.
-    pub optimizer: Vec<u8>,
+    pub optimizer: StoredOptimizer,
     /// The running mean of what clients would see, in layout order; empty where there is none.
-    pub mean: Vec<f32>,
+    pub mean: Arc<Vec<f32>>,
     /// The round's line of `metrics.jsonl`, without its end of line.
     pub row: String,
     /// The round's lines of `clients.jsonl`.

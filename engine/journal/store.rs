@@ -13,11 +13,12 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 
 use super::blobs::{self, BLOBS, Blob};
 use super::{ClosedRound, JournalError, RunRecord, StoredUpdate, Verdict};
+use crate::wire::Frame;
 use clients::CLIENTS;
 use server::{MEMORY, REFERENCES};
 
 /// The journal format that this build reads and writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const FILE: &str = "journal.redb";
 /// Pages that wait for their commit and pages that were read: a round's uploads pass through once, so little helps.
 const CACHE_BYTES: usize = 16 << 20;
@@ -26,8 +27,8 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 const ROWS: TableDefinition<u32, &str> = TableDefinition::new("rows");
 const CLIENT_ROWS: TableDefinition<u32, &str> = TableDefinition::new("client-rows");
-/// (round, position) to client and meta; the frame and the client's state are blobs.
-const UPDATES: TableDefinition<(u32, u32), (u32, &str)> = TableDefinition::new("updates");
+/// (round, position) to meta; the frame and the client's state are blobs.
+const UPDATES: TableDefinition<(u32, u32), &str> = TableDefinition::new("updates");
 
 /// The journal of one run, open for this process alone. Calls block until the data is on disk; share it behind an
 /// `Arc` and call it from blocking threads.
@@ -139,22 +140,20 @@ impl Journal {
                 let text = transaction.open_table(table)?.get(round)?.map(|row| row.value().to_owned());
                 Ok::<_, redb::Error>(text.unwrap_or_default())
             };
-            let weights = blobs::get(&blobs, Blob::Weights)?.unwrap_or_default();
-            let mean = blobs::get(&blobs, Blob::Mean)?.unwrap_or_default();
-            let values = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let (weights, bytes) = blobs::get_values(&blobs, Blob::Weights)?;
             let (memory, references) = server::read(transaction)?;
             let closed = ClosedRound {
                 round,
-                weights: values(&weights),
-                optimizer: blobs::get(&blobs, Blob::Optimizer)?.unwrap_or_default(),
-                mean: values(&mean),
+                weights: weights.into(),
+                optimizer: blobs::get_optimizer(&blobs, Blob::Optimizer)?,
+                mean: blobs::get_values(&blobs, Blob::Mean)?.0.into(),
                 row: row(ROWS)?,
                 client_rows: row(CLIENT_ROWS)?,
                 ledger: ledger.unwrap_or_default(),
                 memory,
                 references,
             };
-            Ok(Some((closed, weights.len())))
+            Ok(Some((closed, bytes)))
         })?;
         match stored {
             Some((_, bytes)) if !bytes.is_multiple_of(4) => {
@@ -164,7 +163,7 @@ impl Journal {
         }
     }
 
-    /// A stored upload of a round; none where there is none.
+    /// A stored upload of a round; none where there is none that this build reads.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -174,10 +173,13 @@ impl Journal {
             let frame = blobs::get(&table, Blob::Frame(round, position))?;
             let state = blobs::get(&table, Blob::State(round, position))?.unwrap_or_default();
             let updates = transaction.open_table(UPDATES)?;
-            Ok(updates.get((round, position))?.zip(frame).map(|(update, frame)| {
-                let (client, meta) = update.value();
-                StoredUpdate { position, client, frame, meta: meta.to_owned(), state }
-            }))
+            // A client that was dropped has no bytes here.
+            let frame = match frame.map(|bytes| (!bytes.is_empty()).then(|| Frame::read(bytes)).transpose()) {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) | None => return Ok(None),
+            };
+            let meta = updates.get((round, position))?.map(|meta| meta.value().to_owned());
+            Ok(meta.map(|meta| StoredUpdate { position, frame, meta, state }))
         })
     }
 
@@ -202,8 +204,12 @@ impl Journal {
             let mut table = transaction.open_table(UPDATES)?;
             let mut frames = transaction.open_table(BLOBS)?;
             for update in updates {
-                table.insert((round, update.position), (update.client, update.meta.as_str()))?;
-                blobs::put_bytes(&mut frames, Blob::Frame(round, update.position), &update.frame)?;
+                table.insert((round, update.position), update.meta.as_str())?;
+                let blob = Blob::Frame(round, update.position);
+                match &update.frame {
+                    Some(frame) => blobs::put_frame(&mut frames, blob, frame)?,
+                    None => blobs::put_bytes(&mut frames, blob, &[])?,
+                }
                 // An answer that changes nothing takes the place of one that did.
                 blobs::remove(&mut frames, Blob::State(round, update.position))?;
                 if !update.state.is_empty() {
@@ -229,7 +235,7 @@ impl Journal {
             transaction.open_table(CLIENT_ROWS)?.insert(closed.round, closed.client_rows.as_str())?;
             let mut table = transaction.open_table(BLOBS)?;
             blobs::put_values(&mut table, Blob::Weights, &closed.weights)?;
-            blobs::put_bytes(&mut table, Blob::Optimizer, &closed.optimizer)?;
+            blobs::put_optimizer(&mut table, Blob::Optimizer, &closed.optimizer)?;
             if !closed.mean.is_empty() {
                 blobs::put_values(&mut table, Blob::Mean, &closed.mean)?;
             }
@@ -271,17 +277,6 @@ impl Journal {
         self.read(|transaction| {
             let rows = transaction.open_table(ROWS)?;
             Ok(rows.iter()?.map(|entry| entry.map(|(_, row)| row.value().to_owned())).collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// The `clients.jsonl` lines of all closed rounds, in order.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn client_rows(&self) -> Result<String, JournalError> {
-        self.read(|transaction| {
-            let rows = transaction.open_table(CLIENT_ROWS)?;
-            Ok(rows.iter()?.map(|entry| entry.map(|(_, rows)| rows.value().to_owned())).collect::<Result<_, _>>()?)
         })
     }
 

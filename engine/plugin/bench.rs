@@ -88,7 +88,7 @@ pub fn measure(
         Ok((arrived?, milliseconds(started)))
     })
     .map_err(broken)?;
-    let dense = Part::Values { coding: ValueCoding::F32, values: delta.to_vec() };
+    let dense = Part::Values { coding: ValueCoding::F32, values: delta.clone() };
     let (dense, _) = simulation.through_wire(&context, &Message { parts: vec![dense] }).map_err(broken)?;
     Ok(Measurement {
         policy: policy.name.clone(),

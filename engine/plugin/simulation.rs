@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::synthetic::{self, Adapter};
 use crate::adapter::Message;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Entries, Memory, Policy, PolicyError};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
+use crate::wire::{BROADCAST, Frame, FrameKind, Header, Limits, UploadHeader};
 
 /// The client of all trials.
 const CLIENT: u32 = 3;
@@ -167,7 +167,7 @@ impl<'a> Simulation<'a> {
         let (context, mut memory) = (self.context(Direction::Download), Memory::new(self.state.client.clone()));
         let (Some(coders), Some(message)) = (&mut self.down, message) else { return Ok(self.state.weights.clone()) };
         let decoded = coders.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
-        let decoded = Arc::new(finite(decoded)?);
+        let decoded = finite(decoded)?;
         keep_written(&memory, &mut self.state.client);
         if self.setup.content == Content::Weights {
             return Ok(decoded);
@@ -201,7 +201,7 @@ impl<'a> Simulation<'a> {
         let (Some(coders), Some(message)) = (&mut self.up, message) else { return Ok(sent.clone()) };
         let decoded = coders.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
         keep_written(&memory, &mut self.state.server);
-        finite(decoded).map(Arc::new)
+        finite(decoded)
     }
 
     /// News of the upload's end, at the client.
@@ -298,11 +298,12 @@ impl<'a> Simulation<'a> {
             sequence: 0,
             upload: UploadHeader::default(),
         };
-        let frame = wire::encode(&header, message);
-        let frame = frame.map_err(|error| StepFailure::broken(format!("its message cannot travel: {error}")))?;
+        let frame = Frame::encode(&header, message);
+        let bytes =
+            frame.map_err(|error| StepFailure::broken(format!("its message cannot travel: {error}")))?.to_bytes();
         let limits = Limits::for_values(self.adapter.values());
-        match wire::decode(&frame, &limits) {
-            Ok((_, message)) => Ok((frame, message)),
+        match Frame::read(bytes.clone()).and_then(|frame| frame.decode(&limits)) {
+            Ok(message) => Ok((bytes, message)),
             Err(error) => Err(StepFailure::broken(format!("its message is refused as a frame: {error}"))),
         }
     }
@@ -337,7 +338,7 @@ fn keep_written(memory: &Memory, entries: &mut Arc<Entries>) {
     memory.written().apply(Arc::make_mut(entries));
 }
 
-fn finite(values: Vec<f32>) -> Result<Vec<f32>, StepFailure> {
+fn finite(values: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, StepFailure> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(StepFailure::broken(format!("value {at} of {} was decoded as {}", values.len(), values[at]))),
         None => Ok(values),

@@ -17,7 +17,7 @@ pub(super) struct Adapter {
 
 impl Adapter {
     pub fn new(layout: Arc<AdapterLayout>) -> Self {
-        let start = Arc::new(layout.start().0);
+        let start = layout.start().0;
         Self { layout, start }
     }
 

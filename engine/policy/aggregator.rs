@@ -108,38 +108,27 @@ impl AggregatorInstance {
         Ok(())
     }
 
-    /// Takes one update in and gives its buffer back. The result depends on the order of the calls.
+    /// Takes one update in. The result depends on the order of the calls.
     ///
     /// # Errors
     /// One that [is typed](PolicyError::is_typed) refuses this update alone. After any other, what was accepted before is lost
     /// with the instance: the round can only be begun again.
-    pub fn accept(
-        &mut self,
-        update: Vec<f32>,
-        meta: &UpdateMeta,
-        memory: &mut Memory,
-    ) -> Result<Vec<f32>, PolicyError> {
+    pub fn accept(&mut self, update: Arc<Vec<f32>>, meta: &UpdateMeta, memory: &mut Memory) -> Result<(), PolicyError> {
         self.check_length("accept", update.len())?;
         self.check_begun("accept")?;
         let guest = &self.guest;
         let UpdateMeta { client, examples, loss, norm, tier, rank } = *meta;
         let info = UpdateInfo { client, examples, loss: loss.unwrap_or(f64::NAN), norm, tier, rank };
-        let update = Arc::new(update);
         self.instance.call_with("accept", memory, |store| {
-            let lent = lend(store.data_mut(), update.clone())?;
+            let lent = lend(store.data_mut(), update)?;
             let done = guest.call_accept(&mut *store, Resource::new_borrow(lent.rep()), info);
             store.data_mut().table.delete(lent)?;
             typed(done)
-        })?;
-        Ok(Arc::unwrap_or_clone(update))
+        })
     }
 
     /// The aggregated delta of the round: a vector of all values of the layout.
-    ///
-    /// # Errors
-    /// [`PolicyError::Poisoned`] where no round has begun; [`PolicyError::WrongLength`] for an aggregate of another length than the
-    /// layout's; else the policy's typed error, or its breakdown (trap, deadline or limit).
-    pub fn finish(&mut self, memory: &mut Memory) -> Result<Vec<f32>, PolicyError> {
+    pub fn finish(&mut self, memory: &mut Memory) -> Result<Arc<Vec<f32>>, PolicyError> {
         self.check_begun("finish")?;
         let (guest, values) = (&self.guest, self.values);
         self.instance.call_with("finish", memory, |store| match guest.call_finish(&mut *store)? {
@@ -160,7 +149,7 @@ impl AggregatorInstance {
         weights: Arc<Vec<f32>>,
         aggregate: Arc<Vec<f32>>,
         memory: &mut Memory,
-    ) -> Result<Vec<f32>, PolicyError> {
+    ) -> Result<Arc<Vec<f32>>, PolicyError> {
         self.check_length("step", weights.len())?;
         self.check_length("step", aggregate.len())?;
         let guest = self.stepping.as_ref().ok_or_else(|| self.policy.wrong_world("stepping policy".into()))?;

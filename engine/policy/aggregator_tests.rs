@@ -63,11 +63,11 @@ fn round(
     instance.begin(&meta, Arc::new(base.into()), memory)?;
     for (client, update) in (0..).zip(updates) {
         let meta = UpdateMeta { client, examples: 3, loss: Some(1.0 + f64::from(client)), norm: 1.0, tier: 0, rank: 0 };
-        instance.accept(update.clone(), &meta, memory)?;
+        instance.accept(update.clone().into(), &meta, memory)?;
     }
     let aggregate = instance.finish(memory)?;
     if policy.steps() {
-        return instance.step(number, Arc::new(base.into()), Arc::new(aggregate), memory);
+        return instance.step(number, Arc::new(base.into()), aggregate, memory).map(Arc::unwrap_or_clone);
     }
     Ok(sum(base, &aggregate))
 }
@@ -110,7 +110,7 @@ fn a_loss_that_is_not_known_reaches_the_component_as_such_and_counts_as_in_the_p
         instance.begin(&RoundMeta { round: 1, rounds: 9, seed: 1, cohort: 4 }, base.clone(), memory).unwrap();
         for ((client, update), loss) in (0..).zip(&updates).zip(losses) {
             let meta = UpdateMeta { client, examples: 3, loss, norm: 1.0, tier: 0, rank: 0 };
-            instance.accept(update.clone(), &meta, memory).unwrap();
+            instance.accept(update.clone().into(), &meta, memory).unwrap();
         }
         instance.finish(memory).unwrap()
     };

@@ -65,7 +65,7 @@ fn a_compressor_of_the_sdk_gets_every_call_and_remembers_it() {
     let values = Arc::new(vec![0.5; VALUES]);
     let mut compressor = witness().compressor(&layout(), r#"{"direction":"upload","bits":32}"#).unwrap();
     let message = compressor.encode(&context(5), values.clone(), values.clone(), &mut memory).unwrap();
-    assert_eq!(compressor.decode(&context(5), message, values.clone(), &mut memory).unwrap(), *values);
+    assert_eq!(compressor.decode(&context(5), message, values.clone(), &mut memory).unwrap(), values);
     let plan = compressor.plan(&context(5), values.clone(), values, &mut memory).unwrap();
     assert_eq!(plan, Some((0..VALUES as u32 / 2).collect()));
     compressor.on_ack(&context(5), true, &mut memory).unwrap();
@@ -88,10 +88,10 @@ fn an_aggregator_of_the_sdk_takes_the_servers_step() {
     assert!(aggregator.finish(&mut memory).is_err(), "nothing was accepted");
     for client in 0..2 {
         let meta = UpdateMeta { client, examples: 1, loss: Some(1.0), norm: 1.0, tier: 0, rank: 0 };
-        aggregator.accept(vec![0.25; VALUES], &meta, &mut memory).unwrap();
+        aggregator.accept(vec![0.25; VALUES].into(), &meta, &mut memory).unwrap();
     }
     let sum = aggregator.finish(&mut memory).unwrap();
-    assert_eq!(sum, [0.5; VALUES]);
-    assert_eq!(aggregator.step(1, base, Arc::new(sum), &mut memory).unwrap(), [1.5; VALUES]);
+    assert_eq!(*sum, [0.5; VALUES]);
+    assert_eq!(aggregator.step(1, base, sum, &mut memory).unwrap().as_slice(), [1.5; VALUES]);
     assert_eq!((count(&memory, "accept"), count(&memory, "step")), (2, 1));
 }

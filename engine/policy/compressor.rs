@@ -72,12 +72,8 @@ impl CompressorInstance {
         Ok(Self { policy, values, instance, guest, planning, acknowledging, catching_up })
     }
 
-    /// Encodes `values` for the receiver. `start` is `W0`. Values that the caller gives up (the only `Arc`) reach the
-    /// message without a copy where the policy sends all.
-    ///
-    /// # Errors
-    /// [`PolicyError::GivenLength`] for vectors of another length than the layout's;
-    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
+    /// Encodes `values` for the receiver. `start` is `W0`. Where the policy sends all values as they are, the message shares
+    /// them.
     pub fn encode(
         &mut self,
         context: &Context,
@@ -103,19 +99,15 @@ impl CompressorInstance {
         Ok(parts.finished())
     }
 
-    /// The values of a message at its receiver: a vector of all values of the layout.
-    ///
-    /// # Errors
-    /// [`PolicyError::LeftOver`] for parts that the policy did not read; [`PolicyError::GivenLength`] and
-    /// [`PolicyError::WrongLength`] for vectors of another length than the layout's;
-    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
+    /// The vector of all values of the layout that the receiver makes of a message; the message's own, where the policy
+    /// changes nothing.
     pub fn decode(
         &mut self,
         context: &Context,
         message: Message,
         start: Arc<Vec<f32>>,
         memory: &mut Memory,
-    ) -> Result<Vec<f32>, PolicyError> {
+    ) -> Result<Arc<Vec<f32>>, PolicyError> {
         self.check_length("decode", start.len())?;
         let (guest, values) = (&self.guest, self.values);
         self.instance.call_with("decode", memory, |store| {

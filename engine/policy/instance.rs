@@ -214,13 +214,17 @@ fn functions(error: &wasmtime::Error) -> String {
 }
 
 /// Takes a vector that a policy returned out of the store.
-pub(super) fn take_vector(store: &mut Store<State>, returned: Resource<Vector>, expected: usize) -> Outcome<Vec<f32>> {
+pub(super) fn take_vector(
+    store: &mut Store<State>,
+    returned: Resource<Vector>,
+    expected: usize,
+) -> Outcome<Arc<Vec<f32>>> {
     let vector = store.data_mut().table.delete(returned)?;
     let found = vector.0.as_slice().len();
     if found != expected {
         return Ok(Err(Fault::WrongLength { found, expected }));
     }
-    Ok(Ok(vector.0.into_vec()))
+    Ok(Ok(vector.0.share()))
 }
 
 fn epochs(limits: &LimitsConfig) -> u64 {

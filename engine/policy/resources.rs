@@ -73,9 +73,7 @@ impl MessageParts {
                 let indices = ChargedBuffer::make(indices.len(), budget, || indices)?;
                 Ok(HeldPart::Indices(IndexSet { space, indices }))
             }
-            Part::Values { coding, values } => {
-                Ok(HeldPart::Values(coding, ChargedBuffer::make(values.len(), budget, || values)?))
-            }
+            Part::Values { coding, values } => Ok(HeldPart::Values(coding, ChargedBuffer::lend(values, budget)?)),
             Part::Codes { bits, codes } => {
                 Ok(HeldPart::Codes(Codes { bits, codes: ChargedBuffer::make(codes.len(), budget, || codes)? }))
             }
@@ -94,7 +92,7 @@ impl MessageParts {
     pub(super) fn finished(self) -> Message {
         let part = |held| match held {
             HeldPart::Indices(set) => Part::Indices { space: set.space, indices: set.indices.into_vec() },
-            HeldPart::Values(coding, values) => Part::Values { coding, values: values.into_vec() },
+            HeldPart::Values(coding, values) => Part::Values { coding, values: values.share() },
             HeldPart::Codes(held) => Part::Codes { bits: held.bits, codes: held.codes.into_vec() },
             HeldPart::Bytes(bytes) => Part::Bytes(bytes.into_vec()),
         };

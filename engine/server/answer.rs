@@ -15,7 +15,6 @@ use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
 use crate::client::ClientUpdate;
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 use crate::metrics::Actor;
-use crate::wire;
 
 /// A client whose work took less than this is cheaper to ask again than to store.
 const WORTH_STORING_S: f64 = 0.05;
@@ -40,7 +39,7 @@ impl ServerState {
                 }
                 // Durable first: what the aggregator has is never asked for again, and a slow disk slows the clients
                 // down instead of filling the memory. What a client remembers waits there for the end of the round.
-                let stored = stored_answer::update(position, client, &mut update);
+                let stored = stored_answer::update(position, &mut update);
                 self.store(myself, (round, candidate), stored, Some(update));
             }
             AnswerSource::Live(Answer::Cancelled) => self.finish(myself, true),
@@ -49,41 +48,31 @@ impl ServerState {
                 self.tell(ServerEvent::Warning(format!("client {} crashed", self.name(client))));
                 let reason = "its actor crashed";
                 if self.lost(myself, position, Input::Crashed(position), "failed", reason) {
-                    self.store(
-                        myself,
-                        (round, candidate),
-                        stored_answer::dropped(position, client, "failed", reason),
-                        None,
-                    );
+                    self.store(myself, (round, candidate), stored_answer::dropped(position, "failed", reason), None);
                 }
             }
             // The supervisor of the whole core starts this server anew; the client has no part in that.
             AnswerSource::Live(Answer::NoWorkers) => {}
             AnswerSource::Live(Answer::Failed(reason)) => {
-                self.store(
-                    myself,
-                    (round, candidate),
-                    stored_answer::dropped(position, client, "failed", &reason),
-                    None,
-                );
+                self.store(myself, (round, candidate), stored_answer::dropped(position, "failed", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "failed", &reason);
             }
             AnswerSource::Live(Answer::Late(deadline_s)) => {
                 let reason = format!("no answer within the deadline of {deadline_s} s of its own work");
-                self.store(myself, (round, candidate), stored_answer::dropped(position, client, "late", &reason), None);
+                self.store(myself, (round, candidate), stored_answer::dropped(position, "late", &reason), None);
                 self.lost(myself, position, Input::Lost(position), "late", &reason);
             }
             AnswerSource::Replayed(Err(source)) => self.fail(myself, ServerError::Journal { round, source }),
-            AnswerSource::Replayed(Ok(stored)) => match stored.map(stored_answer::read) {
-                Some(Ok(StoredAnswer::Update(update))) => {
+            AnswerSource::Replayed(Ok(stored)) => match stored.and_then(stored_answer::read) {
+                Some(StoredAnswer::Update(update)) => {
                     self.remembers(position, &update);
                     self.offer(myself, position, update);
                 }
-                Some(Ok(StoredAnswer::Dropped(outcome, reason))) => {
+                Some(StoredAnswer::Dropped(outcome, reason)) => {
                     self.lost(myself, position, Input::Lost(position), outcome, &reason);
                 }
                 // Not there, or not readable: the work is done again.
-                None | Some(Err(_)) => self.ask(myself, position),
+                None => self.ask(myself, position),
             },
         }
     }
@@ -94,13 +83,12 @@ impl ServerState {
         let Dispatch { tier, last_seen, catch_up, changes } = dispatch;
         let before = open.exchanges[position as usize].take().unwrap_or_default();
         let broadcast = self.broadcast.as_ref().and_then(|broadcast| broadcast.tiers.get(&tier));
-        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |broadcast| broadcast.split.total());
+        let mut bytes_down = before.bytes_down + broadcast.map_or(0, |broadcast| broadcast.frame.len() as u64);
         let mut catch_up_bytes = before.catch_up_bytes;
-        for bytes in catch_up.iter().map(|frame| frame.len() as u64) {
-            self.args.link.catch_up(bytes);
-            self.ledger.count_catch_up(bytes);
-            catch_up_bytes += bytes;
-            bytes_down += bytes;
+        for frame in &catch_up {
+            self.args.ledger.catch_up(frame);
+            catch_up_bytes += frame.len() as u64;
+            bytes_down += frame.len() as u64;
         }
         let exchange = Exchange { tier, last_seen, bytes_down, catch_up_bytes, changes, ..Exchange::default() };
         open.exchanges[position as usize] = Some(exchange);
@@ -152,18 +140,10 @@ impl ServerState {
     fn offer(&mut self, myself: &ServerRef, position: u32, update: ClientUpdate) {
         let Phase::Round(open) = &mut self.phase else { return };
         let (candidate, client) = (open.candidate(position), open.candidates[position as usize]);
-        let weighed = self.args.link.weigh(&update.frame);
-        let (split, header) = match weighed.and_then(|split| Ok((split, wire::header(&update.frame)?.upload))) {
-            Ok(weighed) => weighed,
-            Err(error) => {
-                self.lost(myself, position, Input::Lost(position), "rejected", &error.to_string());
-                return;
-            }
-        };
-        self.args.link.up(&split);
-        self.ledger.count_up(split);
+        self.args.ledger.upload(&update.frame);
         let ClientUpdate { frame, steps, seconds, .. } = update;
         let Some(exchange) = open.exchanges[position as usize].as_mut() else { return };
+        let header = frame.header().upload;
         exchange.upload = Some(UploadStats { header, steps, bytes_up: frame.len() as u64, seconds });
         let (tier, last_seen, catch_up) = (exchange.tier, exchange.last_seen, exchange.changes.take());
         let offer = Offer { client, tier, last_seen, catch_up, frame };
@@ -243,11 +223,9 @@ impl ServerState {
             return;
         }
         // The length is the same for both verdicts, and for a round that misses its quorum in the end.
-        let verdict = plan.verdict(round, client, accepted).and_then(|frame| wire::split(&frame));
-        if let Ok(split) = verdict {
-            self.args.link.verdict(&split);
-            self.ledger.count_verdict(split);
-            exchange.bytes_down += split.total();
+        if let Ok(verdict) = plan.verdict(round, client, accepted) {
+            self.args.ledger.verdict(&verdict);
+            exchange.bytes_down += verdict.len() as u64;
         }
     }
 

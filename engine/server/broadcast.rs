@@ -9,10 +9,10 @@ use tokio::sync::OnceCell;
 use super::ServerError;
 use super::model::ema;
 use crate::client::Participants;
-use crate::compressor::{CompressorError, Compressors, Memories, Occasion, Tracker};
+use crate::compressor::{Compressors, Memories, Occasion, Tracker};
 use crate::pool::blocking;
 use crate::trainer::{Evaluated, Trainers};
-use crate::wire::{self, ByteSplit};
+use crate::wire::Frame;
 
 /// What a closed round leaves for the next: everything that encoding depends on.
 pub(super) struct PrepareArgs {
@@ -36,9 +36,7 @@ pub(super) struct PrepareArgs {
 /// One tier's broadcast.
 pub(super) struct TierBroadcast {
     /// The download frame.
-    pub frame: Arc<Vec<u8>>,
-    /// Where its bytes go.
-    pub split: ByteSplit,
+    pub frame: Frame,
     /// What a client starts from.
     pub values: Arc<Vec<f32>>,
     /// A tracked download before this broadcast: what a client catches up to.
@@ -46,7 +44,7 @@ pub(super) struct TierBroadcast {
     /// The same with it.
     after: Option<Tracker>,
     /// Made when a client first needs it.
-    snapshot: OnceCell<Arc<Vec<u8>>>,
+    snapshot: OnceCell<Frame>,
 }
 
 /// What goes down next, and what it is worth. What encoding wrote counts once the round that it is for is closed, so that
@@ -82,7 +80,7 @@ impl TierBroadcast {
         occasion: Occasion,
         last_seen: u32,
         compressors: &Compressors,
-    ) -> Result<Vec<Arc<Vec<u8>>>, ServerError> {
+    ) -> Result<Vec<Frame>, ServerError> {
         let Some(before) = &self.before else { return Ok(Vec::new()) };
         let missed = before.missed(last_seen);
         if missed.as_ref().is_some_and(Vec::is_empty) {
@@ -97,8 +95,7 @@ impl TierBroadcast {
             made.map_err(|source| ServerError::Download { round, source })
         };
         let snapshot = self.snapshot.get_or_try_init(make).await?.clone();
-        let shorter =
-            |frames: &Vec<Arc<Vec<u8>>>| frames.iter().map(|frame| frame.len()).sum::<usize>() <= snapshot.len();
+        let shorter = |frames: &Vec<Frame>| frames.iter().map(|frame| frame.len()).sum::<usize>() <= snapshot.len();
         Ok(missed.filter(shorter).unwrap_or_else(|| vec![snapshot]))
     }
 }
@@ -120,9 +117,8 @@ pub(super) async fn prepare(
         let download = |source| ServerError::Download { round: round + 1, source };
         let made = made.map_err(|source| ServerError::Pool { round, source })?.map_err(download)?;
         memories.keep(&plan.policy().name, made.memory);
-        let split = wire::split(&made.frame).map_err(|source| download(CompressorError::Wire(source)))?;
         let (frame, values, after, snapshot) = (made.frame, made.values, made.tracker, OnceCell::new());
-        broadcasts.insert(tier, Arc::new(TierBroadcast { frame, split, values, before, after, snapshot }));
+        broadcasts.insert(tier, Arc::new(TierBroadcast { frame, values, before, after, snapshot }));
     }
     let widest =
         broadcasts.get(&plan.widest(&tiers)).map_or_else(|| weights.clone(), |broadcast| broadcast.values.clone());
@@ -141,7 +137,7 @@ pub(super) async fn prepare(
     if evaluate {
         let trainers = &participants.trainers;
         broadcast.result_evaluated = evaluate_on_validation(&broadcast.result, round, trainers, cancel).await?;
-        broadcast.dense_evaluated = if broadcast.result == weights {
+        broadcast.dense_evaluated = if Arc::ptr_eq(&broadcast.result, &weights) || broadcast.result == weights {
             broadcast.result_evaluated
         } else {
             evaluate_on_validation(&weights, round, trainers, cancel).await?

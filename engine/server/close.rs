@@ -10,6 +10,7 @@ use super::{RoundRow, ServerError, ServerEvent};
 use crate::aggregator::AggregatorMsg;
 use crate::compressor::{Memories, Tracker};
 use crate::journal::{ClosedRound, JournalMsg, StoredReference, Verdict};
+use crate::link::ByteTotals;
 use crate::pool::blocking;
 use crate::privacy::Place;
 
@@ -73,7 +74,7 @@ impl ServerState {
             None => ("none".into(), "none".into()),
         };
         // A run that never got an update is no run, however short.
-        let all = self.ledger.tally.missed_in_a_row + 1;
+        let all = self.tally.missed_in_a_row + 1;
         let in_vain = all == open.number && open.number == self.args.rounds;
         if self.missed >= MISSES || in_vain {
             let rounds = self.missed;
@@ -94,7 +95,7 @@ impl ServerState {
         // Turns end in any order; what is stored is in the cohort's.
         open.client_rows.sort_by_key(|(position, _)| *position);
         open.losses.sort_by_key(|(position, _)| *position);
-        self.ledger.tally.add(&open.outcomes, memories.is_some());
+        self.tally.add(&open.outcomes, memories.is_some());
         let row = self.row(open.number, Some(&open), norm);
         let verdicts = verdicts(std::mem::take(&mut open.exchanges), &open.candidates, memories.is_some());
         let memories = memories.as_ref().unwrap_or(&broadcast.memories).settled();
@@ -108,7 +109,7 @@ impl ServerState {
 
     /// A line of `metrics.jsonl` from the ledger as it stands; the evaluation is filled in later.
     pub(super) fn row(&self, round: u32, open: Option<&OpenRound>, norm: f64) -> RoundRow {
-        let (down, up) = (self.ledger.down, self.ledger.up);
+        let ByteTotals { down, up, dense_total } = self.args.ledger.totals();
         let accepted = open.map_or(0, |open| open.machine.accepted());
         RoundRow {
             round,
@@ -124,7 +125,7 @@ impl ServerState {
             bytes_down: down.total(),
             bytes_up: up.total(),
             bytes_total: down.total() + up.total(),
-            dense_bytes_total: self.ledger.dense_total,
+            dense_bytes_total: dense_total,
             down,
             up,
             policies: self.args.policies.clone(),
@@ -142,19 +143,19 @@ impl ServerState {
         let verdicts = closing.verdicts.iter().map(of_turn).collect();
         let round = closing.row.round;
         let (row, client_rows) = (serde_json::json!(closing.row).to_string(), closing.client_rows.clone());
-        let ledger = serde_json::json!(self.ledger).to_string();
+        let ledger = serde_json::json!(self.totals()).to_string();
         let (model, trackers) = (closing.model.clone(), closing.trackers.clone());
         let (now, before) = (closing.memories.clone(), self.memories.clone());
         self.phase = Phase::Closing(closing);
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
         spawn_task(myself, "the close of a round", async move {
-            // Copies of everything that the server holds.
-            let copy = move || {
+            // What policies remember may be long, and is written as bytes.
+            let gather = move || {
                 Box::new(ClosedRound {
                     round,
-                    weights: model.weights.to_vec(),
-                    optimizer: model.optimizer.to_bytes(),
-                    mean: model.mean.as_ref().map_or_else(Vec::new, |mean| mean.to_vec()),
+                    weights: model.weights,
+                    optimizer: model.optimizer.state(),
+                    mean: model.mean.unwrap_or_default(),
                     row,
                     client_rows,
                     ledger,
@@ -162,7 +163,7 @@ impl ServerState {
                     references: trackers.iter().map(reference).collect(),
                 })
             };
-            let closed = match blocking("the copy of a closed round", copy).await {
+            let closed = match blocking("what a closed round leaves", gather).await {
                 Ok(closed) => closed,
                 Err(source) => return send(&reply_to, Internal::Closed(Err(ServerError::Crashed { round, source }))),
             };
@@ -185,7 +186,7 @@ impl ServerState {
         self.trackers = trackers;
         self.broadcast = broadcast;
         self.closed = row.round;
-        self.closed_ledger = self.ledger;
+        self.closed_totals = self.totals();
         self.record_round(&row);
         self.tell(ServerEvent::Round { row: Box::new(row), client_rows });
         match broadcast_error {

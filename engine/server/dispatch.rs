@@ -114,8 +114,7 @@ impl ServerState {
         let (round, client) = (open.number, open.candidates[position as usize]);
         let tier_broadcast = broadcast.tiers.get(&self.args.tiers.of(client))?.clone();
         let memories = broadcast.memories.clone();
-        self.args.link.down(&tier_broadcast.split);
-        self.ledger.count_down(tier_broadcast.split);
+        self.args.ledger.broadcast(&tier_broadcast.frame);
         self.args.metrics.clients_in_flight.inc();
         Some((round, client, tier_broadcast, memories))
     }

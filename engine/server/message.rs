@@ -14,6 +14,7 @@ use crate::client::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
 use crate::policy::Changes;
 use crate::pool;
+use crate::wire::Frame;
 
 /// How others reach the server.
 pub type ServerRef = ActorRef<ServerMsg>;
@@ -76,7 +77,7 @@ pub(super) struct Dispatch {
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
     /// The frames that bring it up to date, in order.
-    pub catch_up: Vec<Arc<Vec<u8>>>,
+    pub catch_up: Vec<Frame>,
     /// What making them wrote to the memory of the download's policy.
     pub changes: Option<Changes>,
 }

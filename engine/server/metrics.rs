@@ -1,8 +1,8 @@
 //! What the server writes to the metrics: a closed round, and where a run stands that goes on.
 
-use super::round_row::{DirectionBytes, RoundRow};
+use super::round_row::RoundRow;
 use super::state::ServerState;
-use crate::metrics::{DirectionMetrics, IntCounter};
+use crate::metrics::raise;
 
 impl ServerState {
     /// A round that has just been closed.
@@ -14,22 +14,19 @@ impl ServerState {
         self.gauge(row);
     }
 
-    /// Counters and gauges of a server that begins: none counts less than the journal has, and nobody is in flight.
+    /// Counters (but of bytes) and gauges of a server that begins: none counts less than the journal has, and nobody is in flight.
     pub(super) fn record_start(&self) {
-        let (metrics, ledger) = (&self.args.metrics, &self.ledger);
+        let metrics = &self.args.metrics;
         metrics.clients_in_flight.set(0);
         let Some(latest) = &self.args.resume.latest else { return };
         // Round 0 is closed like any other.
         raise(&metrics.rounds, u64::from(latest.round) + 1);
         metrics.round.set(latest.round.into());
-        let clients = &ledger.tally.clients;
+        let clients = &self.tally.clients;
         raise(&metrics.clients.completed, clients.completed);
         raise(&metrics.clients.failed, clients.failed);
         raise(&metrics.clients.late, clients.late);
         raise(&metrics.clients.rejected, clients.rejected);
-        let up_dense = ledger.up.frames * self.args.dense_frame;
-        raise_direction(&metrics.upload, &ledger.up, up_dense);
-        raise_direction(&metrics.download, &ledger.down, ledger.dense_total.saturating_sub(up_dense));
         // A row that another version wrote has no gauges here.
         if let Ok(row) = serde_json::from_str(&latest.row) {
             self.gauge(&row);
@@ -50,21 +47,6 @@ impl ServerState {
             }
         }
     }
-}
-
-fn raise_direction(metrics: &DirectionMetrics, so_far: &DirectionBytes, dense: u64) {
-    raise(&metrics.bytes.indices, so_far.indices);
-    raise(&metrics.bytes.values, so_far.values);
-    raise(&metrics.bytes.other, so_far.other);
-    raise(&metrics.bytes.framing, so_far.framing);
-    raise(&metrics.bytes.catch_up, so_far.catch_up);
-    raise(&metrics.frames, so_far.frames);
-    raise(&metrics.dense_equivalent_bytes, dense);
-}
-
-/// A counter that is behind is brought up to `total`.
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::privacy;
 pub(super) struct Model {
     /// `W`, dense: it never forgets what a policy masks.
     pub weights: Arc<Vec<f32>>,
-    pub optimizer: Arc<ServerOptimizer>,
+    pub optimizer: ServerOptimizer,
     /// The mean of what clients would see after each round, the later the heavier; none without `server.ema_decay`.
     pub mean: Option<Arc<Vec<f32>>>,
 }
@@ -58,20 +58,18 @@ pub(super) fn step(
     let Aggregate { mut update, stepped, memories } = aggregate;
     let mut model = model.clone();
     if let Some(Noise { deviation, seed }) = noise {
-        privacy::perturb(&mut update, deviation, (seed, round), None);
+        privacy::perturb(Arc::<Vec<f32>>::make_mut(&mut update), deviation, (seed, round), None);
     }
     finite("the aggregate", &update, round)?;
     match stepped {
-        Some(weights) => model.weights = Arc::new(weights),
+        Some(weights) => model.weights = weights,
         None => {
             let weights = Arc::make_mut(&mut model.weights).as_mut_slice();
-            Arc::make_mut(&mut model.optimizer).step(weights, &update);
+            model.optimizer.step(weights, &update);
         }
     }
     finite("the server's dense copy", &model.weights, round)?;
-    for moment in model.optimizer.moments() {
-        finite("the server optimizer's state", moment, round)?;
-    }
+    finite("the server optimizer's state", model.optimizer.moments(), round)?;
     let norm = update.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
     Ok(Stepped { model, norm, memories })
 }
@@ -90,10 +88,14 @@ mod tests {
     fn a_step_beyond_all_numbers_is_an_error_that_names_what_went_there() {
         let model = |lr| Model {
             weights: Arc::new(vec![1.0, 2.0]),
-            optimizer: Arc::new(ServerOptimizer::new(&Config { lr, momentum: 0.5, ..Config::default() }, 2)),
+            optimizer: ServerOptimizer::new(&Config { lr, momentum: 0.5, ..Config::default() }, 2),
             mean: None,
         };
-        let of = |values: [f32; 2]| Aggregate { update: values.into(), stepped: None, memories: Memories::default() };
+        let of = |values: [f32; 2]| Aggregate {
+            update: Arc::new(values.into()),
+            stepped: None,
+            memories: Memories::default(),
+        };
         let stepped = step(&model(1.0), of([3.0, 4.0]), None, 7).map_err(|error| error.to_string()).unwrap();
         assert_eq!((stepped.norm, stepped.model.weights.to_vec()), (5.0, vec![4.0, 6.0]));
         let text = |lr, values| step(&model(lr), of(values), None, 7).map(|_| ()).unwrap_err().to_string();

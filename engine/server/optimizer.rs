@@ -1,8 +1,11 @@
 //! Server optimizers: how the aggregated delta `G` moves the server's dense copy `W`. `-G` is the pseudo-gradient.
 
-use super::{Config, OptimizerKind};
+use std::sync::Arc;
 
-/// A server optimizer and its state.
+use super::{Config, OptimizerKind};
+use crate::journal::StoredOptimizer;
+
+/// A server optimizer and its state. Cheap to clone until it steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerOptimizer {
     kind: OptimizerKind,
@@ -11,13 +14,13 @@ pub struct ServerOptimizer {
     beta2: f32,
     tau: f32,
     steps: u32,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// The first moment, then the second, as far as the rule has them.
+    moments: Arc<Vec<f32>>,
 }
 
 /// Stored optimizer state that does not fit this run.
 #[derive(Debug, thiserror::Error)]
-#[error("the stored server optimizer has {found} bytes, {expected} expected")]
+#[error("the stored server optimizer has {found} moments, {expected} expected")]
 pub struct StateError {
     found: usize,
     expected: usize,
@@ -26,10 +29,10 @@ pub struct StateError {
 impl ServerOptimizer {
     /// A fresh optimizer for `values` adapter values.
     pub fn new(config: &Config, values: usize) -> Self {
-        let (first, second) = match config.optimizer {
-            OptimizerKind::FedAvg => (0, 0),
-            OptimizerKind::FedAvgM => (values, 0),
-            OptimizerKind::FedAdam | OptimizerKind::FedYogi | OptimizerKind::FedAdagrad => (values, values),
+        let moments = match config.optimizer {
+            OptimizerKind::FedAvg => 0,
+            OptimizerKind::FedAvgM => 1,
+            OptimizerKind::FedAdam | OptimizerKind::FedYogi | OptimizerKind::FedAdagrad => 2,
         };
         Self {
             kind: config.optimizer,
@@ -38,8 +41,7 @@ impl ServerOptimizer {
             beta2: config.beta2,
             tau: config.tau,
             steps: 0,
-            first: vec![0.0; first],
-            second: vec![0.0; second],
+            moments: Arc::new(vec![0.0; moments * values]),
         }
     }
 
@@ -74,9 +76,10 @@ impl ServerOptimizer {
 
     /// Hsu et al. 2019: `v = momentum * v + G; W += lr * v`.
     fn step_momentum(&mut self, weights: &mut [f32], update: &[f32]) {
-        for ((weight, delta), velocity) in weights.iter_mut().zip(update).zip(&mut self.first) {
-            *velocity = self.momentum * *velocity + delta;
-            *weight += self.lr * *velocity;
+        let (momentum, lr) = (self.momentum, self.lr);
+        for ((weight, delta), velocity) in weights.iter_mut().zip(update).zip(Arc::make_mut(&mut self.moments)) {
+            *velocity = momentum * *velocity + delta;
+            *weight += lr * *velocity;
         }
     }
 
@@ -88,13 +91,13 @@ impl ServerOptimizer {
         second_bias: f32,
         moment: impl Fn(f32, f32) -> f32,
     ) {
-        let first_bias = 1.0 - self.momentum.powi(self.steps.min(i32::MAX as u32) as i32);
-        for (((weight, delta), first), second) in
-            weights.iter_mut().zip(update).zip(&mut self.first).zip(&mut self.second)
-        {
-            *first = self.momentum * *first + (1.0 - self.momentum) * delta;
+        let (momentum, lr, tau) = (self.momentum, self.lr, self.tau);
+        let first_bias = 1.0 - momentum.powi(self.steps.min(i32::MAX as u32) as i32);
+        let (first, second) = Arc::make_mut(&mut self.moments).split_at_mut(weights.len());
+        for (((weight, delta), first), second) in weights.iter_mut().zip(update).zip(first).zip(second) {
+            *first = momentum * *first + (1.0 - momentum) * delta;
             *second = moment(*second, delta * delta);
-            *weight += self.lr * (*first / first_bias) / ((*second / second_bias).max(0.0).sqrt() + self.tau);
+            *weight += lr * (*first / first_bias) / ((*second / second_bias).max(0.0).sqrt() + tau);
         }
     }
 
@@ -103,34 +106,26 @@ impl ServerOptimizer {
         1.0 - self.beta2.powi(self.steps.min(i32::MAX as u32) as i32)
     }
 
-    /// The first and the second moment; empty where the rule has none.
-    pub fn moments(&self) -> [&[f32]; 2] {
-        [&self.first, &self.second]
+    /// The first moment, then the second; empty where the rule has none.
+    pub fn moments(&self) -> &[f32] {
+        &self.moments
     }
 
-    /// The state as bytes: step count and moments, little endian.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.steps.to_le_bytes().to_vec();
-        for value in self.first.iter().chain(&self.second) {
-            bytes.extend_from_slice(&value.to_le_bytes());
-        }
-        bytes
+    /// The state for the journal.
+    pub fn state(&self) -> StoredOptimizer {
+        StoredOptimizer { steps: self.steps, moments: self.moments.clone() }
     }
 
-    /// Takes back what [`ServerOptimizer::to_bytes`] gave, into an optimizer made by [`ServerOptimizer::new`].
+    /// Takes back what [`ServerOptimizer::state`] gave, into an optimizer made by [`ServerOptimizer::new`].
     ///
     /// # Errors
-    /// [`StateError`] when the length is another.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let expected = 4 * (1 + self.first.len() + self.second.len());
-        if bytes.len() != expected {
-            return Err(StateError { found: bytes.len(), expected });
+    /// [`StateError`] when the number of moments is another.
+    pub fn restore(&mut self, state: &StoredOptimizer) -> Result<(), StateError> {
+        let (found, expected) = (state.moments.len(), self.moments.len());
+        if found != expected {
+            return Err(StateError { found, expected });
         }
-        let mut words = bytes.chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
-        self.steps = words.next().map_or(0, u32::from_le_bytes);
-        for (value, word) in self.first.iter_mut().chain(&mut self.second).zip(words) {
-            *value = f32::from_le_bytes(word);
-        }
+        (self.steps, self.moments) = (state.steps, state.moments.clone());
         Ok(())
     }
 }
@@ -179,7 +174,7 @@ mod tests {
             for _ in 0..50 {
                 optimizer.step(&mut weights, &[0.1]);
             }
-            optimizer.second[0]
+            optimizer.moments()[1]
         };
         assert!(second_after(OptimizerKind::FedYogi) > 1.3 * second_after(OptimizerKind::FedAdam));
     }
@@ -205,9 +200,10 @@ mod tests {
             let mut weights = vec![0.1, 0.2, 0.3];
             whole.step(&mut weights, &[0.3, -0.1, 0.0]);
             let mut restored = ServerOptimizer::new(&config(kind), 3);
-            restored.restore(&whole.to_bytes()).unwrap();
+            restored.restore(&whole.state()).unwrap();
             assert_eq!(whole, restored);
-            assert!(restored.restore(&[1, 2, 3]).is_err());
+            let other = StoredOptimizer { steps: 1, moments: vec![0.0; 5].into() };
+            assert!(restored.restore(&other).is_err());
         }
     }
 }

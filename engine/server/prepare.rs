@@ -11,7 +11,7 @@ use super::open_round::{ClosingRound, Excluded, OpenRound};
 use super::outcomes::Outcomes;
 use super::round::{Input, Round};
 use super::state::{Phase, ServerState};
-use super::{ServerError, model, sampler, settle};
+use super::{RunTotals, ServerError, model, sampler, settle};
 use crate::aggregator::{AggregatorMsg, Opening};
 use crate::pool::PoolError;
 
@@ -23,7 +23,7 @@ impl ServerState {
             None => (self.closed, &self.model, self.trackers.clone(), self.memories.clone()),
         };
         // Of a resumed run the last round is in the stored mean already, and was evaluated.
-        let missing = closing.is_some() || self.ledger.unseen;
+        let missing = closing.is_some() || self.unseen;
         let share = missing.then(|| model::ema_share(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
         let evaluate = self.evaluates(round) && closing.is_some();
@@ -64,14 +64,14 @@ impl ServerState {
             Err(error) => return self.broadcast_failed(myself, closing, error),
         };
         let Some(mut closing) = closing else {
-            if self.ledger.unseen {
-                self.ledger.unseen = false;
+            if self.unseen {
+                self.unseen = false;
                 self.model.mean = self.model.mean.take().map(|_| broadcast.result.clone());
             }
             self.broadcast = Some(broadcast);
             return self.next_round(myself);
         };
-        self.ledger.unseen = false;
+        self.unseen = false;
         closing.row.eval_loss = broadcast.result_evaluated.map(|evaluated| evaluated.loss());
         closing.row.eval_metric = broadcast.result_evaluated.map(|evaluated| evaluated.accuracy());
         closing.row.eval_loss_dense_copy = broadcast.dense_evaluated.map(|evaluated| evaluated.loss());
@@ -89,7 +89,7 @@ impl ServerState {
         };
         match closing.filter(|closing| of_policy && closing.row.round > 0) {
             Some(mut closing) => {
-                self.ledger.unseen = true;
+                self.unseen = true;
                 closing.broadcast_error = Some(error);
                 self.store_close(myself, closing);
             }
@@ -113,7 +113,9 @@ impl ServerState {
     pub(super) fn open_round(&mut self, myself: &ServerRef, stored: Vec<u32>, excluded: Excluded) {
         let Some(broadcast) = &self.broadcast else { return };
         let number = self.closed + 1;
-        self.ledger = self.closed_ledger;
+        let RunTotals { bytes, tally, unseen } = self.closed_totals;
+        self.args.ledger.go_back(bytes);
+        (self.tally, self.unseen) = (tally, unseen);
         self.openings += 1;
         let config = &self.args.config;
         let clients = self.args.participants.shards.clients() as u32;

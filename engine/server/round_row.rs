@@ -2,30 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes of real frames in one direction, by what they carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DirectionBytes {
-    /// Frames counted.
-    pub frames: u64,
-    /// Bytes of coded indices.
-    pub indices: u64,
-    /// Bytes of coded values.
-    pub values: u64,
-    /// Bytes that a policy coded by itself.
-    pub other: u64,
-    /// Headers, section heads, checksums.
-    pub framing: u64,
-    /// Whole frames that bring clients up to date that missed rounds.
-    #[serde(default)]
-    pub catch_up: u64,
-}
-
-impl DirectionBytes {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.indices + self.values + self.other + self.framing + self.catch_up
-    }
-}
+use crate::link::DirectionBytes;
 
 /// Which policies served a round, each as its name, `@` and the first 16 digits of its component's hash.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -9,12 +9,12 @@ use super::message::ServerRef;
 use super::model::Model;
 use super::open_round::{Candidate, ClosingRound, OpenRound};
 use super::optimizer::ServerOptimizer;
-use super::{Config, Finished, Ledger, Reload, RowPolicies, ServerError, ServerEvent};
+use super::{Config, Finished, Reload, RowPolicies, RunTotals, ServerError, ServerEvent, Tally};
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
 use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
 use crate::journal::{ClosedRound, JournalRef, StoredReference};
-use crate::link::Link;
+use crate::link::Ledger;
 use crate::metrics::Metrics;
 use crate::pool::PoolError;
 use crate::privacy::{self, Spending};
@@ -41,8 +41,6 @@ pub struct ServerArgs {
     pub seed: u64,
     /// Exchanges under way at the same time.
     pub window: usize,
-    /// Length of a dense f32 frame of this layout, bytes.
-    pub dense_frame: u64,
     /// `W` before the first round, `P` values.
     pub initial: Arc<Vec<f32>>,
     /// Which client belongs to which tier.
@@ -51,8 +49,8 @@ pub struct ServerArgs {
     pub resume: Resume,
     /// What the clients share.
     pub participants: Participants,
-    /// How frames travel.
-    pub link: Link,
+    /// Where bytes are counted; empty.
+    pub ledger: Ledger,
     /// Section `privacy` with what it will have spent after each round; none where it is off.
     pub privacy: Option<(privacy::Config, Arc<Spending>)>,
     /// The policies of all its rounds.
@@ -79,7 +77,10 @@ pub struct ServerState {
     pub(super) trackers: BTreeMap<u32, Tracker>,
     /// The tiers that have clients.
     pub(super) tiers_in_use: Arc<Vec<u32>>,
-    pub(super) ledger: Ledger,
+    /// How clients and rounds ended so far.
+    pub(super) tally: Tally,
+    /// Whether what clients would see after the last closed round is not known: its broadcast could not be made.
+    pub(super) unseen: bool,
     /// Set once the server is to stop; an evaluation under way sees it too.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) phase: Phase,
@@ -89,8 +90,8 @@ pub struct ServerState {
     pub(super) broadcast: Option<Broadcast>,
     /// Rounds in a row that missed their quorum, as far as they count.
     pub(super) missed: u32,
-    /// The ledger after the last closed round: a round that is begun again counts from there.
-    pub(super) closed_ledger: Ledger,
+    /// What the run added up to after the last closed round: a round that is begun again counts from there.
+    pub(super) closed_totals: RunTotals,
     /// Times that a round was begun, by this server.
     pub(super) openings: u32,
 }
@@ -137,9 +138,9 @@ pub enum ResumeError {
 }
 
 impl ServerState {
-    pub(super) fn new(args: ServerArgs) -> Result<Self, ResumeError> {
+    pub(super) fn new(mut args: ServerArgs) -> Result<Self, ResumeError> {
         let mut optimizer = ServerOptimizer::new(&args.config, args.initial.len());
-        let mut ledger = Ledger::new(args.dense_frame);
+        let mut totals = RunTotals::default();
         let mut weights = args.initial.clone();
         let mut mean = (args.config.ema_decay > 0.0).then(|| args.initial.clone());
         let mut closed = 0;
@@ -150,40 +151,49 @@ impl ServerState {
         let fresh = |tier: &u32| (*tier, Tracker::new(download.start().clone()));
         let mut trackers: BTreeMap<u32, Tracker> =
             if download.tracked() { tiers_in_use.iter().map(fresh).collect() } else { BTreeMap::new() };
-        if let Some(latest) = &args.resume.latest {
-            optimizer.restore(&latest.optimizer)?;
-            weights = Arc::new(latest.weights.clone());
+        // Taken, so that what the run began from goes when it is no longer in use.
+        if let Some(latest) = &mut args.resume.latest {
+            optimizer.restore(&std::mem::take(&mut latest.optimizer))?;
+            weights = std::mem::take(&mut latest.weights);
             let (found, expected) = (latest.mean.len(), weights.len());
             if mean.is_some() && found != expected {
                 return Err(ResumeError::Mean { found, expected });
             }
-            mean = mean.map(|_| Arc::new(latest.mean.clone()));
+            mean = mean.map(|_| std::mem::take(&mut latest.mean));
             closed = latest.round;
-            ledger = serde_json::from_str(&latest.ledger)?;
-            memories = Memories::of_parts(&latest.memory)?;
-            trackers.extend(latest.references.iter().map(|stored| (stored.tier, tracker(stored))));
+            totals = serde_json::from_str(&latest.ledger)?;
+            args.ledger.resume(totals.bytes);
+            memories = Memories::of_parts(&std::mem::take(&mut latest.memory))?;
+            trackers.extend(latest.references.drain(..).map(|stored| (stored.tier, tracker(stored))));
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let model = Model { weights, optimizer: Arc::new(optimizer), mean };
-        let (phase, broadcast, closed_ledger, openings) = (Phase::Preparing, None, ledger, 0);
-        let missed = ledger.tally.missed_in_a_row.saturating_sub(args.resume.misses_forgiven);
+        let model = Model { weights, optimizer, mean };
+        let (phase, broadcast, closed_totals, openings) = (Phase::Preparing, None, totals, 0);
+        let RunTotals { tally, unseen, .. } = totals;
+        let missed = tally.missed_in_a_row.saturating_sub(args.resume.misses_forgiven);
         let state = Self {
             args,
             model,
             memories,
             trackers,
             tiers_in_use,
-            ledger,
+            tally,
+            unseen,
             stop,
             phase,
             closed,
             broadcast,
             missed,
-            closed_ledger,
+            closed_totals,
             openings,
         };
         state.record_start();
         Ok(state)
+    }
+
+    /// What the run adds up to so far.
+    pub(super) fn totals(&self) -> RunTotals {
+        RunTotals { bytes: self.args.ledger.totals(), tally: self.tally, unseen: self.unseen }
     }
 
     /// Whether the state after `round` is to be evaluated.
@@ -212,7 +222,7 @@ impl ServerState {
         self.phase = Phase::Over;
         let result = |broadcast: &Broadcast| broadcast.result.clone();
         let adapter = self.broadcast.as_ref().map_or_else(|| self.model.weights.clone(), result);
-        let (rounds, tally) = (self.closed, self.closed_ledger.tally);
+        let (rounds, tally) = (self.closed, self.closed_totals.tally);
         self.tell(ServerEvent::Finished(Finished { adapter, rounds, interrupted, tally }));
         myself.stop(None);
     }
@@ -250,7 +260,7 @@ impl ServerState {
     }
 }
 
-fn tracker(stored: &StoredReference) -> Tracker {
-    let kept = stored.kept.iter().map(|(sequence, frame)| Sent { sequence: *sequence, frame: frame.clone() });
-    Tracker::restored(Reference::restored(stored.sequence, stored.values.clone()), kept.collect())
+fn tracker(stored: StoredReference) -> Tracker {
+    let kept = stored.kept.into_iter().map(|(sequence, frame)| Sent { sequence, frame });
+    Tracker::restored(Reference::restored(stored.sequence, stored.values), kept.collect())
 }

@@ -1,7 +1,5 @@
 //! A client's answer as it lies in the journal: the frame, and what the client said as JSON beside it.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::client::ClientUpdate;
@@ -16,7 +14,6 @@ struct Meta {
     #[serde(default)]
     late: bool,
     steps: u32,
-    tokens: u64,
     seconds: f64,
 }
 
@@ -28,28 +25,27 @@ pub(super) enum StoredAnswer {
 }
 
 /// The answer for the journal. What the client remembers goes with it and does not stay behind.
-pub(super) fn update(position: u32, client: u32, update: &mut ClientUpdate) -> StoredUpdate {
-    let ClientUpdate { frame, state, steps, tokens, seconds } = update;
-    let meta = Meta { dropped: None, late: false, steps: *steps, tokens: *tokens, seconds: *seconds };
+pub(super) fn update(position: u32, update: &mut ClientUpdate) -> StoredUpdate {
+    let ClientUpdate { frame, state, steps, seconds } = update;
+    let meta = Meta { dropped: None, late: false, steps: *steps, seconds: *seconds };
     let state = state.take().unwrap_or_default();
-    StoredUpdate { position, client, frame: frame.to_vec(), meta: serde_json::json!(meta).to_string(), state }
+    StoredUpdate { position, frame: Some(frame.clone()), meta: serde_json::json!(meta).to_string(), state }
 }
 
-pub(super) fn dropped(position: u32, client: u32, outcome: &str, reason: &str) -> StoredUpdate {
-    let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, tokens: 0, seconds: 0.0 };
-    let (frame, state) = (Vec::new(), Vec::new());
-    StoredUpdate { position, client, frame, meta: serde_json::json!(meta).to_string(), state }
+pub(super) fn dropped(position: u32, outcome: &str, reason: &str) -> StoredUpdate {
+    let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, seconds: 0.0 };
+    let (frame, state) = (None, Vec::new());
+    StoredUpdate { position, frame, meta: serde_json::json!(meta).to_string(), state }
 }
 
-/// # Errors
-/// Beside text that another version wrote.
-pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Error> {
-    let Meta { dropped, late, steps, tokens, seconds } = serde_json::from_str(&stored.meta)?;
-    Ok(match dropped {
+/// The answer as it was stored; none where another version wrote it so that this one cannot read it.
+pub(super) fn read(stored: StoredUpdate) -> Option<StoredAnswer> {
+    let Meta { dropped, late, steps, seconds } = serde_json::from_str(&stored.meta).ok()?;
+    Some(match dropped {
         Some(reason) => StoredAnswer::Dropped(if late { "late" } else { "failed" }, reason),
         None => {
-            let (frame, state) = (Arc::new(stored.frame), (!stored.state.is_empty()).then_some(stored.state));
-            StoredAnswer::Update(ClientUpdate { frame, state, steps, tokens, seconds })
+            let (frame, state) = (stored.frame?, (!stored.state.is_empty()).then_some(stored.state));
+            StoredAnswer::Update(ClientUpdate { frame, state, steps, seconds })
         }
     })
 }
@@ -57,17 +53,22 @@ pub(super) fn read(stored: StoredUpdate) -> Result<StoredAnswer, serde_json::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::Message;
+    use crate::wire::{Frame, FrameKind, Header, UploadHeader};
 
     #[test]
     fn an_answer_comes_back_as_it_was_stored() {
+        let (kind, upload) = (FrameKind::Upload, UploadHeader { examples: 3, loss: Some(0.5) });
+        let header = Header { kind, layout: 1, policy: 2, round: 3, client: 7, sequence: 0, upload };
+        let frame = Frame::encode(&header, &Message::default()).unwrap();
         for state in [None, Some(vec![8, 9])] {
-            let answer = ClientUpdate { frame: Arc::new(vec![1, 2]), state, steps: 4, tokens: 5, seconds: 0.7 };
-            let stored = update(6, 7, &mut answer.clone());
+            let answer = ClientUpdate { frame: frame.clone(), state, steps: 4, seconds: 0.7 };
+            let stored = update(6, &mut answer.clone());
             let StoredAnswer::Update(read_back) = read(stored).unwrap() else { panic!("an update") };
             assert_eq!(format!("{answer:?}"), format!("{read_back:?}"));
         }
         for known in ["late", "failed"] {
-            let StoredAnswer::Dropped(outcome, reason) = read(dropped(6, 7, known, "why")).unwrap() else {
+            let StoredAnswer::Dropped(outcome, reason) = read(dropped(6, known, "why")).unwrap() else {
                 panic!("a drop")
             };
             assert_eq!((outcome, reason.as_str()), (known, "why"));

@@ -37,8 +37,6 @@ pub struct Trained {
     pub steps: u32,
     /// Predictions over the whole run: tokens, or classes.
     pub tokens: u64,
-    /// Sequences of the shard that have something to predict.
-    pub examples: u64,
 }
 
 /// What predictions over some sequences are worth.
@@ -97,7 +95,7 @@ impl Trainer {
         let head = match head {
             Some(plan) => {
                 if lora.head == HeadStart::Own {
-                    model.transformer.start_head(&plan, &mut start.0);
+                    model.transformer.start_head(&plan, Arc::<Vec<f32>>::make_mut(&mut start.0));
                 }
                 HeadPlan::Classes(plan)
             }
@@ -199,7 +197,7 @@ impl Trainer {
         }
         let delta = weights.iter().zip(start).map(|(end, start)| end - start).collect();
         let loss = loss_sum / tokens as f64;
-        Ok(Trained { delta: AdapterDelta(delta), loss, steps, tokens, examples: shard.len() as u64 })
+        Ok(Trained { delta: AdapterDelta(delta), loss, steps, tokens })
     }
 
     /// The loss of adapter values over sequences, `batch` at a time, shortest first. The sum does not depend on the order

@@ -237,7 +237,7 @@ fn training_lowers_the_loss() {
         let (before, after) =
             (loss(&trainer, &trainer.start().0, &sequences(), 4), loss(&trainer, &end, &sequences(), 4));
         assert!(after.loss() < 0.8 * before.loss(), "{optimizer:?}: {} to {}", before.loss(), after.loss());
-        assert_eq!((trained.steps, trained.examples), (20, 5));
+        assert_eq!(trained.steps, 20);
     }
 }
 
@@ -310,7 +310,7 @@ fn an_adapter_goes_out_to_a_peft_folder_and_comes_back_as_a_start() {
     use crate::adapter::{AdapterWeights, peft};
     let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig::default());
     let first = trainer(&lora);
-    let weights = AdapterWeights(anywhere(&first));
+    let weights = AdapterWeights(anywhere(&first).into());
     peft::write(dir.path(), first.layout(), &weights, &MODEL.peft(&lora, first.layout(), &[])).unwrap();
     let init = Some(dir.path().to_path_buf());
     let second = Trainer::new(MODEL.clone(), &LoraConfig { init: init.clone(), ..lora.clone() }, 0, 2).unwrap();

@@ -1,20 +1,50 @@
-//! Reads a byte slice front to back: bytes in; arrays, varints and slices out, or a [`WireError`] that says where.
+//! Reads the pieces of a frame front to back: bytes in; arrays, varints and slices out, or a [`WireError`] that says where.
 //! Varints are LEB128: seven bits a byte, low bits first, the top bit set on all but the last.
 
+use std::sync::Arc;
+
 use super::WireError;
+use super::piece::Piece;
 
 pub(super) struct Cursor<'a> {
+    /// What is left of the piece that is being read.
     rest: &'a [u8],
+    /// The pieces after it: shared values, bytes, and so on in turn.
+    later: &'a [Piece],
     offset: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, offset: 0 }
+        Self { rest: bytes, later: &[], offset: 0 }
+    }
+
+    /// Over several pieces, of which the first has bytes.
+    pub(super) fn over(pieces: &'a [Piece]) -> Self {
+        match pieces {
+            [Piece::Bytes(first), later @ ..] => Self { rest: first, later, offset: 0 },
+            _ => Self { rest: &[], later: pieces, offset: 0 },
+        }
+    }
+
+    /// Bytes read so far.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
     }
 
     pub(super) fn remaining(&self) -> usize {
-        self.rest.len()
+        self.rest.len() + self.later.iter().map(Piece::len).sum::<usize>()
+    }
+
+    /// The next `count` values where they are a piece of their own, and whether all are finite.
+    pub(super) fn shared(&mut self, count: usize) -> Option<(&'a Arc<Vec<f32>>, bool)> {
+        let [Piece::Values(values, finite), Piece::Bytes(next), later @ ..] = self.later else { return None };
+        if !self.rest.is_empty() || values.len() != count {
+            return None;
+        }
+        self.offset += 4 * count;
+        (self.rest, self.later) = (next, later);
+        Some((values, *finite))
     }
 
     pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], WireError> {

@@ -39,6 +39,9 @@ impl Limits {
     }
 }
 
+/// From how many bytes on f32 values are a piece of their own.
+const SHARED_BYTES: usize = 64 << 10;
+
 /// What is left of [`Limits::values`] while a frame is read.
 #[derive(Default)]
 pub(super) struct Spent {
@@ -77,6 +80,11 @@ impl Head {
         })
     }
 
+    /// Whether its values are a piece of the frame of their own. Fewer are cheaper to copy.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Values { coding: ValueCoding::F32, count } if *count as usize * 4 >= SHARED_BYTES)
+    }
+
     /// Bytes of the head itself.
     pub(super) fn head_bytes(&self) -> usize {
         1 + match self {
@@ -97,7 +105,7 @@ impl Head {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Bytes { bytes } => {
                 out.push(0);
@@ -175,8 +183,15 @@ pub(super) fn read(
                 return Err(WireError::TooManyValues { part, found, limit });
             }
             spent.values = found;
+            if let Some((values, finite)) = cursor.shared(count as usize) {
+                if limits.finite && !finite {
+                    values::check_finite(values, 0, part)?;
+                }
+                return Ok(Part::Values { coding, values: values.clone() });
+            }
             let payload = cursor.take(head.payload_bytes())?;
-            Ok(Part::Values { coding, values: values::decode(payload, coding, limits.finite, part)? })
+            let values = values::decode(payload, coding, limits.finite, part)?;
+            Ok(Part::Values { coding, values: values.into() })
         }
         Head::Codes { bits, count } => {
             let found = spent.values.saturating_add(count as usize);

@@ -105,14 +105,23 @@ pub(super) fn decode(bytes: &[u8], coding: ValueCoding, finite: bool, part: usiz
                 values.extend_from_slice(wide);
             }
         }
-        if finite && let Some(at) = first_not_finite(&values[first..]) {
-            return Err(WireError::NotFinite { part, position: first + at, value: values[first + at] });
+        if finite {
+            check_finite(&values, first, part)?;
         }
     }
     Ok(values)
 }
 
-fn first_not_finite(values: &[f32]) -> Option<usize> {
+/// An error where a value from number `first` on is not finite.
+pub(super) fn check_finite(values: &[f32], first: usize, part: usize) -> Result<(), WireError> {
+    match first_not_finite(&values[first..]) {
+        Some(at) => Err(WireError::NotFinite { part, position: first + at, value: values[first + at] }),
+        None => Ok(()),
+    }
+}
+
+/// The place of the first value that is NaN or infinite.
+pub(super) fn first_not_finite(values: &[f32]) -> Option<usize> {
     const EXPONENT: u32 = 0x7f80_0000;
     let any = values.iter().fold(0, |any, value| any | ((value.to_bits() & EXPONENT) + (1 << 23)));
     if any < 1 << 31 { None } else { values.iter().position(|value| !value.is_finite()) }

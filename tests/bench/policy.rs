@@ -86,7 +86,7 @@ impl Bench {
             || timed(|| twin_encode(&values)),
         );
         let decoded = instance.decode(&self.context, message.clone(), start.clone(), memory).expect("decodes");
-        assert_eq!(decoded, twin_decode(&message.parts), "{policy} and its twin do the same");
+        assert_eq!(*decoded, twin_decode(&message.parts), "{policy} and its twin do the same");
         compare(
             &format!("{policy} decode {len} {options}"),
             || {
@@ -109,11 +109,10 @@ impl Bench {
         let (round, memory) = (RoundMeta { round: 1, rounds: 1, seed: 1, cohort: 1 }, &mut Memory::default());
         mean.begin(&round, self.start.clone(), memory).expect("begins");
         let meta = UpdateMeta { client: 0, examples: 1, loss: None, norm: 0.0, tier: 0, rank: 0 };
-        let mut update = self.values.to_vec();
         let mut sum = vec![0.0_f32; VALUES];
         compare(
             "fedavg accept 10M",
-            || timed(|| update = mean.accept(std::mem::take(&mut update), &meta, memory).expect("accepts")),
+            || timed(|| mean.accept(self.values.clone(), &meta, memory).expect("accepts")),
             || timed(|| sum.iter_mut().zip(self.values.iter()).for_each(|(sum, value)| *sum += value)),
         );
     }
@@ -144,8 +143,8 @@ fn index_coding() {
         let message = Message { parts: vec![Part::Indices { space: SPACE, indices }] };
         let (kind, upload) = (wire::FrameKind::Upload, wire::UploadHeader::default());
         let header = wire::Header { kind, layout: 0, policy: 0, round: 1, client: 0, sequence: 0, upload };
-        let frame = wire::encode(&header, &message).expect("travels");
-        let bits = wire::split(&frame).expect("is a frame").indices as f64 * 8.0 / count;
+        let frame = wire::Frame::encode(&header, &message).expect("travels");
+        let bits = frame.split().indices as f64 * 8.0 / count;
         println!("indices at 1/{share}: {bits:.3} bits each, entropy {entropy:.3}, ratio {:.3}", bits / entropy);
     }
 }

@@ -36,7 +36,7 @@ pub fn flasc_encode(values: &[f32], k: usize) -> Vec<Part> {
     }
     let sent = indices.iter().map(|index| values[*index as usize]).collect();
     let space = values.len() as u32;
-    vec![Part::Indices { space, indices }, Part::Values { coding: ValueCoding::F32, values: sent }]
+    vec![Part::Indices { space, indices }, Part::Values { coding: ValueCoding::F32, values: sent.into() }]
 }
 
 /// Appends the first of what `each` gives wherever the second says so.
@@ -75,7 +75,7 @@ pub fn topk_ef_encode(values: &[f32], density: f64) -> Vec<Part> {
     let space = values.len() as u32;
     vec![
         Part::Indices { space, indices },
-        Part::Values { coding: ValueCoding::Bf16, values: levels },
+        Part::Values { coding: ValueCoding::Bf16, values: levels.into() },
         Part::Codes { bits: 2, codes },
     ]
 }
@@ -112,7 +112,7 @@ pub fn eden_encode(values: &[f32], block: usize, seed: u64) -> Vec<Part> {
     let centroids = cellm_kernels::dequantize(&codes, &EDEN_LEVELS).expect("every code has a level");
     let agreements = rotated.chunks(block).zip(centroids.chunks(block)).map(|(a, b)| cellm_kernels::dot(a, b));
     let scales = agreements.zip(&norms).map(|(agreement, norm)| (norm * root / agreement) as f32).collect();
-    vec![Part::Values { coding: ValueCoding::F32, values: scales }, Part::Codes { bits: 2, codes }]
+    vec![Part::Values { coding: ValueCoding::F32, values: scales.into() }, Part::Codes { bits: 2, codes }]
 }
 
 pub fn eden_decode(block: usize, parts: &[Part], seed: u64) -> Vec<f32> {

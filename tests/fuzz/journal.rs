@@ -6,28 +6,37 @@
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
+use cellm::adapter::{Message, Part};
 use cellm::client::ClientState;
 use cellm::journal::{ClosedRound, Journal, JournalError, RunRecord, StoredReference, StoredUpdate, Verdict};
+use cellm::wire::{Frame, FrameKind, Header, UploadHeader};
 use libfuzzer_sys::fuzz_target;
 
 const FILE: &str = "journal.redb";
+
+/// A frame around so many bytes.
+fn frame(client: u32, bytes: usize) -> Frame {
+    let (kind, upload) = (FrameKind::Upload, UploadHeader::default());
+    let header = Header { kind, layout: 1, policy: 2, round: 1, client, sequence: 0, upload };
+    let parts = vec![Part::Bytes(vec![client as u8; bytes])];
+    Frame::encode(&header, &Message { parts }).expect("bytes have a frame")
+}
 
 /// A folder, the bytes of a journal, and what is read from it.
 static GOOD: LazyLock<(PathBuf, Vec<u8>, Vec<String>)> = LazyLock::new(|| {
     let folder = cellm_fuzz::folder();
     let run = RunRecord { config_hash: "c".into(), layout_hash: "l".into(), seed: 1, json: "{\"a\": 1}".into() };
     let journal = Journal::create(&folder, &run).expect("a journal");
-    let update = |position, client| StoredUpdate {
+    let update = |position| StoredUpdate {
         position,
-        client,
-        frame: vec![position as u8; 99],
+        frame: Some(frame(position, 99)),
         meta: "{}".into(),
         state: vec![1, 0, 0, 0, 0],
     };
-    journal.put_updates(1, &[update(0, 4), update(1, 9)]).expect("updates");
+    journal.put_updates(1, &[update(0), update(1)]).expect("updates");
     let closed = ClosedRound {
         round: 1,
-        weights: vec![0.5; 9],
+        weights: vec![0.5; 9].into(),
         row: "{\"round\": 1}".into(),
         client_rows: "{}\n".into(),
         ledger: "{}".into(),
@@ -36,12 +45,12 @@ static GOOD: LazyLock<(PathBuf, Vec<u8>, Vec<String>)> = LazyLock::new(|| {
             tier: 0,
             sequence: 2,
             values: Arc::new(vec![1.0; 9]),
-            kept: vec![(1, Arc::new(vec![7; 20]))],
+            kept: vec![(1, frame(7, 20))],
         }],
         ..ClosedRound::default()
     };
     journal.close_round(&closed, &[Verdict { position: 0, client: 4, accepted: true }]).expect("a closed round");
-    journal.put_updates(2, &[update(3, 4)]).expect("an update");
+    journal.put_updates(2, &[update(3)]).expect("an update");
     drop(journal);
     let bytes = std::fs::read(folder.join(FILE)).expect("the journal's file");
     let said = read(&folder).expect("a good journal can be read");
@@ -62,7 +71,7 @@ fn read(folder: &std::path::Path) -> Result<Vec<String>, JournalError> {
         let state = state.map(|bytes| ClientState::from_bytes(&bytes, 9).map(|state| state.to_bytes()));
         said.push(format!("{client} {:?} {state:?}", journal.last_seen(client)?));
     }
-    said.push(format!("{:?} {:?}", journal.rows()?, journal.client_rows()?));
+    said.push(format!("{:?} {:?}", journal.rows()?, journal.rows_after(None)?));
     Ok(said)
 }
 

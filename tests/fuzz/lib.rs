@@ -61,6 +61,6 @@ fn indices(bytes: &[u8], space: u32) -> Part {
 }
 
 fn values(bytes: &[u8], coding: ValueCoding) -> Part {
-    let values = bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
-    Part::Values { coding, values }
+    let values: Vec<f32> = bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+    Part::Values { coding, values: values.into() }
 }

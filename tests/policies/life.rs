@@ -42,8 +42,8 @@ pub fn live(policy: &Arc<Policy>) -> Result<(), PolicyError> {
     let round = RoundMeta { round: 3, rounds: 40, seed: 1, cohort: 1 };
     aggregator.begin(&round, values.clone(), memory)?;
     let update = UpdateMeta { client: 7, examples: 16, loss: Some(1.5), norm: 1.0, tier: 0, rank: 0 };
-    aggregator.accept(values.to_vec(), &update, memory)?;
-    let aggregate = Arc::new(aggregator.finish(memory)?);
+    aggregator.accept(values.clone(), &update, memory)?;
+    let aggregate = aggregator.finish(memory)?;
     let stepped = aggregator.step(3, values.clone(), aggregate, memory)?;
     assert_eq!(stepped.len(), VALUES);
     assert!(values.iter().enumerate().all(|(at, value)| *value == at as f32), "the caller's values changed");

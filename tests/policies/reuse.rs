@@ -177,10 +177,7 @@ fn rounds(reuse: bool, layout: &AdapterLayout, steps: bool, make: &dyn Fn() -> A
             let given_up = &mut Memory::new(server.clone());
             // What it refuses to begin it refuses again below.
             if source.call(|at| at.begin(&round, base.clone(), given_up)).is_ok() {
-                source
-                    .call(|at| at.accept(values(base.len(), 1).to_vec(), &update(9, 1.0), given_up))
-                    .map(drop)
-                    .unwrap();
+                source.call(|at| at.accept(values(base.len(), 1), &update(9, 1.0), given_up)).unwrap();
             }
         }
         source.call(|at| {
@@ -191,12 +188,12 @@ fn rounds(reuse: bool, layout: &AdapterLayout, steps: bool, make: &dyn Fn() -> A
             for client in 0..7 {
                 let mut given = values(base.len(), 100 * number + client).to_vec();
                 given[trained..].fill(0.0);
-                let done = at.accept(given, &update(client, f64::from(client) + 0.5), &mut memory);
-                trace.push(seen(done, |back| bits(&back)));
+                let done = at.accept(given.into(), &update(client, f64::from(client) + 0.5), &mut memory);
+                trace.push(seen(done, |()| Seen::Values(Vec::new())));
             }
             let aggregate = at.finish(&mut memory);
             if let Some(aggregate) = aggregate.as_ref().ok().filter(|_| steps) {
-                let stepped = at.step(number, base.clone(), Arc::new(aggregate.clone()), &mut memory);
+                let stepped = at.step(number, base.clone(), aggregate.clone(), &mut memory);
                 trace.push(seen(stepped, |stepped| bits(&stepped)));
             }
             trace.push(seen(aggregate, |aggregate| bits(&aggregate)));

@@ -15,7 +15,7 @@ fn witness() -> Arc<Policy> {
 }
 
 /// Encodes twice with one instance; the second message.
-fn encoded(policy: &Arc<Policy>, mischief: &str) -> Result<Vec<f32>, PolicyError> {
+fn encoded(policy: &Arc<Policy>, mischief: &str) -> Result<Arc<Vec<f32>>, PolicyError> {
     let options = format!(r#"{{"mischief":"{mischief}"}}"#);
     let mut compressor = policy.compressor(&layout(), &options)?;
     let values = Arc::new(vec![1.0; layout().values()]);
@@ -43,11 +43,11 @@ fn a_panic_in_the_aggregator_is_no_typed_error_and_the_memory_stays_as_it_was() 
     aggregator.begin(&round, base.clone(), memory).unwrap();
     let before = memory.written();
     let meta = UpdateMeta { client: 0, examples: 1, loss: None, norm: 1.0, tier: 0, rank: 0 };
-    let error = aggregator.accept(base.to_vec(), &meta, memory).unwrap_err();
+    let error = aggregator.accept(base.clone(), &meta, memory).unwrap_err();
     assert!(!error.is_typed() && error.to_string().contains("accept will not"), "{error}");
     assert!(aggregator.poisoned() && memory.written() == before);
     let mut fresh = policy.aggregator(&layout(), "{}").unwrap();
-    let lost = fresh.accept(base.to_vec(), &meta, memory).unwrap_err();
+    let lost = fresh.accept(base.clone(), &meta, memory).unwrap_err();
     assert!(matches!(lost, PolicyError::Poisoned { hook: "accept", .. }), "an empty sum must not go on: {lost}");
 }
 

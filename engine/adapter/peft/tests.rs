@@ -52,7 +52,7 @@ fn config(rank: usize) -> PeftConfig {
 
 /// Every value another.
 fn values(layout: &AdapterLayout) -> AdapterWeights {
-    AdapterWeights((0..layout.values()).map(|value| value as f32 + 0.25).collect())
+    AdapterWeights(Arc::new((0..layout.values()).map(|value| value as f32 + 0.25).collect()))
 }
 
 /// The text of an error, without the folder.
@@ -150,9 +150,9 @@ fn an_adapter_without_a_head_is_a_start_for_a_run_with_one() {
     let mut specs = specs(2, &["v", "q"]);
     specs.push(head("base_model.model.classifier.bias", &[5]));
     let layout = AdapterLayout::new(specs);
-    let start = AdapterWeights(vec![0.5; layout.values()]);
+    let start = AdapterWeights(vec![0.5; layout.values()].into());
     let read = weights(dir.path(), &layout, start).unwrap();
-    assert_eq!(read.0[..without.values()], values(&without).0);
+    assert_eq!(read.0[..without.values()], **values(&without).0);
     assert_eq!(read.0[without.values()..], [0.5; 5]);
 }
 
@@ -282,7 +282,7 @@ fn a_value_that_is_no_number_is_named_with_its_tensor() {
     let dir = tempfile::tempdir().unwrap();
     let layout = layout(2, &["v", "q"]);
     let mut odd = values(&layout);
-    odd.0[3] = f32::NAN;
+    Arc::<Vec<f32>>::make_mut(&mut odd.0)[3] = f32::NAN;
     write(dir.path(), &layout, &odd, &config(2)).unwrap();
     let error = said(dir.path(), weights(dir.path(), &layout, layout.start()).unwrap_err());
     assert!(error.ends_with("layers.0.self_attn.v.lora_A.weight has NaN at value 3"), "{error}");

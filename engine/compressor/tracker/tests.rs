@@ -5,14 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::adapter::{Message, Part, ValueCoding};
-use crate::wire::{self, BROADCAST, FrameKind, Header, Limits, UploadHeader};
+use crate::wire::{BROADCAST, Frame, FrameKind, Header, Limits, UploadHeader};
 
 const VALUES: usize = 300;
 
-fn frame(kind: FrameKind, round: u32, sequence: u32, message: &Message) -> Arc<Vec<u8>> {
+fn frame(kind: FrameKind, round: u32, sequence: u32, message: &Message) -> Frame {
     let header =
         Header { kind, layout: 1, policy: 2, round, client: BROADCAST, sequence, upload: UploadHeader::default() };
-    Arc::new(wire::encode(&header, message).unwrap())
+    Frame::encode(&header, message).unwrap()
 }
 
 /// Top-k in f16, as a policy would make it.
@@ -23,13 +23,19 @@ fn coded(difference: &[f32], kept: usize) -> Message {
     indices.sort_unstable();
     let values = indices.iter().map(|at| difference[*at as usize]).collect();
     let space = difference.len() as u32;
-    Message { parts: vec![Part::Indices { space, indices }, Part::Values { coding: ValueCoding::F16, values }] }
+    Message {
+        parts: vec![
+            Part::Indices { space, indices },
+            Part::Values { coding: ValueCoding::F16, values: Arc::new(values) },
+        ],
+    }
 }
 
-fn parts(bytes: &[u8]) -> (Header, Vec<u32>, Vec<f32>) {
-    let (header, message) = wire::decode(bytes, &Limits::for_values(VALUES)).unwrap();
+fn parts(bytes: Vec<u8>) -> (Header, Vec<u32>, Vec<f32>) {
+    let frame = Frame::read(bytes).unwrap();
+    let (header, message) = (*frame.header(), frame.decode(&Limits::for_values(VALUES)).unwrap());
     match <[Part; 2]>::try_from(message.parts).unwrap() {
-        [Part::Indices { indices, .. }, Part::Values { values, .. }] => (header, indices, values),
+        [Part::Indices { indices, .. }, Part::Values { values, .. }] => (header, indices, values.to_vec()),
         other => panic!("{other:?}"),
     }
 }
@@ -41,7 +47,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn take(&mut self, bytes: &[u8], start: &[f32]) {
+    fn take(&mut self, bytes: Vec<u8>, start: &[f32]) {
         let (header, indices, values) = parts(bytes);
         if header.kind == FrameKind::CatchUp {
             self.values = start.to_vec();
@@ -68,7 +74,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// The frames that a receiver is sent before the broadcast of a round.
-fn catch_up(tracker: &Tracker, last_seen: u32, start: &[f32]) -> (Vec<Arc<Vec<u8>>>, bool) {
+fn catch_up(tracker: &Tracker, last_seen: u32, start: &[f32]) -> (Vec<Frame>, bool) {
     let sequence = tracker.reference().sequence();
     let snapshot = frame(FrameKind::CatchUp, sequence + 1, sequence, &tracker.reference().snapshot(start));
     match tracker.missed(last_seen) {
@@ -95,7 +101,7 @@ proptest! {
             let message = coded(&tracker.reference().difference(&weights).iter().map(|d| d.clamp(-6e4, 6e4)).collect::<Vec<_>>(), kept);
             let sequence = number as u32 + 1;
             let broadcast = frame(FrameKind::Download, sequence, sequence, &message);
-            let (_, indices, values) = parts(&broadcast);
+            let (_, indices, values) = parts(broadcast.to_bytes());
             let mut decoded = vec![0.0; VALUES];
             indices.iter().zip(values).for_each(|(at, value)| decoded[*at as usize] = value);
             let before = tracker.clone();
@@ -103,11 +109,11 @@ proptest! {
             if present[number] || number + 1 == steps.len() {
                 if receiver.sequence < before.reference().sequence() {
                     for frame in catch_up(&before, receiver.sequence, &start).0 {
-                        receiver.take(&frame, &start);
+                        receiver.take(frame.to_bytes(), &start);
                     }
                 }
                 prop_assert_eq!(bits(&receiver.values), bits(before.reference().values()));
-                receiver.take(&broadcast, &start);
+                receiver.take(broadcast.to_bytes(), &start);
             }
         }
         prop_assert_eq!(receiver.sequence, tracker.reference().sequence());
@@ -124,7 +130,7 @@ fn few_missed_rounds_are_caught_up_by_their_frames_and_many_by_a_snapshot() {
         let weights: Vec<f32> = (0..VALUES).map(|at| ((at + sequence as usize) as f32).sin()).collect();
         let message = coded(&tracker.reference().difference(&weights), 30);
         let broadcast = frame(FrameKind::Download, sequence, sequence, &message);
-        let (_, indices, values) = parts(&broadcast);
+        let (_, indices, values) = parts(broadcast.to_bytes());
         let mut decoded = vec![0.0; VALUES];
         indices.iter().zip(values).for_each(|(at, value)| decoded[*at as usize] = value);
         tracker = tracker.sent(sequence, broadcast, &decoded).unwrap();

@@ -7,6 +7,7 @@ use redb::{ReadableTable, TableDefinition};
 
 use crate::journal::blobs::{self, BLOBS, Blob};
 use crate::journal::{ClosedRound, StoredReference};
+use crate::wire::Frame;
 
 /// Tier to the number of the last broadcast in its reference.
 pub(super) const REFERENCES: TableDefinition<u32, u32> = TableDefinition::new("references");
@@ -42,7 +43,7 @@ pub(super) fn write(transaction: &redb::WriteTransaction, closed: &ClosedRound) 
         for (number, frame) in kept {
             let blob = Blob::Broadcast(*tier, *number);
             if !blobs::exists(&table, blob)? {
-                blobs::put_bytes(&mut table, blob, frame)?;
+                blobs::put_frame(&mut table, blob, frame)?;
             }
         }
         let oldest = kept.first().map_or(sequence.saturating_add(1), |(number, _)| *number);
@@ -74,12 +75,14 @@ pub(super) fn read(transaction: &redb::ReadTransaction) -> Result<Remembered, re
     let mut references = Vec::new();
     for row in transaction.open_table(REFERENCES)?.iter()? {
         let (tier, sequence) = row.map(|(tier, sequence)| (tier.value(), sequence.value()))?;
-        let values = blobs::get(&table, Blob::Reference(tier))?.unwrap_or_default();
-        let values = values.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let (values, _) = blobs::get_values(&table, Blob::Reference(tier))?;
         let mut kept = Vec::new();
         for number in blobs::broadcasts(&table, tier)? {
-            let frame = blobs::get(&table, Blob::Broadcast(tier, number))?.unwrap_or_default();
-            kept.push((number, Arc::new(frame)));
+            // What this build does not read is as if it were no longer kept.
+            match Frame::read(blobs::get(&table, Blob::Broadcast(tier, number))?.unwrap_or_default()) {
+                Ok(frame) => kept.push((number, frame)),
+                Err(_) => kept.clear(),
+            }
         }
         references.push(StoredReference { tier, sequence, values: Arc::new(values), kept });
     }

@@ -48,7 +48,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::adapter::Message;
     use crate::journal::{ClosedRound, RunRecord, StoredReference, StoredUpdate};
+    use crate::wire::{Frame, FrameKind, Header, UploadHeader};
 
     #[test]
     fn other_policies_drop_the_round_in_progress_and_kept_broadcasts_and_nothing_else() {
@@ -56,12 +58,19 @@ mod tests {
         let text = String::from;
         let run = RunRecord { config_hash: text("c"), layout_hash: text("l"), seed: 1, json: text("{}") };
         let journal = Journal::create(dir.path(), &run).unwrap();
-        let kept = vec![(4, Arc::new(b"sent".to_vec()))];
+        let (kind, upload) = (FrameKind::Download, UploadHeader::default());
+        let header = Header { kind, layout: 1, policy: 2, round: 4, client: 0, sequence: 4, upload };
+        let frame = Frame::encode(&header, &Message::default()).unwrap();
+        let kept = vec![(4, frame.clone())];
         let reference = StoredReference { tier: 0, sequence: 4, values: Arc::new(vec![1.0]), kept };
-        let closed =
-            ClosedRound { round: 4, weights: vec![1.0, 2.0], references: vec![reference], ..ClosedRound::default() };
+        let closed = ClosedRound {
+            round: 4,
+            weights: vec![1.0, 2.0].into(),
+            references: vec![reference],
+            ..ClosedRound::default()
+        };
         journal.close_round(&closed, &[]).unwrap();
-        let answer = StoredUpdate { position: 3, client: 9, frame: vec![1], meta: text("{}"), state: vec![7] };
+        let answer = StoredUpdate { position: 3, frame: Some(frame), meta: text("{}"), state: vec![7] };
         journal.put_updates(5, &[answer]).unwrap();
         assert!(!journal.serve("a").unwrap());
         assert!(!journal.serve("a").unwrap());

@@ -3,26 +3,37 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::*;
-use crate::journal::StoredReference;
+use crate::adapter::{Message, Part, ValueCoding};
+use crate::journal::{StoredOptimizer, StoredReference};
+use crate::wire::{FrameKind, Header, UploadHeader};
 
 fn record() -> RunRecord {
     RunRecord { config_hash: "c0ffee".into(), layout_hash: "beef".into(), seed: 7, json: "{}".into() }
 }
 
+/// A frame around so many bytes and as many values.
+fn frame(number: u32, bytes: usize) -> Frame {
+    let (layout, policy, client, sequence) = (1, 2, number, 0);
+    let (kind, upload) = (FrameKind::Upload, UploadHeader { examples: 1, loss: None });
+    let values = Part::Values { coding: ValueCoding::F32, values: vec![number as f32; bytes].into() };
+    let parts = vec![Part::Bytes(vec![number as u8; bytes]), values];
+    Frame::encode(&Header { kind, layout, policy, round: 1, client, sequence, upload }, &Message { parts }).unwrap()
+}
+
 fn update(position: u32, bytes: usize) -> StoredUpdate {
-    let client = position + 100;
-    let (frame, meta) = (vec![position as u8; bytes], format!(r#"{{"loss":{position}}}"#));
-    StoredUpdate { position, client, frame, meta, state: vec![position as u8; bytes % 7] }
+    let (frame, meta) = (Some(frame(position, bytes)), format!(r#"{{"loss":{position}}}"#));
+    StoredUpdate { position, frame, meta, state: vec![position as u8; bytes % 7] }
 }
 
 fn closed(round: u32, values: usize) -> ClosedRound {
     ClosedRound {
         round,
-        weights: (0..values).map(|value| (value as f32 - 2.5) * round as f32).collect(),
-        optimizer: vec![round as u8; values * 8],
-        mean: vec![round as f32 / 3.0; values],
+        weights: Arc::new((0..values).map(|value| (value as f32 - 2.5) * round as f32).collect()),
+        optimizer: StoredOptimizer { steps: round, moments: vec![0.1 * round as f32; values * 2].into() },
+        mean: vec![round as f32 / 3.0; values].into(),
         row: format!(r#"{{"round":{round}}}"#),
         client_rows: format!("a {round}\nb {round}\n"),
         ledger: format!(r#"{{"bytes":{round}}}"#),
@@ -67,7 +78,8 @@ fn a_journal_opened_again_has_everything_that_was_committed() {
     assert_eq!(run, record());
     assert_eq!(journal.latest().unwrap(), Some(closed(2, 50)));
     assert_eq!(journal.rows().unwrap(), [closed(1, 0).row, closed(2, 0).row]);
-    assert_eq!(journal.client_rows().unwrap(), closed(1, 0).client_rows + &closed(2, 0).client_rows);
+    let client_rows: String = journal.rows_after(None).unwrap().into_iter().map(|(.., clients)| clients).collect();
+    assert_eq!(client_rows, closed(1, 0).client_rows + &closed(2, 0).client_rows);
     let seen = [100, 101, 105].map(|client| journal.last_seen(client).unwrap());
     assert_eq!(seen, [Some(1), Some(2), None]);
     let states = [100, 101, 105].map(|client| journal.client_state(client).unwrap());
@@ -110,12 +122,12 @@ fn only_clients_of_the_aggregate_remember_the_round() {
 fn references_come_back_with_the_broadcasts_that_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path(), &record()).unwrap();
-    let frame = |number: u32| (number, std::sync::Arc::new(vec![number as u8; 70_000]));
+    let sent = |number: u32| (number, frame(number, 70_000));
     let reference = |tier, sequence: u32, oldest| StoredReference {
         tier,
         sequence,
-        values: std::sync::Arc::new(vec![sequence as f32; 9]),
-        kept: (oldest..=sequence).map(frame).collect(),
+        values: Arc::new(vec![sequence as f32; 9]),
+        kept: (oldest..=sequence).map(sent).collect(),
     };
     for (round, oldest) in [(1, 1), (2, 1), (3, 2), (4, 4)] {
         let references = vec![reference(0, round, oldest), reference(2, round, 1)];
@@ -176,7 +188,7 @@ fn a_journal_that_is_missing_there_already_or_in_use_says_so() {
         })
         .unwrap();
     drop(journal);
-    assert!(text(open()).ends_with("has journal format 9, this build reads format 3"));
+    assert!(text(open()).ends_with("has journal format 9, this build reads format 4"));
 }
 
 #[test]

@@ -74,14 +74,14 @@ impl<'a> SimulatedServer<'a> {
         self.instance.begin(&meta, self.adapter.start.clone(), memory)
     }
 
-    fn accept(&mut self, client: u32, update: &[f32], memory: &mut Memory) -> Result<(), PolicyError> {
+    fn accept(&mut self, client: u32, update: &Arc<Vec<f32>>, memory: &mut Memory) -> Result<(), PolicyError> {
         let (examples, loss) = (16 + u64::from(client), Some(2.0 + f64::from(client) / 10.0));
         let meta = UpdateMeta { client, examples, loss, norm: norm(update), tier: 0, rank: 0 };
-        self.instance.accept(update.to_vec(), &meta, memory).map(drop)
+        self.instance.accept(update.clone(), &meta, memory)
     }
 
     /// A whole round; what the hooks remember is kept.
-    fn round(&mut self, round: u32, updates: &[(u32, Arc<Vec<f32>>)]) -> Result<Vec<f32>, PolicyError> {
+    fn round(&mut self, round: u32, updates: &[(u32, Arc<Vec<f32>>)]) -> Result<Arc<Vec<f32>>, PolicyError> {
         let mut memory = Memory::new(self.memory.clone());
         self.begin(round, &mut memory)?;
         for (client, update) in updates {
@@ -103,7 +103,7 @@ fn cohort(adapter: &Adapter, round: u32) -> Vec<(u32, Arc<Vec<f32>>)> {
     (0..COHORT as u32).map(|client| (client, update(client))).collect()
 }
 
-fn finite(aggregate: Vec<f32>) -> Result<Vec<f32>, String> {
+fn finite(aggregate: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, String> {
     match aggregate.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(format!("a value of the aggregate is {value}")),
         None => Ok(aggregate),
@@ -135,9 +135,8 @@ fn options(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
         for value in edges {
             let options = Map::from_iter([(name.to_owned(), value.clone())]);
             let large = value.as_f64().is_some_and(|number| number.abs() >= LARGE);
-            let result = SimulatedServer::new(policy, adapter, &options).and_then(|mut simulated_server| {
-                if large { Ok(Vec::new()) } else { simulated_server.round(1, &cohort(adapter, 1)) }
-            });
+            let result = SimulatedServer::new(policy, adapter, &options)
+                .and_then(|mut bench| if large { Ok(Arc::default()) } else { bench.round(1, &cohort(adapter, 1)) });
             match result {
                 Ok(_) => count += 1,
                 Err(error) if is_typed(&error) => {}
@@ -217,7 +216,7 @@ fn steps(policy: &Arc<Policy>, adapters: &[Adapter]) -> Result<String, String> {
         let mut stepped = Vec::new();
         for _ in 0..2 {
             let mut simulated_server = simulated_server(policy, adapter)?;
-            let aggregate = Arc::new(simulated_server.round(1, &cohort(adapter, 1)).map_err(failed)?);
+            let aggregate = simulated_server.round(1, &cohort(adapter, 1)).map_err(failed)?;
             let mut memory = Memory::new(simulated_server.memory.clone());
             let step = simulated_server.instance.step(1, weights.clone(), aggregate, &mut memory);
             stepped.push(finite(step.map_err(failed)?)?);

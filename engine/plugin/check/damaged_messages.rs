@@ -95,7 +95,7 @@ fn others(part: &Part) -> Vec<(&'static str, Part)> {
     let mut all = vec![
         ("as no bytes", Part::Bytes(Vec::new())),
         ("as bytes", Part::Bytes((0..64).map(|n: u8| n.wrapping_mul(37)).collect())),
-        ("as no values", Part::Values { coding: ValueCoding::F32, values: Vec::new() }),
+        ("as no values", Part::Values { coding: ValueCoding::F32, values: Arc::default() }),
     ];
     match part {
         Part::Indices { space, indices } => {
@@ -108,11 +108,11 @@ fn others(part: &Part) -> Vec<(&'static str, Part)> {
             all.push(("of the largest space", of(u32::MAX, indices.clone())));
         }
         Part::Values { coding, values } => {
-            let of = |coding: ValueCoding, values: Vec<f32>| Part::Values { coding, values };
+            let of = |coding: ValueCoding, values: Vec<f32>| Part::Values { coding, values: values.into() };
             let other = if *coding == ValueCoding::F32 { ValueCoding::F16 } else { ValueCoding::F32 };
             all.push(("one value fewer", of(*coding, values[..values.len().saturating_sub(1)].to_vec())));
             all.push(("one value more", of(*coding, [values.as_slice(), &[1.0]].concat())));
-            all.push(("in another coding", of(other, values.clone())));
+            all.push(("in another coding", of(other, values.to_vec())));
             all.push(("of huge values", of(*coding, vec![6e4; values.len()])));
         }
         Part::Codes { bits, codes } => {

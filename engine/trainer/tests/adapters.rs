@@ -354,7 +354,7 @@ fn cpu(path: Option<PathBuf>) -> ModelConfig {
 fn merged_differs(base: &ModelConfig, lora: &LoraConfig, weights: impl Fn(&Trainer) -> Vec<f32>) -> f32 {
     let dir = tempfile::tempdir().unwrap();
     let trainer = Trainer::new(Model::load(base).unwrap(), lora, 0, 1).unwrap();
-    let weights = AdapterWeights(weights(&trainer));
+    let weights = AdapterWeights(weights(&trainer).into());
     trainer.write_merged(base, &weights, &[], dir.path()).unwrap();
     let merged =
         Trainer::new(Model::load(&cpu(Some(dir.path().into()))).unwrap(), &LoraConfig::default(), 0, 1).unwrap();
@@ -366,7 +366,7 @@ fn merged_differs(base: &ModelConfig, lora: &LoraConfig, weights: impl Fn(&Train
 
 #[test]
 fn a_merged_model_gives_the_logits_of_base_and_adapter() {
-    let differs = merged_differs(&cpu(None), &following("patterns"), |trainer| trainer.start().0.clone());
+    let differs = merged_differs(&cpu(None), &following("patterns"), |trainer| trainer.start().0.to_vec());
     assert!(differs < 1e-4, "a logit differs by {differs}");
     let residual = LoraConfig { rank: 2, residual: true, ..LoraConfig::default() };
     let differs = merged_differs(&cpu(None), &residual, |trainer| {
@@ -378,7 +378,7 @@ fn a_merged_model_gives_the_logits_of_base_and_adapter() {
 #[test]
 fn a_merged_model_keeps_shards_and_type_of_its_base() {
     let (_dir, base) = half_base();
-    let differs = merged_differs(&base, &following("patterns"), |trainer| trainer.start().0.clone());
+    let differs = merged_differs(&base, &following("patterns"), |trainer| trainer.start().0.to_vec());
     assert!(differs < 0.05, "a logit differs by {differs}: more than f16 rounds");
     let to = tempfile::tempdir().unwrap();
     let trainer = Trainer::new(Model::load(&base).unwrap(), &following("patterns"), 0, 1).unwrap();

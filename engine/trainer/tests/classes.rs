@@ -94,7 +94,7 @@ fn a_trained_classifier_comes_back_from_its_merged_model_and_its_folder_with_its
     let dir = base(&NAMES);
     let (model, lora) = (load(dir.path()), LoraConfig { rank: 2, ..LoraConfig::default() });
     let trainer = Trainer::new(model.clone(), &lora, 3, 1).unwrap();
-    let weights = AdapterWeights(anywhere(&trainer));
+    let weights = AdapterWeights(anywhere(&trainer).into());
     let names = NAMES.map(String::from);
     let (_data, config) = answers(&trainer, &weights.0, &NAMES, |_| true);
 

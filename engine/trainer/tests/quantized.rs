@@ -11,7 +11,7 @@ fn in_eight_bits(lora: &LoraConfig) -> Trainer {
 fn a_base_in_eight_bits_has_nearly_the_loss_of_the_whole_one() {
     let (whole, eight) = (trainer(&LoraConfig::default()), in_eight_bits(&LoraConfig::default()));
     assert_eq!(whole.model().parameters(), eight.model().parameters());
-    for weights in [whole.start().0.clone(), anywhere(&whole)] {
+    for weights in [whole.start().0.to_vec(), anywhere(&whole)] {
         let [whole, eight] = [&whole, &eight].map(|trainer| loss(trainer, &weights, &sequences(), 4).loss());
         assert!(whole != eight && (whole - eight).abs() < 0.01 * whole, "{whole} and {eight}");
     }

@@ -70,7 +70,7 @@ fn residuals_are_never_trained_and_zero_ones_change_nothing() {
 fn residuals_go_out_beside_the_pairs_and_come_back_with_them() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), with_residual());
     let first = trainer(&lora);
-    let weights = AdapterWeights(merged(&first, &anywhere(&first)));
+    let weights = AdapterWeights(merged(&first, &anywhere(&first)).into());
     peft::write(dir.path(), first.layout(), &weights, &MODEL.peft(&lora, first.layout(), &[])).unwrap();
     let again = |residual| {
         let lora = LoraConfig { init: Some(dir.path().into()), residual, ..with_residual() };
@@ -90,8 +90,13 @@ fn a_plain_adapter_is_a_start_whose_residuals_are_zero() {
     let (dir, lora) = (tempfile::tempdir().unwrap(), LoraConfig { residual: false, ..with_residual() });
     let plain = trainer(&lora);
     let weights = anywhere(&plain);
-    peft::write(dir.path(), plain.layout(), &AdapterWeights(weights.clone()), &MODEL.peft(&lora, plain.layout(), &[]))
-        .unwrap();
+    peft::write(
+        dir.path(),
+        plain.layout(),
+        &AdapterWeights(weights.clone().into()),
+        &MODEL.peft(&lora, plain.layout(), &[]),
+    )
+    .unwrap();
     let start = trainer(&LoraConfig { init: Some(dir.path().into()), ..with_residual() }).start().0.clone();
     assert_eq!(start[..weights.len()], weights);
     assert!(start[weights.len()..].iter().all(|value| *value == 0.0));

@@ -22,6 +22,21 @@ fn limits() -> Limits {
     Limits::for_values(100_000)
 }
 
+/// A message as bytes.
+fn encode(header: &Header, message: &Message) -> Result<Vec<u8>, WireError> {
+    Frame::encode(header, message).map(|frame| frame.to_bytes())
+}
+
+/// Bytes as a receiver has them.
+fn decode(bytes: &[u8], limits: &Limits) -> Result<(Header, Message), WireError> {
+    let frame = Frame::read(bytes.into())?;
+    Ok((*frame.header(), frame.decode(limits)?))
+}
+
+fn split(bytes: &[u8]) -> Result<ByteSplit, WireError> {
+    Frame::read(bytes.into()).map(|frame| frame.split())
+}
+
 fn frame_of(parts: Vec<Part>) -> Vec<u8> {
     encode(&header(), &Message { parts }).unwrap()
 }
@@ -39,12 +54,12 @@ fn codes(bits: u8, codes: &[u8]) -> Part {
 }
 
 fn values(coding: ValueCoding, values: &[f32]) -> Part {
-    Part::Values { coding, values: values.into() }
+    Part::Values { coding, values: values.to_vec().into() }
 }
 
 /// Puts the right checksum at the end, so that damage reaches what lies behind it.
 fn seal(body: &[u8]) -> Vec<u8> {
-    [body, &checksum(body).to_le_bytes()].concat()
+    [body, &(xxh3_64(body) as u32).to_le_bytes()].concat()
 }
 
 fn any_part() -> impl Strategy<Value = Part> {
@@ -59,8 +74,9 @@ fn any_part() -> impl Strategy<Value = Part> {
     let coding = prop_oneof![Just(ValueCoding::F32), Just(ValueCoding::F16), Just(ValueCoding::Bf16)];
     // Multiples of 1/8 up to 15 survive every coding exactly.
     let small = (-120..=120_i32).prop_map(|eighths| eighths as f32 / 8.0);
-    let any_values =
-        (coding, prop::collection::vec(small, 0..2000)).prop_map(|(coding, values)| Part::Values { coding, values });
+    // Repeated, some are long enough to be a piece of their own.
+    let any_values = (coding, prop::collection::vec(small, 0..2000), 1..40_usize)
+        .prop_map(|(coding, values, times)| Part::Values { coding, values: Arc::new(values.repeat(times)) });
     let any_codes = (1..=8_u8, prop::collection::vec(any::<u8>(), 0..2000)).prop_map(|(bits, codes)| Part::Codes {
         bits,
         codes: codes.into_iter().map(|code| code >> (8 - bits)).collect(),
@@ -71,11 +87,14 @@ fn any_part() -> impl Strategy<Value = Part> {
 proptest! {
     #[test]
     fn every_message_comes_back_and_its_split_adds_up(parts in prop::collection::vec(any_part(), 0..5)) {
-        let message = Message { parts };
-        let bytes = encode(&header(), &message).unwrap();
+        let (message, limits) = (Message { parts }, Limits::for_values(1_000_000));
+        let frame = Frame::encode(&header(), &message).unwrap();
+        let bytes = frame.to_bytes();
         let split = split(&bytes).unwrap();
         prop_assert_eq!(split.indices + split.values + split.other + split.framing, bytes.len() as u64);
-        prop_assert_eq!(decode(&bytes, &limits()), Ok((header(), message)));
+        prop_assert_eq!(split, frame.split());
+        prop_assert_eq!(frame.decode(&limits), Ok(message.clone()));
+        prop_assert_eq!(decode(&bytes, &limits), Ok((header(), message)));
     }
 
     #[test]
@@ -192,7 +211,7 @@ fn only_uploads_pay_for_what_the_client_says() {
     let quiet = Header { upload: UploadHeader { examples: 7, loss: None }, ..header() };
     assert_eq!(decode(&encode(&quiet, &Message::default()).unwrap(), &limits()).unwrap().0, quiet);
     let endless = Header { upload: UploadHeader { examples: 7, loss: Some(f32::INFINITY) }, ..header() };
-    let error = decode(&encode(&endless, &Message::default()).unwrap(), &limits()).unwrap_err();
+    let error = encode(&endless, &Message::default()).unwrap_err();
     assert_eq!(error.to_string(), "the client's loss is inf, expected a finite number or none");
 }
 
@@ -251,4 +270,41 @@ fn codes_count_as_values_in_the_split_and_what_does_not_fit_its_bits_is_not_sent
     let refused = |part: Part| encode(&header(), &Message { parts: vec![part] }).unwrap_err();
     assert_eq!(refused(codes(2, &[0, 4])), WireError::CodeRange { part: 0, position: 1, code: 4, bits: 2 });
     assert_eq!(refused(codes(9, &[0])), WireError::CodeBits { part: 0, found: 9 });
+}
+
+#[test]
+fn long_f32_values_are_shared_from_message_to_message_and_travel_by_the_bytes_that_they_have() {
+    let long: Arc<Vec<f32>> = Arc::new((0..20_000).map(|at| at as f32 - 0.5).collect());
+    let part = || Part::Values { coding: ValueCoding::F32, values: long.clone() };
+    let message = Message { parts: vec![part(), indices(9, &[2, 4]), part(), Part::Bytes(vec![7])] };
+    let frame = Frame::encode(&header(), &message).unwrap();
+    let decoded = frame.decode(&limits()).unwrap();
+    assert_eq!(decoded, message);
+    let shared = |part: &Part| matches!(part, Part::Values { values, .. } if Arc::ptr_eq(values, &long));
+    assert_eq!(decoded.parts.iter().map(shared).collect::<Vec<_>>(), [true, false, true, false]);
+    let bytes = frame.to_bytes();
+    let payload: Vec<u8> = long.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let front = header().bytes() + 1 + 4;
+    assert_eq!(bytes[front..front + payload.len()], payload);
+    assert_eq!(bytes, seal(&bytes[..bytes.len() - CHECKSUM_BYTES]));
+    for (start, length) in [(0, 10), (front - 1, 7), (front + 2, 9), (front + 79_997, 50), (bytes.len() - 2, 2)] {
+        let mut out = vec![0; length];
+        frame.copy(start, &mut out);
+        assert_eq!(out, bytes[start..start + length], "{length} bytes from {start} on");
+    }
+    let read = Frame::read(bytes).unwrap();
+    assert_eq!((&read, read.decode(&limits())), (&frame, Ok(message)));
+    assert!(!read.is(&frame) && frame.is(&frame.clone()));
+}
+
+#[test]
+fn shared_values_are_held_to_the_limits_like_any() {
+    let mut long = vec![0.0; 20_000];
+    long[19_999] = f32::NAN;
+    let frame = Frame::encode(&header(), &Message { parts: vec![values(ValueCoding::F32, &long)] }).unwrap();
+    let error = frame.decode(&limits()).unwrap_err();
+    assert!(matches!(error, WireError::NotFinite { part: 0, position: 19_999, .. }), "{error}");
+    assert!(frame.decode(&Limits { finite: false, ..limits() }).is_ok());
+    let small = Limits { values: 19_999, ..limits() };
+    assert_eq!(frame.decode(&small).unwrap_err(), WireError::TooManyValues { part: 0, found: 20_000, limit: 19_999 });
 }
