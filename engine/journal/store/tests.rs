@@ -1,4 +1,4 @@
-//! What a journal promises, tried on real files and real processes.
+//! The promises of a journal, tried on real files and real processes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
