@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// What a policy's author needs of this repository.
+/// Folders of this repository that a policy's author needs.
 const FOLDERS: [&str; 6] =
     ["wit", "plugins/sdk", "plugins/kernels", "plugins/c", "plugins/python", "plugins/templates"];
 

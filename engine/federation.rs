@@ -45,7 +45,7 @@ use run_dir::RunDir;
 use timing::Clock;
 pub use timing::Timing;
 
-/// What a run starts from.
+/// The start of a run: its config, directory and mode.
 pub struct Start {
     /// The validated config.
     pub config: Config,
@@ -53,7 +53,7 @@ pub struct Start {
     pub effective_toml: String,
     /// The run directory; made if it is not there.
     pub run_dir: PathBuf,
-    /// Whether to go on with the run that is there.
+    /// True to go on with the run that is there.
     pub resume: bool,
 }
 

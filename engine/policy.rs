@@ -7,8 +7,8 @@
 mod aggregator;
 mod bindings;
 mod budget;
-mod buffer;
 mod capabilities;
+mod charged_buffer;
 mod codes;
 mod compile;
 mod component;
@@ -20,6 +20,7 @@ mod description;
 mod error;
 mod hash;
 mod host;
+mod host_functions;
 mod index_set;
 mod instance;
 mod kernels;
@@ -28,12 +29,11 @@ mod memory;
 mod message;
 mod options;
 mod printable;
-mod recall;
 mod resources;
+mod reusable_instance;
 mod state;
 mod trust;
 mod vector;
-mod warm;
 
 pub use aggregator::{AggregatorInstance, RoundMeta, UpdateMeta};
 pub use capabilities::Capabilities;
@@ -46,18 +46,18 @@ pub use description::OptionHelp;
 pub use error::PolicyError;
 pub use hash::PolicyHash;
 pub use host::PolicyHost;
-pub use log::Said;
+pub use log::PolicyLog;
 pub use memory::{Changes, DamagedMemory, Entries, Entry, EntryKind, Memory};
 pub use printable::{is_hidden, printable};
-pub use warm::{Breakable, Warm};
+pub use reusable_instance::{Breakable, ReusableInstance};
 
 #[cfg(test)]
 mod aggregator_tests;
 #[cfg(test)]
+mod all_hooks_tests;
+#[cfg(test)]
+mod corrupted_message_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
-mod spoiled_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod witness_tests;

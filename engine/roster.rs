@@ -1,4 +1,5 @@
-//! Who takes part: the tiers of clients, which differ in how much of the adapter they are sent and how much of it they train.
+//! The participants: the tiers of clients, which differ in how much of the adapter they are sent and how much of it
+//! they train.
 
 mod tier;
 

@@ -16,7 +16,7 @@ use cellm::pool::Task;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a Prometheus and a run may take together, on a loaded machine.
+/// Longest time of a Prometheus and a run together, on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(180);
 
 fn monitoring() -> PathBuf {
@@ -110,7 +110,7 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// Whether the query has a sample that is a number.
+    /// True where the query has a sample that is a number.
     fn has_data(&self, query: &str) -> bool {
         let data = self.ask(&format!("/api/v1/query?query={}", percent_encoded(query)));
         let samples = data["result"].as_array().unwrap();

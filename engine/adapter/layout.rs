@@ -7,7 +7,7 @@ use rand_core::Rng;
 use super::AdapterWeights;
 use crate::random::{self, Purpose};
 
-/// What a tensor is for. Policies rank, mask and schedule by it.
+/// The role of a tensor. Policies rank, mask and schedule by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -24,13 +24,13 @@ pub enum Role {
     Base,
 }
 
-/// What PEFT puts before the path of a layer or head in the names of an adapter's tensors.
+/// PEFT's prefix of the path of a layer or head in the names of an adapter's tensors.
 pub(super) const PREFIX: &str = "base_model.model.";
 
-/// How the name of a residual ends: the sum that a federation adds to a frozen base weight.
+/// The end of a residual's name: the sum that a federation adds to a frozen base weight.
 const RESIDUAL: &str = ".residual.weight";
 
-/// How the names of a pair's two matrices end.
+/// The ends of the names of a pair's two matrices.
 const PAIR: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 
 /// One tensor of an adapter as its maker describes it; [`AdapterLayout::new`] adds the place.
@@ -39,7 +39,7 @@ pub struct TensorSpec {
     /// The PEFT key, for example `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`, with the layer as its
     /// checkpoint calls it.
     pub name: String,
-    /// What the tensor is for.
+    /// The tensor's role.
     pub role: Role,
     /// Row-major shape.
     pub shape: Vec<usize>,
@@ -70,7 +70,7 @@ impl TensorSpec {
         end.or_else(|| Some(bare.rsplit_once('.')?.0)).unwrap_or(bare)
     }
 
-    /// Whether this is a residual `R`: the layer computes with `W + R`, and only the server changes `R`.
+    /// True for a residual `R`: the layer computes with `W + R`, and only the server changes `R`.
     pub fn is_residual(&self) -> bool {
         self.role == Role::Base && self.name.ends_with(RESIDUAL)
     }
@@ -79,11 +79,11 @@ impl TensorSpec {
 /// One tensor of an adapter and its place in the flat vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
-    /// What the maker said.
+    /// The tensor as its maker specified it.
     pub spec: TensorSpec,
     /// Index of its first value in the flat vector.
     pub offset: usize,
-    /// How many values it has: the product of the shape.
+    /// Number of values: the product of the shape.
     pub len: usize,
 }
 
@@ -159,12 +159,12 @@ impl AdapterLayout {
         residual.map_or(self.values, |tensor| tensor.offset)
     }
 
-    /// Whether there are residuals. They lie behind everything that is trained.
+    /// True where there are residuals. They lie behind everything that is trained.
     pub fn has_residual(&self) -> bool {
         self.trained() < self.values
     }
 
-    /// What client and server compare.
+    /// The hash that client and server compare.
     pub fn hash(&self) -> LayoutHash {
         self.hash
     }

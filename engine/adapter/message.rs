@@ -1,8 +1,8 @@
-//! What a policy makes of a vector: a list of typed parts. The wire room turns it into bytes and back.
+//! A policy's encoding of a vector: a list of typed parts. The wire room turns it into bytes and back.
 
 use std::sync::Arc;
 
-/// How values travel.
+/// The coding of values on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueCoding {
@@ -26,7 +26,7 @@ pub enum Part {
     },
     /// Values in the coding in which they are to travel.
     Values {
-        /// How they travel.
+        /// Their coding.
         coding: ValueCoding,
         /// The values; what the receiver gets is rounded by the coding. Shared, since they may be a whole adapter.
         values: Arc<Vec<f32>>,
@@ -42,7 +42,7 @@ pub enum Part {
     Bytes(Vec<u8>),
 }
 
-/// What a policy encoded, in the order in which its decoder takes it back.
+/// The parts that a policy encoded, in the order in which its decoder takes them back.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Message {
     /// The parts, first to last.

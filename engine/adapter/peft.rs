@@ -56,7 +56,7 @@ pub fn write(
     replace(&path, json.as_bytes())
 }
 
-/// What a folder holds for a layout.
+/// The contents of a folder for a layout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read {
     /// The values of the layout.
@@ -64,7 +64,7 @@ pub struct Read {
     /// Tensors that PEFT puts in the place of the base model's own: name, shape and values. Where these are the base's, as
     /// tools write them along, nothing changes.
     pub whole: Vec<(Named, Vec<f32>)>,
-    /// What is read over, as PEFT does, for people.
+    /// Keys and tensors that are passed over, as PEFT does, in words.
     pub left_out: Vec<String>,
 }
 

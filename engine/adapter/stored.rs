@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-/// What a parser of others makes of bytes that come from anywhere: a panic in it is an error, too.
+/// The result of a parser of others for bytes that come from anywhere: a panic in it is an error, too.
 ///
 /// # Errors
-/// What the parser says, or that it panicked.
+/// The parser's message, or that it panicked.
 pub fn parsed<'a, T, E: std::fmt::Display>(
     bytes: &'a [u8],
     parser: impl FnOnce(&'a [u8]) -> Result<T, E>,

@@ -13,17 +13,17 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::pool::blocking;
 
-/// How the server reaches the aggregator.
+/// A reference to the aggregator, for its messages.
 pub type AggregatorRef = ActorRef<AggregatorMsg>;
 
 /// The actor.
 pub struct Aggregator;
 
-/// What the aggregator is asked. Positions are places in the round's cohort.
+/// The aggregator's messages. Positions are places in the round's cohort.
 pub enum AggregatorMsg {
     /// Forget what is there and start a round at position 0.
     Begin {
-        /// What it starts from.
+        /// The start of the round.
         opening: Opening,
     },
     /// An update; the reply comes when its turn has come.
@@ -34,7 +34,7 @@ pub enum AggregatorMsg {
         position: u32,
         /// The update.
         offer: Offer,
-        /// Whether it is in the aggregate.
+        /// The update's acceptance, or the reason why it is not in the aggregate.
         reply: RpcReplyPort<Result<Accepted, AggregateError>>,
     },
     /// Nothing will come for this place.
@@ -55,7 +55,7 @@ pub enum AggregatorMsg {
     },
 }
 
-/// What the actor is made of.
+/// The actor's parts.
 pub struct AggregatorArgs {
     /// The aggregation policy's section.
     pub config: Config,
@@ -63,13 +63,13 @@ pub struct AggregatorArgs {
     pub policy: Arc<Policy>,
     /// The adapter's layout.
     pub layout: Arc<AdapterLayout>,
-    /// How uploads are decoded, and whose memory catching up writes to.
+    /// Decoders of uploads, and the downloads' policies, whose memories at the server catching up writes to.
     pub codecs: Plans,
     /// `server.max_update_norm`.
     pub max_norm: f32,
     /// L2 norm to which an update is scaled down once it is decoded; 0 scales none.
     pub clip: f32,
-    /// Where to count.
+    /// The run's metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -92,7 +92,7 @@ impl Aggregator {
     /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
-    /// What ractor says, or the policy's word on its options.
+    /// Ractor's error, or the policy's error about its options.
     pub async fn spawn(
         args: AggregatorArgs,
         (name, supervisor): (String, ActorCell),

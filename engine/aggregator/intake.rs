@@ -1,15 +1,17 @@
-//! What the aggregator does on its blocking thread: decode one update, check it, hand it to the policy.
+//! The aggregator's work on its blocking thread: decode one update, check it, hand it to the policy.
 
 use std::sync::Arc;
 
 use crate::adapter::AdapterLayout;
 use crate::compressor::{Codec, CodecPlan, CompressorError, Memories, Occasion};
 use crate::metrics::{Hook, Metrics};
-use crate::policy::{AggregatorInstance, Changes, Memory, Policy, PolicyError, RoundMeta, UpdateMeta, Warm};
+use crate::policy::{
+    AggregatorInstance, Changes, Memory, Policy, PolicyError, ReusableInstance, RoundMeta, UpdateMeta,
+};
 use crate::privacy;
 use crate::wire::Frame;
 
-/// What a round starts from.
+/// The start of a round.
 #[derive(Debug, Clone)]
 pub struct Opening {
     /// Its number: a round may be begun more than once.
@@ -18,9 +20,9 @@ pub struct Opening {
     pub round: u32,
     /// Clients that were sampled.
     pub cohort: u32,
-    /// What the clients start from; with tiers, those of the tier that sees most.
+    /// The adapter that the clients start from; with tiers, that of the tier that sees most.
     pub base: Arc<Vec<f32>>,
-    /// What the server remembers, with what encoding the download wrote.
+    /// The server's memories, with the writes of encoding the download.
     pub memories: Memories,
 }
 
@@ -33,8 +35,7 @@ pub struct Offer {
     pub tier: u32,
     /// The last round whose update of it was accepted.
     pub last_seen: Option<u32>,
-    /// What bringing it up to date wrote to the memory of the download's policy at the server; it counts if the update
-    /// does.
+    /// Writes of the catch-up to the memory of the download's policy at the server; they count if the update does.
     pub catch_up: Option<Changes>,
     /// The upload frame; examples and loss are in it.
     pub frame: Frame,
@@ -54,11 +55,11 @@ pub struct Aggregate {
     pub update: Arc<Vec<f32>>,
     /// The new dense copy, where the policy takes the server's step.
     pub stepped: Option<Arc<Vec<f32>>>,
-    /// What the server remembers after the round.
+    /// The server's memories after the round.
     pub memories: Memories,
 }
 
-/// Why an update, or the whole round, could not be aggregated.
+/// A failure to aggregate an update, or the whole round.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
     /// This update is refused; the round goes on without it.
@@ -67,7 +68,7 @@ pub enum AggregateError {
     /// This update is too large; the round goes on without it.
     #[error("the update's L2 norm is {norm:.3}, the limit is {limit}")]
     Norm {
-        /// What was found.
+        /// The norm of the update.
         norm: f64,
         /// `server.max_update_norm`.
         limit: f32,
@@ -93,7 +94,7 @@ pub enum AggregateError {
 }
 
 impl AggregateError {
-    /// Whether no round can end any more.
+    /// True where no round can end any more.
     pub fn ends_the_run(&self) -> bool {
         matches!(self, Self::Policy(_))
     }
@@ -106,9 +107,9 @@ pub(super) struct Intake {
     policy: Arc<Policy>,
     max_norm: f32,
     clip: f32,
-    warm: Warm<AggregatorInstance>,
+    warm: ReusableInstance<AggregatorInstance>,
     memories: Memories,
-    /// Why the round could not begin; told with its first update.
+    /// The error of the round's beginning; reported with its first update.
     broken: Option<PolicyError>,
 }
 
@@ -123,7 +124,8 @@ impl Intake {
     ) -> Result<Self, PolicyError> {
         let options = serde_json::Value::Object(config.options.clone()).to_string();
         let maker = policy.clone();
-        let mut warm = Warm::new(metrics.policy(&policy.name), true, move || maker.aggregator(&layout, &options));
+        let mut warm =
+            ReusableInstance::new(metrics.policy(&policy.name), true, move || maker.aggregator(&layout, &options));
         warm.warm_up()?;
         let (codec, download_policy) = (upload.codec(metrics), download.policy().name.clone());
         Ok(Self { codec, download_policy, policy, max_norm, clip, warm, memories: Memories::default(), broken: None })

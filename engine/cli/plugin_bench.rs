@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::adapter::AdapterLayout;
 use crate::config::Config;
-use crate::plugin::{self, Measured, PluginError, Settings};
+use crate::plugin::{self, Measurement, PluginError, Settings};
 use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyHost};
 use crate::report::{bytes, ratio};
 use crate::trainer::{Model, Trainer};
@@ -50,7 +50,7 @@ pub fn bench(arguments: &Bench, json: bool) -> Result<u8, Failure> {
         }
     }
     for policy in &own {
-        if let Some(said) = policy.said.summary() {
+        if let Some(said) = policy.log.summary() {
             output::say(&format!("note: policy {} says {said}", policy.name));
         }
     }
@@ -94,7 +94,7 @@ fn heading(values: usize, settings: &Settings) -> String {
     )
 }
 
-fn line(of: &Measured) -> String {
+fn line(of: &Measurement) -> String {
     format!(
         "{:<16} {:>4} {:>10.3} {:>10.3} {:>9} {:>9} {:>9.4}\n",
         of.policy,

@@ -4,13 +4,13 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 
 use super::exchange::{Assignment, ClientError, ClientUpdate, Participants, exchange};
 
-/// How the server reaches a client.
+/// A reference to a client, for its messages.
 pub type ClientRef = ActorRef<ClientMsg>;
 
 /// The actor.
 pub struct Client;
 
-/// What a client is asked.
+/// The client's messages.
 pub enum ClientMsg {
     /// Take part in a round. A client that crashes drops the port.
     Take {
@@ -21,11 +21,11 @@ pub enum ClientMsg {
     },
 }
 
-/// What the actor is made of.
+/// The actor's parts.
 pub struct ClientArgs {
     /// Its index in the roster.
     pub client: u32,
-    /// What it shares with the others.
+    /// The parts that it shares with the other clients.
     pub participants: Participants,
 }
 
@@ -33,7 +33,7 @@ impl Client {
     /// Starts the actor under `supervisor`.
     ///
     /// # Errors
-    /// What ractor says.
+    /// Ractor's error.
     pub async fn spawn(args: ClientArgs, supervisor: ActorCell) -> Result<ClientRef, SpawnErr> {
         Ok(Actor::spawn_linked(None, Self, args, supervisor).await?.0)
     }

@@ -13,7 +13,7 @@ use crate::privacy::{self, Place};
 use crate::trainer::{ClientData, TrainKey, Trained, TrainerError, Trainers};
 use crate::wire::{Frame, UploadHeader};
 
-/// What every client of a run shares.
+/// The parts that all clients of a run share.
 #[derive(Clone)]
 pub struct Participants {
     /// The compressor pool.
@@ -22,11 +22,11 @@ pub struct Participants {
     pub trainers: Trainers,
     /// Every client's shard.
     pub shards: Arc<ClientData>,
-    /// Where each client's state lies; only read from here.
+    /// The journal with each client's state; only read from here.
     pub journal: Arc<Journal>,
     /// The coordinates that each tier may train, by tier; none where it trains all.
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
-    /// Where to count.
+    /// The run's metrics.
     pub metrics: Arc<Metrics>,
     /// Section `privacy`.
     pub privacy: privacy::Config,
@@ -41,7 +41,7 @@ impl Participants {
     }
 }
 
-/// What the server asks of a client.
+/// The server's request to a client.
 #[derive(Clone)]
 pub struct Assignment {
     /// The round.
@@ -60,13 +60,13 @@ pub struct Assignment {
     pub clock: Arc<OwnTime>,
 }
 
-/// What a client answers.
+/// A client's answer.
 #[derive(Debug, Clone)]
 pub struct ClientUpdate {
     /// The upload frame; examples and loss are in it.
     pub frame: Frame,
-    /// What the client remembers once the round is closed with this update in it, as [`ClientState::to_bytes`] has it;
-    /// none where that does not change. Not sent: it stays with the client.
+    /// The client's state once the round is closed with this update in it, as [`ClientState::to_bytes`] has it; none
+    /// where it does not change. Not sent: it stays with the client.
     pub state: Option<Vec<u8>>,
     /// Local steps done. This and what follows is known because the client runs in this process; nothing depends on it.
     pub steps: u32,
@@ -74,7 +74,7 @@ pub struct ClientUpdate {
     pub seconds: f64,
 }
 
-/// Why a client has no update.
+/// The reason why a client has no update.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Compressing or decompressing failed.
@@ -161,7 +161,7 @@ async fn changed(state: ClientState) -> Result<Option<Vec<u8>>, Crash> {
     blocking("writing a client's state", move || state.to_bytes()).await.map(Some)
 }
 
-/// What the client remembers since the last round that closed with it.
+/// The client's state since the last round that closed with it.
 async fn load(participants: &Participants, client: u32) -> Result<ClientState, ClientError> {
     if !participants.journal.remembers_clients() {
         return Ok(ClientState::default());
@@ -174,7 +174,7 @@ async fn load(participants: &Participants, client: u32) -> Result<ClientState, C
     .await?
 }
 
-/// What the client starts from.
+/// The adapter that the client starts from.
 async fn receive(
     occasion: &Occasion,
     assignment: &Assignment,

@@ -1,5 +1,5 @@
-//! What a client keeps between its rounds, as it lies in the journal: its policies' memories, and what its uploads left
-//! out.
+//! A client's state between its rounds, as it lies in the journal: its policies' memories, and the residual of its
+//! uploads.
 
 use std::sync::Arc;
 
@@ -37,12 +37,12 @@ pub enum DamagedState {
     Memories(#[from] DamagedMemories),
 }
 
-/// What one client keeps.
+/// The state of one client between its rounds.
 #[derive(Debug, Clone, Default)]
 pub struct ClientState {
     /// For its policies.
     pub memories: Memories,
-    /// What its uploads have left out so far, `P` values; none before the first.
+    /// The residual: the sum of what its uploads have left out so far, `P` values; none before the first upload.
     pub residual: Option<Arc<Vec<f32>>>,
 }
 

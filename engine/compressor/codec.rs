@@ -9,17 +9,17 @@ use super::reference::Reference;
 use super::{CodecPlan, CompressorError, Occasion};
 use crate::adapter::Message;
 use crate::metrics::{DirectionMetrics, Hook, Metrics};
-use crate::policy::{CompressorInstance, Direction, Memory, Warm};
+use crate::policy::{CompressorInstance, Direction, Memory, ReusableInstance};
 use crate::wire::{Frame, FrameKind, Header, UploadHeader};
 
-/// What a frame was decoded to.
+/// A decoded frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     /// `P` finite values; the frame's own where they travelled as they are.
     pub values: Arc<Vec<f32>>,
     /// Their L2 norm.
     pub norm: f64,
-    /// What the client says, in an upload.
+    /// The client's header, in an upload.
     pub upload: UploadHeader,
 }
 
@@ -27,7 +27,7 @@ pub struct Decoded {
 pub struct Codec {
     plan: Arc<CodecPlan>,
     timing: DirectionMetrics,
-    warm: Warm<CompressorInstance>,
+    warm: ReusableInstance<CompressorInstance>,
 }
 
 impl CodecPlan {
@@ -45,11 +45,11 @@ impl Codec {
         };
         let maker = plan.clone();
         let policy = &plan.policy;
-        let warm = Warm::new(metrics.policy(&policy.name), policy.built_in, move || maker.instance());
+        let warm = ReusableInstance::new(metrics.policy(&policy.name), policy.built_in, move || maker.instance());
         Self { plan: plan.clone(), timing, warm }
     }
 
-    /// What it works by.
+    /// The plan that it works by.
     pub fn plan(&self) -> &Arc<CodecPlan> {
         &self.plan
     }
@@ -57,7 +57,7 @@ impl Codec {
     /// Encodes a vector of `P` values (weights or a difference down, a delta up) into one frame.
     ///
     /// # Errors
-    /// What the policy says; after a trap the next call starts with a fresh instance.
+    /// The policy's error; after a trap the next call starts with a fresh instance.
     pub fn encode(
         &mut self,
         occasion: &Occasion,
@@ -98,10 +98,10 @@ impl Codec {
         Ok(Decoded { values, norm, upload })
     }
 
-    /// Which coordinates a client may train, ascending; none where it trains all.
+    /// The coordinates that a client may train, ascending; none where it trains all.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn plan_training(
         &mut self,
         occasion: &Occasion,
@@ -116,7 +116,7 @@ impl Codec {
     /// Tells the policy at the client how its upload ended.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn acknowledge(
         &mut self,
         occasion: &Occasion,
@@ -127,10 +127,11 @@ impl Codec {
         Ok(self.warm.call(Hook::OnAck, |instance| instance.on_ack(&context, accepted, memory))?)
     }
 
-    /// What the policy sends a client that missed rounds, as a frame; none where the client needs nothing.
+    /// The frame that brings a client up to date that missed rounds, made by the policy; none where the client needs
+    /// nothing.
     ///
     /// # Errors
-    /// What the policy says.
+    /// The policy's error.
     pub fn encode_catch_up(
         &mut self,
         occasion: &Occasion,

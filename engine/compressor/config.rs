@@ -66,8 +66,8 @@ pub struct Config {
     /// Send later what a message left out. Up: each client adds what is left to its next update. Down: the server sends the
     /// difference to what the clients have, and those that missed rounds catch up.
     pub error_feedback: bool,
-    /// How much of what an upload left out is carried over to the next, in [0, 1]; 1 forgets nothing. A download knows
-    /// only 1.
+    /// Share of what an upload left out that is carried over to the next, in [0, 1]; 1 forgets nothing. A download
+    /// knows only 1.
     pub error_decay: f32,
     /// Bytes that a message should not exceed; a policy may choose its density by it. 0 sets none.
     pub byte_budget: u64,
@@ -76,13 +76,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// What downloads have where nothing is set. The two densities were chosen for the bytes of both directions together: what
-    /// goes down is where the clients start, and thinning it costs more loss a byte than thinning what comes up.
+    /// The settings of downloads where nothing is set. The two densities were chosen for the bytes of both directions
+    /// together: what goes down is where the clients start, and thinning it costs more loss a byte than thinning what
+    /// comes up.
     pub fn of_downloads() -> Self {
         Self::with(0.5)
     }
 
-    /// What uploads have where nothing is set.
+    /// The settings of uploads where nothing is set.
     pub fn of_uploads() -> Self {
         Self::with(0.18)
     }

@@ -1,10 +1,10 @@
-//! What can go wrong between values and frames.
+//! Errors between values and frames.
 
 use super::reference::ReferenceError;
 use crate::policy::PolicyError;
 use crate::wire::WireError;
 
-/// Why a frame could not be made or read.
+/// A failure to make or to read a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressorError {
     /// The policy failed.
@@ -20,11 +20,11 @@ pub enum CompressorError {
         policy: String,
         /// The call.
         hook: &'static str,
-        /// Which header field.
+        /// The header field.
         what: &'static str,
-        /// What the frame says.
+        /// The frame's value.
         found: String,
-        /// What the receiver expects.
+        /// The receiver's value.
         expected: String,
     },
     /// A value that is not finite came out of the policy.
@@ -32,7 +32,7 @@ pub enum CompressorError {
     NotFinite {
         /// The policy.
         policy: String,
-        /// How many.
+        /// Number of values.
         count: usize,
     },
     /// A broadcast or snapshot that does not fit the reference.
@@ -43,7 +43,7 @@ pub enum CompressorError {
     Snapshot {
         /// Number of the last broadcast in it.
         sequence: u32,
-        /// How many values differ.
+        /// Number of values that differ.
         count: usize,
     },
     /// A broadcast of a tracked download without the reference that it belongs to.

@@ -5,18 +5,18 @@
 /// `e = decay * residual + x; message = encode(e); residual = e - decode(message)`, for any codec.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ErrorFeedback {
-    /// How much of the residual is carried over; 1 forgets nothing.
+    /// Share of the residual that is carried over; 1 forgets nothing.
     pub decay: f32,
 }
 
 impl ErrorFeedback {
-    /// What is to be encoded: `update` with what was left before.
+    /// The values to encode: `update` plus the decayed residual of before.
     pub fn carry(&self, residual: &[f32], update: &[f32]) -> Vec<f32> {
         assert_eq!(residual.len(), update.len(), "residual and update are of one layout");
         update.iter().zip(residual).map(|(value, left)| value + self.decay * left).collect()
     }
 
-    /// What the receiver did not get of `carried`.
+    /// The part of `carried` that the receiver did not get: `carried - decoded`.
     pub fn residual(&self, carried: &[f32], decoded: &[f32]) -> Vec<f32> {
         assert_eq!(carried.len(), decoded.len(), "both are of one layout");
         carried.iter().zip(decoded).map(|(whole, got)| whole - got).collect()

@@ -1,7 +1,7 @@
-//! What one owner, a client or the server, remembers for all policies of a run: a memory for each policy's name, so that
+//! The memories of one owner, a client or the server, for all policies of a run: one for each policy's name, so that
 //! both directions and the aggregator share one where they run the same policy.
 //!
-//! In: what the last closed round left. Out: memories to call hooks with, and the bytes for the journal.
+//! In: the memories that the last closed round left. Out: memories to call hooks with, and the bytes for the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ pub enum DamagedMemories {
     Policy {
         /// The policy.
         policy: String,
-        /// What is wrong.
+        /// The fault of the stored bytes.
         source: DamagedMemory,
     },
     /// A part has another part's bytes.
     #[error("{name} in the journal has the bytes of {found}")]
     Name {
-        /// What it is stored as.
+        /// The policy's name in the journal.
         name: String,
-        /// What the bytes say.
+        /// The name in the bytes.
         found: String,
     },
     /// The bytes around them are.
@@ -73,7 +73,7 @@ impl Memories {
         kept.memory = Memory::over(kept.base.clone(), kept.memory.written().then(changes));
     }
 
-    /// Whether hooks wrote anything since the last closed round.
+    /// True where hooks wrote anything since the last closed round.
     pub fn changed(&self) -> bool {
         self.0.values().any(|kept| !kept.memory.written().is_empty())
     }
@@ -84,8 +84,8 @@ impl Memories {
         Self(settled.filter(|(_, kept)| !kept.base.is_empty()).collect())
     }
 
-    /// What is other than it was `before`, by names for the journal, with all changes made; no bytes for what is no longer
-    /// remembered. Costs nothing for the values of what is the same.
+    /// The memories that differ from `before`, by names for the journal, with all changes made; no bytes for a memory
+    /// that is gone. Costs nothing for values that are the same.
     pub fn since(&self, before: &Self) -> BTreeMap<String, Vec<u8>> {
         let (now, before) = (self.settled().0, before.settled().0);
         let none = Kept::default();
@@ -182,7 +182,7 @@ mod tests {
         Arc::new(entries)
     }
 
-    /// What a hook would have written.
+    /// The writes that a hook would have made.
     fn changes(of: &[(&str, f32)]) -> Changes {
         Changes::from_bytes(&entries(of).to_bytes()).unwrap()
     }

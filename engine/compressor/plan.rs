@@ -20,26 +20,26 @@ pub struct Occasion {
     pub tier: u32,
     /// The last round whose update of this client was accepted.
     pub last_seen: Option<u32>,
-    /// What the client says with its upload; an upload's decoder finds it in the frame.
+    /// The client's header of its upload; an upload's decoder finds it in the frame.
     pub upload: UploadHeader,
 }
 
 impl Occasion {
-    /// What goes down to everyone of a tier.
+    /// The occasion of a broadcast to everyone of a tier.
     pub fn broadcast(round: u32, tier: u32) -> Self {
         Self { round, client: None, tier, last_seen: None, upload: UploadHeader::default() }
     }
 
-    /// What is between the server and one client.
+    /// The occasion of a message between the server and one client.
     pub fn of_client(round: u32, client: u32, tier: u32, last_seen: Option<u32>) -> Self {
         Self { round, client: Some(client), tier, last_seen, upload: UploadHeader::default() }
     }
 }
 
-/// What both directions of a run have in common.
+/// The settings that both directions of a run share.
 #[derive(Debug, Clone)]
 pub struct OfRun {
-    /// How many rounds it has.
+    /// Number of rounds.
     pub rounds: u32,
     /// Its seed.
     pub seed: u64,
@@ -76,7 +76,7 @@ impl CodecPlan {
     /// `start` is `W0`, `layout.values()` long.
     ///
     /// # Errors
-    /// What the policy or its host say, and settings that do not go with the policy.
+    /// The error of the policy or its host, or settings that do not go with the policy.
     pub fn new(
         config: &Config,
         direction: Direction,
@@ -125,7 +125,7 @@ impl CodecPlan {
         &self.start
     }
 
-    /// What it has in common with the other direction.
+    /// The settings that it shares with the other direction.
     pub fn run(&self) -> &OfRun {
         &self.run
     }
@@ -135,7 +135,7 @@ impl CodecPlan {
         self.run.tiers.widest(tiers, self.density)
     }
 
-    /// Whether server and clients share a reference, so that differences to it go down.
+    /// True where server and clients share a reference, so that differences to it go down.
     pub fn tracked(&self) -> bool {
         self.direction == Direction::Download && self.feedback.is_some()
     }
@@ -145,7 +145,7 @@ impl CodecPlan {
         self.feedback.filter(|_| self.direction == Direction::Upload)
     }
 
-    /// Whether a broadcast means something else to each client, so that it cannot be decoded for all at once.
+    /// True where each client decodes a broadcast with its own memory, so that it cannot be decoded for all at once.
     pub fn decodes_for_each_client(&self) -> bool {
         self.policy.capabilities.stateful_client || self.policy.catches_up()
     }
@@ -208,7 +208,7 @@ impl CodecPlan {
     }
 }
 
-/// What a policy's `init` gets: the options of the direction, with bits and direction among them.
+/// The options of a policy's `init`: those of the direction, with bits and direction among them.
 fn options_json(config: &Config, direction: Direction) -> String {
     let mut options = config.options.clone();
     let defaults =

@@ -15,7 +15,7 @@ use crate::wire::Frame;
 /// A reply that crosses the pool: the policy's answer, or why the pool has none.
 type Answer<T> = Result<Result<T, CompressorError>, PoolError>;
 
-/// What a worker is to do; it ends with the job's reply port.
+/// A worker's job; it ends with the reply port.
 type Job = Box<dyn FnOnce(&mut Compressor) + Send>;
 
 impl Work for Compressor {
@@ -55,7 +55,7 @@ impl Compressors {
         Self { pool: self.pool.timed(clock), plans: self.plans.clone() }
     }
 
-    /// What the two directions work by.
+    /// The plans of both directions.
     pub fn plans(&self) -> &Plans {
         &self.plans
     }
@@ -64,7 +64,7 @@ impl Compressors {
     /// difference to its reference, and the reference after it is what a client has.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn broadcast(
         &self,
         occasion: Occasion,
@@ -78,7 +78,7 @@ impl Compressors {
     /// At the server: a snapshot of a reference for those who missed too much, for the broadcast of the occasion's round.
     ///
     /// # Errors
-    /// What [`Codec::snapshot`](super::Codec::snapshot) says, and [`PoolError`].
+    /// The error of [`Codec::snapshot`](super::Codec::snapshot), or [`PoolError`].
     pub async fn snapshot(&self, occasion: Occasion, reference: Reference) -> Answer<Frame> {
         self.run(move |worker| worker.snapshot(&occasion, &reference)).await
     }
@@ -86,7 +86,7 @@ impl Compressors {
     /// At the server: what the policy sends one client that missed rounds, if anything, and the server's memory after it.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn encode_catch_up(&self, occasion: Occasion, memory: Memory) -> Answer<CatchUp> {
         self.run(move |worker| worker.encode_catch_up(&occasion, memory.clone())).await
     }
@@ -94,7 +94,7 @@ impl Compressors {
     /// At a client: takes in what [`encode_catch_up`](Self::encode_catch_up) made; the client's memory after it.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn decode_catch_up(&self, occasion: Occasion, frame: Frame, memory: Memory) -> Answer<Memory> {
         self.run(move |worker| worker.decode_catch_up(&occasion, &frame, memory.clone())).await
     }
@@ -102,7 +102,7 @@ impl Compressors {
     /// At a client: what it starts from, and its memory after decoding.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn receive(&self, broadcast: Occasion, frame: Frame, memory: Memory) -> Answer<(Arc<Vec<f32>>, Memory)> {
         self.run(move |worker| worker.receive(&broadcast, &frame, memory.clone())).await
     }
@@ -110,7 +110,7 @@ impl Compressors {
     /// At a client: which coordinates it may train (none: all), and its memory after that.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn plan_training(
         &self,
         occasion: Occasion,
@@ -123,7 +123,7 @@ impl Compressors {
     /// At a client: encodes its update, with what earlier messages left out where the run says so.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn upload(
         &self,
         occasion: Occasion,
@@ -137,7 +137,7 @@ impl Compressors {
     /// At a client: hears how its upload ended; its memory after that.
     ///
     /// # Errors
-    /// What the policy says, and [`PoolError`].
+    /// The policy's error, or [`PoolError`].
     pub async fn acknowledge(&self, occasion: Occasion, accepted: bool, memory: Memory) -> Answer<Memory> {
         self.run(move |worker| worker.acknowledge(&occasion, accepted, memory.clone())).await
     }

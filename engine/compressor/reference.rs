@@ -10,7 +10,7 @@ use half::f16;
 
 use crate::adapter::{Message, Part, ValueCoding};
 
-/// Why a message cannot be applied to a reference.
+/// The reason why a message cannot be applied to a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// A broadcast is missing in between, or comes twice.
@@ -26,7 +26,7 @@ pub enum ReferenceError {
     Snapshot {
         /// Values of the layout.
         values: usize,
-        /// What was found.
+        /// The fault of the message.
         reason: String,
     },
 }
@@ -92,7 +92,7 @@ impl Reference {
         Message { parts }
     }
 
-    /// What a receiver makes of a snapshot that was taken after broadcast number `sequence`.
+    /// The receiver's reference after a snapshot that was taken after broadcast number `sequence`.
     ///
     /// # Errors
     /// [`ReferenceError::Snapshot`] when the message is none of this layout.

@@ -14,7 +14,7 @@ impl Plans {
     /// policies remember of it is dropped. Blocking; costs about one client's share of a round without its training.
     ///
     /// # Errors
-    /// What a hook says, or why its message does not travel.
+    /// The error of a hook, or of the way of its message through the wire.
     pub fn rehearse(&self) -> Result<(), CompressorError> {
         // Nobody watches a rehearsal.
         let metrics = Arc::new(Metrics::new());
@@ -42,7 +42,7 @@ impl Plans {
         upload.decode(&occasion, &frame, &mut server.of(&up)).map(drop)
     }
 
-    /// What a client could have trained: nothing outside `trainable`, and no residuals.
+    /// A delta that a client could have trained: nothing outside `trainable`, and no residuals.
     fn delta(&self, trainable: Option<&[u32]>) -> Vec<f32> {
         let trained = self.upload.layout().trained();
         let value = |at: usize| if at.is_multiple_of(2) { STEP } else { -STEP } * (1 + at % 7) as f32;

@@ -35,7 +35,7 @@ impl Tracker {
         Self { reference, kept: kept.into() }
     }
 
-    /// What the receivers share.
+    /// The reference that the receivers share.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }

@@ -1,4 +1,4 @@
-//! What one compressor does on its blocking thread, at the server's side and at a client's.
+//! The work of one compressor on its blocking thread, at the server's side and at a client's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,13 @@ use crate::metrics::Metrics;
 use crate::policy::Memory;
 use crate::wire::Frame;
 
-/// What goes down to a tier, and what a client makes of it.
+/// A tier's broadcast: the frame, and the values that a client decodes from it.
 #[derive(Debug, Clone)]
 pub struct Broadcast {
     /// The frame.
     pub frame: Frame,
-    /// What a client starts from. Where clients decode with their own memory, one that comes for the first time.
+    /// The values that a client starts from. Where clients decode with their own memory, those of a client that comes
+    /// first.
     pub values: Arc<Vec<f32>>,
     /// The tracker with this broadcast in it.
     pub tracker: Option<Tracker>,
@@ -21,12 +22,12 @@ pub struct Broadcast {
     pub memory: Memory,
 }
 
-/// What goes up from a client.
+/// A client's encoded upload.
 #[derive(Debug, Clone)]
 pub struct Upload {
     /// The frame.
     pub frame: Frame,
-    /// What the message left out, with error feedback.
+    /// The values that the message left out, with error feedback.
     pub residual: Option<Arc<Vec<f32>>>,
     /// The client's memory after encoding.
     pub memory: Memory,

@@ -1,4 +1,4 @@
-//! Whether a config would run, found out without a run: everything that a run loads and checks before its first round.
+//! The check of a config without a run: everything that a run loads and checks before its first round.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::plan::{Parts, dense_frame_length};
 use super::{FederationError, Inputs};
 use crate::config::Config;
 
-/// What a run of a config would begin with.
+/// The start of a run as its config gives it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Checked {
     /// Training records of all clients.
@@ -17,14 +17,14 @@ pub struct Checked {
     pub values: usize,
     /// Bytes of a dense frame, which the reductions are measured against.
     pub dense_frame_bytes: u64,
-    /// What an operator should know before the first round.
+    /// Warnings for the operator before the first round.
     pub warnings: Vec<String>,
 }
 
 /// Loads model, data and policies, splits the data and tries the policies, as a run does. Blocking.
 ///
 /// # Errors
-/// What the run would end with before its first round.
+/// The error that the run would end with before its first round.
 pub fn check(config: &Config, inputs: &Inputs) -> Result<Checked, FederationError> {
     let parts = Parts::load(config, inputs)?;
     let clients = parts.shards.clients();

@@ -140,7 +140,7 @@ fn window(plan: &Plan) -> usize {
     fit.clamp(plan.slots().min(most), most)
 }
 
-/// What the journal says before a core begins.
+/// The journal's state before a core begins.
 pub(super) struct Standing {
     /// Closed rounds that the files do not have, with their lines.
     pub unwritten: Vec<(u32, String, String)>,

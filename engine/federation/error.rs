@@ -1,4 +1,4 @@
-//! Why a run ends without a result, and the exit code that says so.
+//! Errors that end a run without a result, and their exit codes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::trainer::TrainerError;
 
 use super::journal_dir::is_run;
 
-/// Why a run ends without a result. What is closed stays in the journal.
+/// The reason why a run ends without a result. Closed rounds stay in the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum FederationError {
     /// A setting that only shows to be wrong once everything is loaded.
@@ -46,7 +46,7 @@ pub enum FederationError {
     Differs {
         /// The run.
         run_dir: PathBuf,
-        /// What differs, with both values.
+        /// The keys that differ, with both values.
         differences: String,
     },
     /// A file of the run directory.
@@ -54,7 +54,7 @@ pub enum FederationError {
     RunDir {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The run directory is not where it was, so that what is written is lost.
@@ -96,9 +96,9 @@ pub enum FederationError {
     /// An actor could not be started.
     #[error("actor {actor} could not be started: {source}")]
     Spawn {
-        /// Which.
+        /// The actor's name.
         actor: &'static str,
-        /// Why.
+        /// Ractor's error.
         source: Arc<ractor::SpawnErr>,
     },
     /// The run failed.
@@ -143,7 +143,7 @@ impl FederationError {
         }
     }
 
-    /// Whether there was no room for what a run had to write, and it is a run already.
+    /// True where the disk had no room for what a run had to write, and it is a run already.
     fn is_resumable(&self) -> bool {
         let full = |source: &std::io::Error| {
             use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -1,5 +1,6 @@
-//! What runs of one process share: the base model, the data and its tokens, wherever the config of those sections is
-//! equal. Nothing in it ever changes, so a run that finds it loaded ends with the same bits as one that loads it.
+//! Inputs that runs of one process share: the base model, the data and its tokens, wherever the config of those
+//! sections is equal. Nothing in it ever changes, so a run that finds it loaded ends with the same bits as one that
+//! loads it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,7 @@ impl Inputs {
     /// The base model. Blocking.
     ///
     /// # Errors
-    /// What the model has wrong.
+    /// The model's error.
     pub fn model(&self, config: &Config) -> Result<Arc<Model>, FederationError> {
         let model = &config.model;
         self.models.get(json!(model), || Ok(Model::load(model)?))
@@ -35,7 +36,7 @@ impl Inputs {
     /// The records, with what the partition asks of them and the model's tokenizer can read. Blocking.
     ///
     /// # Errors
-    /// What the model or the data has wrong.
+    /// The error of the model or of the data.
     pub fn dataset(&self, config: &Config) -> Result<Arc<Dataset>, FederationError> {
         Ok(self.order_classes(config)?.0)
     }
@@ -57,7 +58,7 @@ impl Inputs {
     /// Every client's text with the trainer that works on it. Blocking.
     ///
     /// # Errors
-    /// What the model, the adapter's start, the data or its partition have wrong.
+    /// The error of the model, the adapter's start, the data or its partition.
     pub fn shards(&self, config: &Config) -> Result<Arc<ClientData>, FederationError> {
         let Config { model, lora, data, partition, run, .. } = config;
         let key = json!([model, lora, data, partition, run.seed]);
@@ -81,7 +82,7 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    /// What `key` stands for; loaded if it is not here. Two that ask for the same at once wait for one loading.
+    /// The value under `key`; loaded if it is not here. Two that ask for the same at once wait for one loading.
     fn get(
         &self,
         key: serde_json::Value,

@@ -1,14 +1,14 @@
-//! What the root supervisor of a run is told, by its children and by whoever began the run.
+//! The messages of a run's root supervisor, from its children and from whoever began the run.
 
 use ractor::ActorRef;
 
 use super::FederationError;
 use crate::server::ServerEvent;
 
-/// How the run reaches its root.
+/// A reference to the root, for its messages.
 pub(super) type FederationRef = ActorRef<FederationMsg>;
 
-/// What the root is told.
+/// The root's messages.
 pub(super) enum FederationMsg {
     /// Finish what is being closed, give up the rest, and end.
     Stop,

@@ -15,14 +15,14 @@ pub enum Finding {
     Warn(String),
 }
 
-/// What the check knows of one policy.
+/// The facts of one policy that the check needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
-    /// What it calls itself.
+    /// Its name.
     pub name: String,
-    /// What it promises or needs.
+    /// Its capabilities: promises and needs.
     pub capabilities: Capabilities,
-    /// Whether it takes the server's step.
+    /// True where it takes the server's step.
     pub steps: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Pairs<'a> {
     pub upload: Side,
     /// The policy that aggregates.
     pub aggregate: Side,
-    /// Whether error feedback is on for the download and for the upload.
+    /// True where error feedback is on, for the download and for the upload.
     pub feedback: [bool; 2],
     /// The smallest density of an upload.
     pub density: f64,
@@ -83,7 +83,7 @@ impl Pairs<'_> {
         })
     }
 
-    /// How the server's step remembers earlier rounds; none where it does not.
+    /// The part of the server's step that remembers earlier rounds, in words; none where nothing does.
     fn inertia(&self) -> Option<String> {
         let server = &self.config.server;
         match server.optimizer {
@@ -148,7 +148,7 @@ impl Pairs<'_> {
         })
     }
 
-    /// What `holds-updates` will hold against what it may.
+    /// The updates that `holds-updates` will hold at once, against the limit.
     fn held_updates(&self) -> Option<Finding> {
         let (cohort, limit) = (self.config.server.cohort, self.config.limits.memory_mb);
         let bytes = 4 * cohort as u64 * self.values as u64;

@@ -33,12 +33,12 @@ pub(super) struct Plan {
     /// The coordinates that each tier may train; none where it trains all.
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     pub serving: Arc<Serving>,
-    /// What its rounds will have spent; none without differential privacy.
+    /// The epsilon that each round will have spent; none without differential privacy.
     pub spending: Option<Arc<Spending>>,
     pub dense_frame: u64,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
-    /// What an operator should know before the first round.
+    /// Warnings for the operator before the first round.
     pub warnings: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ impl Plan {
     }
 }
 
-/// What a config needs, loaded and tried together.
+/// The parts of a config, loaded and tried together.
 pub(super) struct Parts {
     pub shards: Arc<ClientData>,
     /// `W0`, what the run starts from.
@@ -145,7 +145,7 @@ impl Parts {
         Ok(Self { shards, initial, tiers, serving, spending })
     }
 
-    /// What an operator should know before the first round.
+    /// Warnings for the operator before the first round.
     pub fn warnings(&self, config: &Config) -> Vec<String> {
         let mut warnings = config.idle();
         warnings.extend_from_slice(self.shards.notes());
@@ -175,7 +175,7 @@ impl Parts {
     }
 }
 
-/// What the rounds of a run will have spent.
+/// The epsilon that each round of a run will have spent.
 fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, FederationError> {
     let (privacy, server) = (&config.privacy, &config.server);
     if !privacy.is_on() {
@@ -204,7 +204,7 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
     Ok(Some(Arc::new(spending)))
 }
 
-/// What must be the same for a resumed run to end with the same adapter.
+/// The record of everything that must be the same for a resumed run to end with the same adapter.
 fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Policies) -> RunRecord {
     let (model, layout) = (shards.trainer().model(), shards.trainer().layout());
     let mut settings = json!(config);
@@ -236,7 +236,7 @@ fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Poli
     sealed(&settings, layout.hash().to_string(), config.run.seed)
 }
 
-/// Where the settings of a record have the hashes of the policies.
+/// Key of the policies' hashes in the settings of a record.
 const POLICIES: &str = "policies";
 
 fn sealed(settings: &serde_json::Value, layout_hash: String, seed: u64) -> RunRecord {

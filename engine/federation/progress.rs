@@ -1,4 +1,4 @@
-//! What a run tells while it goes on and when it ends.
+//! The events of a run, and its summary at the end.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Timing;
 use crate::server::RoundRow;
 
-/// What a run tells while it goes on. The receiver prints it; nothing depends on it.
+/// An event of a run. The receiver prints it; nothing depends on it.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// Everything is loaded and checked.
@@ -20,7 +20,7 @@ pub enum Progress {
         values: usize,
         /// The name of the accuracy: `accuracy` of classes, `token accuracy` of the next token.
         metric: &'static str,
-        /// Where the run lies.
+        /// The run directory.
         run_dir: PathBuf,
         /// Rounds in all.
         rounds: u32,
@@ -33,7 +33,7 @@ pub enum Progress {
         round: u32,
         /// The client's name.
         client: String,
-        /// Why it was dropped; none when its update was accepted.
+        /// The reason of its drop; none when its update was accepted.
         dropped: Option<String>,
         /// Clients of this round that are through.
         done: u32,
@@ -48,10 +48,10 @@ pub enum Progress {
     Warning(String),
 }
 
-/// How a run ended; `summary.json`.
+/// The results of a run; `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Where the run lies.
+    /// The run directory.
     pub run_dir: PathBuf,
     /// Rounds closed.
     pub rounds: u32,
@@ -64,7 +64,7 @@ pub struct Summary {
     /// Rounds that missed their quorum: they changed nothing.
     #[serde(default)]
     pub rounds_without_quorum: u32,
-    /// How many of them are the last ones: the adapter is that of the round before them.
+    /// Number of them that are the last rounds: the adapter is that of the round before them.
     #[serde(default)]
     pub last_rounds_without_quorum: u32,
     /// Clients in the roster.
@@ -90,7 +90,7 @@ pub struct Summary {
     pub bytes_up: u64,
     /// Bytes both ways.
     pub bytes_total: u64,
-    /// What dense f32 both ways would have cost, in the same frames.
+    /// Bytes of dense f32 both ways, in the same frames.
     pub dense_bytes_total: u64,
     /// `dense_bytes_total / bytes_total`.
     pub reduction: f64,
@@ -102,20 +102,21 @@ pub struct Summary {
     pub report: PathBuf,
     /// Seconds of this process.
     pub seconds: f64,
-    /// Where its computing went.
+    /// CPU seconds by purpose.
     #[serde(default)]
     pub timing: Timing,
     /// Epsilon spent; absent without differential privacy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
-    /// Whether the run was stopped before its last round; `--resume` goes on.
+    /// True where the run was stopped before its last round; `--resume` goes on.
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.
     pub peak_rss_bytes: u64,
 }
 
 impl Summary {
-    /// Why the run is no success though it came to its last round: its last rounds changed nothing. None where they did.
+    /// The reason why the run is no success though it came to its last round: its last rounds changed nothing. None
+    /// where they did.
     pub fn in_vain(&self) -> Option<String> {
         let (missed, rounds) = (self.last_rounds_without_quorum, self.rounds);
         let last = rounds.saturating_sub(missed);

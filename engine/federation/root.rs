@@ -24,11 +24,11 @@ use crate::server::{Finished, Resume, RoundRow, ServerEvent, ServerMsg};
 /// The actor.
 pub(super) struct Federation;
 
-/// What the actor is made of.
+/// The actor's parts.
 pub(super) struct FederationArgs {
     pub plan: Arc<Plan>,
     pub files: RunDir,
-    /// Where the metrics are served, bound before anything was made.
+    /// The metrics' endpoint, bound before anything was made.
     pub endpoint: Option<Exporter>,
     pub progress: mpsc::UnboundedSender<Progress>,
     pub result: oneshot::Sender<Result<(Finished, RunDir), FederationError>>,

@@ -19,7 +19,7 @@ pub(super) struct RunDir {
     last_round: Option<u32>,
 }
 
-/// Where a run's files were when they were opened.
+/// The path of a run's files when they were opened.
 pub(super) struct Place {
     path: PathBuf,
     /// Files that are written to for as long as the run goes on, and what tells each from another of its name.
@@ -84,7 +84,7 @@ impl RunDir {
         self.last_round
     }
 
-    /// Where they are.
+    /// The path of the files.
     pub fn place(&self) -> &Arc<Place> {
         &self.place
     }

@@ -39,7 +39,7 @@ fn named(policy: &Arc<Policy>) -> String {
     format!("{}@{:.16}", policy.name, policy.hash.to_string())
 }
 
-/// What policies are tried with.
+/// The parts that policies are tried with.
 pub(super) struct Bench {
     pub host: PolicyHost,
     pub config: Config,
@@ -103,7 +103,7 @@ impl Bench {
         })
     }
 
-    /// Whether some file holds other bytes than its policy was made of.
+    /// True where some file holds other bytes than its policy was made of.
     fn differs(&self, policies: &Policies) -> bool {
         self.files().into_iter().zip(policies.all()).any(|(file, policy)| {
             let Some(file) = file else { return false };
@@ -113,7 +113,7 @@ impl Bench {
     }
 }
 
-/// What tells cheaply that a file may have changed: when it was written, and its length.
+/// A cheap sign of a change of a file: when it was written, and its length.
 type Stamp = (SystemTime, u64);
 
 /// The policies that serve now.
@@ -132,7 +132,7 @@ impl Serving {
     /// Loads and tries the policies that the config names. Blocking.
     ///
     /// # Errors
-    /// What is wrong with a policy, or with all of them together.
+    /// The fault of a policy, or of all of them together.
     pub fn load(bench: Bench) -> Result<Self, FederationError> {
         // Before the files are read: one that changes meanwhile is looked at again.
         let stamps = bench.stamps();
@@ -145,7 +145,7 @@ impl Serving {
         self.lock().policies.clone()
     }
 
-    /// What an operator should know of them.
+    /// Warnings for the operator about the policies.
     pub fn warnings(&self) -> Vec<String> {
         self.lock().warnings.clone()
     }

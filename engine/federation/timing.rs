@@ -1,4 +1,4 @@
-//! Where a run's computing went: training and evaluation, or everything else.
+//! CPU seconds of a run by purpose: training, evaluation, and everything else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,7 +39,7 @@ impl Clock {
         Self { began: process_cpu_seconds(), number }
     }
 
-    /// What went where since then.
+    /// CPU seconds by purpose since then.
     pub fn read(&self, metrics: &Metrics) -> Timing {
         let alone = self.number == Some(BEGUN.load(Ordering::SeqCst));
         let all = self.began.zip(process_cpu_seconds()).filter(|_| alone).map(|(began, now)| now - began);

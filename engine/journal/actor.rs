@@ -7,13 +7,13 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use super::{ClosedRound, Journal, JournalError, StoredUpdate, Verdict};
 use crate::pool::blocking;
 
-/// How others reach the journal.
+/// A reference to the journal, for its messages.
 pub type JournalRef = ActorRef<JournalMsg>;
 
 /// The actor.
 pub struct JournalWriter;
 
-/// What the journal is asked. A reply means that it is durable.
+/// The journal's messages. A reply means that the write is durable.
 pub enum JournalMsg {
     /// Keep a client's answer until its round is closed.
     Put {
@@ -55,7 +55,7 @@ pub enum JournalMsg {
     },
 }
 
-/// What a panic is called.
+/// The name of the work in a panic's message.
 const WRITING: &str = "writing the journal";
 
 type Waiting = (u32, StoredUpdate, RpcReplyPort<Result<(), Arc<JournalError>>>);
@@ -74,7 +74,7 @@ impl JournalWriter {
     /// Starts the actor under `supervisor`, known to ractor's registry as `name`.
     ///
     /// # Errors
-    /// What ractor says.
+    /// Ractor's error.
     pub async fn spawn(args: JournalArgs, (name, supervisor): (String, ActorCell)) -> Result<JournalRef, SpawnErr> {
         Ok(Actor::spawn_linked(Some(name), Self, args, supervisor).await?.0)
     }

@@ -33,7 +33,7 @@ pub(super) enum Blob {
     Reference(u32),
     /// A tier's broadcast number so-and-so.
     Broadcast(u32, u32),
-    /// What a client remembers after its work at (round, position).
+    /// A client's state after its work at (round, position).
     State(u32, u32),
     /// The same after it was told how its upload ended.
     Settled(u32, u32),
@@ -145,7 +145,7 @@ pub(super) fn get(
     Ok(bytes)
 }
 
-/// Whether there is a blob of that name.
+/// True where there is a blob of that name.
 pub(super) fn exists(
     table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
     blob: Blob,
@@ -153,7 +153,7 @@ pub(super) fn exists(
     Ok(table.get(blob.key(0))?.is_some())
 }
 
-/// Whether a client's state was staged in a round.
+/// True where a client's state was staged in a round.
 pub(super) fn any_state(
     table: &impl ReadableTable<(u32, u32, u32, u32), &'static [u8]>,
     round: u32,

@@ -1,9 +1,9 @@
-//! What can go wrong with a journal. Every message names the file.
+//! Errors of a journal. Every message names the file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a journal was not opened, read or written. After a failed write the file still holds the last committed state;
+/// A failure to open, read or write a journal. After a failed write the file still holds the last committed state;
 /// open it again to go on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -40,7 +40,7 @@ pub enum JournalError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The fault of the file.
         reason: String,
     },
     /// The disk, a quota or a file size limit is exhausted.
@@ -48,7 +48,7 @@ pub enum JournalError {
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// As [`DiskFull`](Self::DiskFull), before there is a journal.
@@ -56,7 +56,7 @@ pub enum JournalError {
     NoRoom {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The operating system refused.
@@ -64,7 +64,7 @@ pub enum JournalError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The database failed in another way, for example because a write failed earlier.
@@ -72,7 +72,7 @@ pub enum JournalError {
     Database {
         /// The file.
         path: PathBuf,
-        /// What the database said.
+        /// The database's error.
         source: Box<redb::Error>,
     },
     /// A write to a round that is already closed.

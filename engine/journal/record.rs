@@ -1,4 +1,4 @@
-//! What the journal keeps, as its callers see it.
+//! The journal's contents, as its callers see them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::wire::Frame;
 
-/// Which run a journal belongs to. Written once, when the journal is created.
+/// The identity of a journal's run. Written once, when the journal is created.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RunRecord {
     /// Hash of every setting that changes the result, as hexadecimal text.
@@ -24,11 +24,11 @@ pub struct RunRecord {
 /// One thing in which two runs differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What differs, for example `config.server.lr`.
+    /// The key or the part that differs, for example `config.server.lr`.
     pub what: String,
-    /// What the journal has.
+    /// The journal's value.
     pub stored: String,
-    /// What the caller has.
+    /// The caller's value.
     pub found: String,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Display for Difference {
 }
 
 impl RunRecord {
-    /// What keeps a journal with this record from being continued as `now`; empty when nothing does. The settings in
-    /// `json` are compared one by one, and only when the hashes differ.
+    /// The differences that keep a journal with this record from being continued as `now`; empty where there are
+    /// none. The settings in `json` are compared one by one, and only when the hashes differ.
     pub fn differences(&self, now: &Self) -> Vec<Difference> {
         let mut all = Vec::new();
         let mut compare = |what: &str, stored: &dyn fmt::Display, found: &dyn fmt::Display| {
@@ -81,9 +81,9 @@ pub struct StoredUpdate {
     pub position: u32,
     /// The wire frame as it came; none of a client that was dropped.
     pub frame: Option<Frame>,
-    /// What the server wants to know again when it resumes, as JSON.
+    /// The server's notes for its resumption, as JSON.
     pub meta: String,
-    /// What the client remembers once the round is closed with this update in it; empty where that does not change.
+    /// The client's state once the round is closed with this update in it; empty where it does not change.
     pub state: Vec<u8>,
 }
 
@@ -94,8 +94,8 @@ pub struct Verdict {
     pub position: u32,
     /// The client's number in the roster.
     pub client: u32,
-    /// Whether its update is in the aggregate. If not, it keeps what it remembered before, and what hearing of it
-    /// changed.
+    /// True where its update is in the aggregate. Otherwise it keeps its state of before, with the changes of hearing
+    /// of it.
     pub accepted: bool,
 }
 
@@ -138,8 +138,8 @@ pub struct ClosedRound {
     pub client_rows: String,
     /// Totals up to and with this round (bytes, seconds), as JSON.
     pub ledger: String,
-    /// What the server remembers for its policies, by name. When a round is closed, what changed with it, with no bytes for
-    /// what is remembered no longer; when it is read, everything.
+    /// The server's memories for its policies, by name. When a round is closed, those that changed with it, with no
+    /// bytes for a memory that is gone; when it is read, all of them.
     pub memory: BTreeMap<String, Vec<u8>>,
     /// The references of tracked downloads, one a tier.
     pub references: Vec<StoredReference>,

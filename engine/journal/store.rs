@@ -36,12 +36,13 @@ pub struct Journal {
     path: PathBuf,
     database: Database,
     last_commit_nanos: AtomicU64,
-    /// Whether any client's state was ever kept.
+    /// True once any client's state was kept.
     remembers_clients: AtomicBool,
 }
 
 impl Journal {
-    /// Whether a directory has a journal: from one moment on, when the file with the run's record in it gets its name.
+    /// True where a directory has a journal: from one moment on, when the file with the run's record in it gets its
+    /// name.
     pub fn exists(directory: &Path) -> bool {
         directory.join(FILE).exists()
     }
@@ -182,7 +183,7 @@ impl Journal {
         })
     }
 
-    /// Which positions of a round's cohort have a stored upload, in ascending order.
+    /// The positions of a round's cohort that have a stored upload, in ascending order.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -250,7 +251,8 @@ impl Journal {
         })
     }
 
-    /// What closed rounds after `round` (none: all of them) have as lines of `metrics.jsonl` and of `clients.jsonl`, in order.
+    /// The lines of `metrics.jsonl` and of `clients.jsonl` of the closed rounds after `round` (none: of all), in
+    /// order.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -291,7 +293,7 @@ impl Journal {
         Ok(fs::metadata(&self.path).map_err(|error| JournalError::io(&self.path, error))?.len())
     }
 
-    /// How long the newest commit took, writing and syncing, in seconds; 0 before the first.
+    /// Seconds that the newest commit took, writing and syncing; 0 before the first.
     pub fn last_commit_seconds(&self) -> f64 {
         self.last_commit_nanos.load(Ordering::Relaxed) as f64 / 1e9
     }

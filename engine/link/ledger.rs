@@ -56,7 +56,7 @@ pub struct ByteTotals {
     pub down: DirectionBytes,
     /// Clients to server.
     pub up: DirectionBytes,
-    /// What the same frames would have cost with every value in f32.
+    /// Bytes of the same frames with every value in f32.
     pub dense_total: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with the metrics of a run.
+//! Errors of the metrics room.
 
 use std::net::SocketAddr;
 
@@ -10,21 +10,21 @@ pub enum MetricsError {
     Bind {
         /// The address asked for.
         listen: String,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A server that ended by itself.
     #[error("the metrics endpoint on {address} ended: {reason}")]
     Ended {
-        /// Where it was.
+        /// The address that was served.
         address: SocketAddr,
-        /// Why.
+        /// The reason of the failure.
         reason: String,
     },
     /// Metrics that cannot be written as text.
     #[error("cannot write the metrics as text: {reason}")]
     Encode {
-        /// Why.
+        /// The encoder's message.
         reason: String,
     },
 }

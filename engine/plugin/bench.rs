@@ -1,4 +1,4 @@
-//! What compressors cost and give: time, bytes and error of one upload, beside each other.
+//! Cost and accuracy of compressors side by side: time, bytes and error of one upload.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::PluginError;
-use super::samples::{Adapter, distance, norm};
-use super::trial::{Fault, Setup, Trial, instance};
+use super::simulation::{Simulation, SimulationSetup, StepFailure, instance};
+use super::synthetic::{Adapter, distance, norm};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
 use crate::policy::{Content, Direction, Policy, PolicyError};
 
@@ -16,7 +16,7 @@ use crate::policy::{Content, Direction, Policy, PolicyError};
 const BUDGET_MS: f64 = 2_000.0;
 const RUNS: usize = 9;
 
-/// How messages are made.
+/// Settings of the measured upload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Share of the values to send.
@@ -29,8 +29,8 @@ pub struct Settings {
 
 /// One policy on one adapter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measured {
-    /// What the policy calls itself.
+pub struct Measurement {
+    /// The policy's name.
     pub policy: String,
     /// Number of adapter values.
     pub values: usize,
@@ -42,7 +42,7 @@ pub struct Measured {
     pub decode_ms: f64,
     /// Length of the frame.
     pub wire_bytes: u64,
-    /// How many times shorter that is than a dense f32 frame.
+    /// Length of a dense f32 frame over that length.
     pub reduction: f64,
     /// Norm of what was lost, rounding on the wire included, over the norm of the delta.
     pub relative_error: f64,
@@ -57,40 +57,40 @@ pub fn measure(
     policy: &Arc<Policy>,
     layout: &Arc<AdapterLayout>,
     settings: &Settings,
-) -> Result<Measured, PluginError> {
+) -> Result<Measurement, PluginError> {
     if !policy.is_compressor() {
         return Err(PluginError::NoCompressor { policy: policy.name.clone() });
     }
     let adapter = Adapter::new(layout.clone());
     let setup = setup(policy, &adapter, settings)?;
-    let broken = |fault: Fault| PluginError::Broken { policy: policy.name.clone(), reason: fault.reason };
-    let mut trial = Trial::new(policy, &adapter, &setup)?;
-    trial.state.round = 1;
-    let outgoing = trial.outgoing();
-    let received = trial.broadcast(&outgoing).and_then(|message| trial.receive(message)).map_err(broken)?;
-    let delta = trial.train(&received, 1).map_err(broken)?;
-    let context = trial.context(Direction::Upload);
-    let before = trial.state.clone();
+    let broken = |fault: StepFailure| PluginError::Broken { policy: policy.name.clone(), reason: fault.reason };
+    let mut simulation = Simulation::new(policy, &adapter, &setup)?;
+    simulation.state.round = 1;
+    let outgoing = simulation.outgoing();
+    let received = simulation.broadcast(&outgoing).and_then(|message| simulation.receive(message)).map_err(broken)?;
+    let delta = simulation.train(&received, 1).map_err(broken)?;
+    let context = simulation.context(Direction::Upload);
+    let before = simulation.state.clone();
     let (message, encode_ms) = median(|| {
-        trial.state = before.clone();
+        simulation.state = before.clone();
         let started = Instant::now();
-        let message = trial.upload(&delta);
+        let message = simulation.upload(&delta);
         Ok((message?, milliseconds(started)))
     })
     .map_err(broken)?;
-    let (frame, message) = trial.travel(&context, &message.unwrap_or_default()).map_err(broken)?;
-    let before = trial.state.clone();
+    let (frame, message) = simulation.through_wire(&context, &message.unwrap_or_default()).map_err(broken)?;
+    let before = simulation.state.clone();
     let (arrived, decode_ms) = median(|| {
-        trial.state = before.clone();
+        simulation.state = before.clone();
         let message = message.clone();
         let started = Instant::now();
-        let arrived = trial.collect(Some(message), &delta);
+        let arrived = simulation.collect(Some(message), &delta);
         Ok((arrived?, milliseconds(started)))
     })
     .map_err(broken)?;
     let dense = Part::Values { coding: ValueCoding::F32, values: delta.clone() };
-    let (dense, _) = trial.travel(&context, &Message { parts: vec![dense] }).map_err(broken)?;
-    Ok(Measured {
+    let (dense, _) = simulation.through_wire(&context, &Message { parts: vec![dense] }).map_err(broken)?;
+    Ok(Measurement {
         policy: policy.name.clone(),
         values: delta.len(),
         bits: setup.up.unwrap_or_default(),
@@ -103,7 +103,7 @@ pub fn measure(
 }
 
 /// With the wanted bits, or the first of the usual ones that the policy takes; downloads with the most that it takes.
-fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: &Settings) -> Result<Setup, PolicyError> {
+fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: &Settings) -> Result<SimulationSetup, PolicyError> {
     let options = &wanted.options;
     let takes = |direction: Direction, bits: u32| instance(policy, adapter, (direction, bits), options).map(drop);
     let up = match takes(Direction::Upload, wanted.bits) {
@@ -115,20 +115,20 @@ fn setup(policy: &Arc<Policy>, adapter: &Adapter, wanted: &Settings) -> Result<S
     };
     let down = [32, 16, 8, 4, 3, 2, 1].into_iter().find(|bits| takes(Direction::Download, *bits).is_ok());
     let (density, content, options) = (wanted.density, Content::Weights, options.clone());
-    Ok(Setup { down, up: Some(up), density, content, options })
+    Ok(SimulationSetup { down, up: Some(up), density, content, options })
 }
 
 fn milliseconds(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-/// What the last call gave, and the median of all but the first.
-fn median<T>(mut call: impl FnMut() -> Result<(T, f64), Fault>) -> Result<(T, f64), Fault> {
-    let (mut result, mut taken) = call()?;
+/// The last call's result, and the median time of all calls but the first, milliseconds.
+fn median<T>(mut call: impl FnMut() -> Result<(T, f64), StepFailure>) -> Result<(T, f64), StepFailure> {
+    let (mut result, mut accepted) = call()?;
     let mut times = Vec::new();
-    while times.is_empty() || (times.len() < RUNS && taken < BUDGET_MS) {
+    while times.is_empty() || (times.len() < RUNS && accepted < BUDGET_MS) {
         let (next, milliseconds) = call()?;
-        (result, taken) = (next, taken + milliseconds);
+        (result, accepted) = (next, accepted + milliseconds);
         times.push(milliseconds);
     }
     times.sort_by(f64::total_cmp);

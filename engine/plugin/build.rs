@@ -11,12 +11,12 @@ use crate::policy::{Policy, PolicyHost, componentize};
 
 /// A component that was built and loads.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuiltComponent {
     /// The component: in the project, and named like its folder, whatever the policy calls itself.
     pub file: PathBuf,
     /// Its length.
     pub bytes: u64,
-    /// What the host says about it.
+    /// The component as the host loaded it.
     pub policy: Arc<Policy>,
 }
 
@@ -26,7 +26,7 @@ pub struct Built {
 ///
 /// # Errors
 /// A missing or failing compiler, or a policy that the host does not take.
-pub fn build(dir: &Path, host: &PolicyHost) -> Result<Built, PluginError> {
+pub fn build(dir: &Path, host: &PolicyHost) -> Result<BuiltComponent, PluginError> {
     let dir = &fs::canonicalize(dir).map_err(PluginError::file("find", dir))?;
     let language = project::language_of(dir)?;
     let name = dir.file_name().unwrap_or_default().display().to_string();
@@ -37,7 +37,7 @@ pub fn build(dir: &Path, host: &PolicyHost) -> Result<Built, PluginError> {
             let beside = dir.join(format!(".{name}.wasm"));
             fs::write(&beside, &component).map_err(PluginError::file("write", &beside))?;
             fs::rename(&beside, &file).map_err(PluginError::file("write", &file))?;
-            Ok(Built { file, bytes: component.len() as u64, policy })
+            Ok(BuiltComponent { file, bytes: component.len() as u64, policy })
         }
         // Without a compiler nothing was tried.
         Err(error @ PluginError::NoCompiler { .. }) => Err(error),

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{PluginError, tool};
+use super::{PluginError, external_program};
 
 const ADVICE: &str = "looked for clang with its WebAssembly target, and wasm-ld; on Debian `apt-get install clang-19 lld-19`, \
                       on macOS `brew install llvm lld`, or name the compiler in CELLM_CLANG";
-/// Debian's names carry the version; the newest is taken.
+/// Debian's names carry the version; the newest is accepted.
 const VERSIONS: std::ops::RangeInclusive<u32> = 15..=30;
 /// Every float operation rounds as written, so that all machines agree.
 const FLAGS: [&str; 11] = [
@@ -37,7 +37,7 @@ pub(super) fn compile(dir: &Path, into: &Path) -> Result<(), PluginError> {
     if let Some(linker) = linker {
         command.arg(format!("-fuse-ld={}", linker.display()));
     }
-    match tool::run(command.args(sources).arg("-o").arg(into)) {
+    match external_program::run(command.args(sources).arg("-o").arg(into)) {
         Err(error @ PluginError::Compiler { .. }) => Err(missing(dir, &own)?.unwrap_or(error)),
         done => done,
     }
@@ -78,17 +78,18 @@ fn sources(dir: &Path) -> Result<Vec<PathBuf>, PluginError> {
 fn compiler() -> Result<(PathBuf, Option<PathBuf>), PluginError> {
     let named = std::env::var("CELLM_CLANG").ok();
     let candidates = named.map_or_else(candidates, |named| vec![named]);
-    for clang in candidates.iter().filter_map(|name| tool::find(name)) {
-        let knows = tool::output(&clang, &["--print-targets"]).is_some_and(|targets| targets.contains("wasm32"));
+    for clang in candidates.iter().filter_map(|name| external_program::find(name)) {
+        let knows =
+            external_program::output(&clang, &["--print-targets"]).is_some_and(|targets| targets.contains("wasm32"));
         if !knows {
             continue;
         }
-        let own = tool::output(&clang, &["--target=wasm32", "-print-prog-name=wasm-ld"]);
-        if own.is_some_and(|linker| tool::find(&linker).is_some()) {
+        let own = external_program::output(&clang, &["--target=wasm32", "-print-prog-name=wasm-ld"]);
+        if own.is_some_and(|linker| external_program::find(&linker).is_some()) {
             return Ok((clang, None));
         }
         let linkers = VERSIONS.rev().map(|version| format!("wasm-ld-{version}"));
-        if let Some(linker) = linkers.into_iter().find_map(|name| tool::find(&name)) {
+        if let Some(linker) = linkers.into_iter().find_map(|name| external_program::find(&name)) {
             return Ok((clang, Some(linker)));
         }
     }

@@ -2,24 +2,24 @@
 //!
 //! In: a built-in name or a component. Out: findings, one for each rule; what a policy does not serve is not asked.
 
+mod accepted_inputs;
 mod aggregator;
-mod claims;
+mod capabilities;
 mod compressor;
-mod damage;
-mod hooks;
-mod taken;
+mod damaged_messages;
+mod optional_hooks;
 
 use std::sync::Arc;
 
 use crate::policy::{LimitsConfig, Policy, PolicyConfig, PolicyError, PolicyHost};
 
-/// What a call may take while it is checked: the adapters are small.
+/// Deadline of one call in a check, milliseconds. The adapters of checks are small.
 const DEADLINE_MS: u64 = 20_000;
 
 /// Options from here on need not do anything sensible, as long as `init` answers.
 const LARGE: f64 = 1e9;
 
-/// How a rule was kept.
+/// Verdict of a check on one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It was.
@@ -35,9 +35,9 @@ pub enum Verdict {
 pub struct Finding {
     /// The rule, in few words.
     pub rule: &'static str,
-    /// Whether it was kept.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was tried, or what went wrong.
+    /// The attempt where the rule was kept, else the failure.
     pub seen: String,
 }
 
@@ -78,7 +78,7 @@ fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
     if policy.is_aggregator() {
         all.extend(aggregator::findings(policy));
     }
-    all.extend(policy.said.summary().map(|said| Finding::note("says", said)));
+    all.extend(policy.log.summary().map(|said| Finding::note("says", said)));
     all
 }
 

@@ -1,4 +1,4 @@
-//! Why a policy could not be made.
+//! Errors of making, building, checking and measuring policies.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub enum PluginError {
     Name {
         /// The last part of the path given.
         name: String,
-        /// What is wrong with it.
+        /// The fault of the name.
         reason: String,
     },
     /// The folder holds something.
@@ -39,15 +39,15 @@ pub enum PluginError {
     Project {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the project.
         reason: String,
     },
-    /// What compiles the language is not there.
+    /// The language's compiler is missing.
     #[error("no compiler for {language} policies: {advice}")]
     NoCompiler {
         /// The language.
         language: &'static str,
-        /// What was looked for and how to install it.
+        /// The programs that were looked for, and how to install one.
         advice: String,
     },
     /// The compiler ran and failed; what it said went to stderr.
@@ -76,12 +76,12 @@ pub enum PluginError {
         /// All that are asked for.
         asked: String,
     },
-    /// What the compiler made is not a policy's module.
+    /// The compiler's output is not a policy's module.
     #[error("{} does not make a component: {reason}", module.display())]
     Component {
         /// The module.
         module: PathBuf,
-        /// Why not.
+        /// The component tools' message.
         reason: String,
     },
     /// The policy loads and does not work.
@@ -89,7 +89,7 @@ pub enum PluginError {
     Broken {
         /// The policy.
         policy: String,
-        /// What it did.
+        /// The failure.
         reason: String,
     },
     /// It makes no messages.
@@ -104,11 +104,11 @@ pub enum PluginError {
     /// A file system operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The operation, such as `read`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }

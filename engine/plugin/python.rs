@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{PluginError, tool};
+use super::{PluginError, external_program};
 
 const ADVICE: &str = "looked for componentize-py in .venv, in the active virtual environment and on the path; \
                       `python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1` in the project installs it, \
@@ -18,8 +18,8 @@ const WORLDS: [(&str, &str); 6] = [
     ("Stepping", "steps"),
 ];
 
-/// What the interpreter beside componentize-py does with policy.py before it is compiled: imports it with the generated
-/// bindings and the standard library alone, and says on stdout what went wrong, and where.
+/// A script that the interpreter beside componentize-py runs before policy.py is compiled: it imports policy.py with
+/// the generated bindings and the standard library alone, and prints an error with its line.
 const REHEARSAL: &str = r#"
 import os, sys, traceback
 project = sys.argv[1]
@@ -40,7 +40,7 @@ except BaseException as error:
 /// Said where a module is missing.
 const MODULES: &str = "a policy has the standard library and modules in pure Python that lie in its folder; packages with \
                        compiled parts, such as numpy, do not run in it";
-/// Where componentize-py turns from what Python said to how it got there itself.
+/// The line of componentize-py's output from which on it tells its own frames, after Python's message.
 const NATIVE: &str = "Stack backtrace:";
 
 /// Makes the component of policy.py. `scratch` is a folder for what comes in between.
@@ -57,12 +57,12 @@ pub(super) fn compile(dir: &Path, scratch: &Path, into: &Path) -> Result<(), Plu
     };
     let bindings = scratch.join("bindings");
     if let Some(interpreter) = interpreter(&program) {
-        tool::run_quietly(command(&["bindings"]).arg(&bindings), NATIVE)?;
+        external_program::run_quietly(command(&["bindings"]).arg(&bindings), NATIVE)?;
         rehearse(&interpreter, dir, &bindings)?;
     }
     // Without WASI: files, clocks and a seed from outside are not there, and a policy that asks for them traps.
     let mut command = command(&["componentize", "policy", "-p", ".", "-p", "cellm/python", "--stub-wasi", "-o"]);
-    tool::run_quietly(command.arg(into), NATIVE)
+    external_program::run_quietly(command.arg(into), NATIVE)
 }
 
 /// Makes one world of those that the policy serves, `project`, in a copy of the WIT: given several, componentize-py 0.25.1
@@ -109,7 +109,7 @@ fn program(dir: &Path) -> Result<PathBuf, PluginError> {
     if let Ok(named) = std::env::var("CELLM_COMPONENTIZE_PY") {
         candidates = vec![named];
     }
-    let found = candidates.iter().find_map(|candidate| tool::find(candidate));
+    let found = candidates.iter().find_map(|candidate| external_program::find(candidate));
     // The command runs in the project, so that a relative path would no longer hold.
     let found = found.map(|path| std::path::absolute(&path).unwrap_or(path));
     found.ok_or(PluginError::NoCompiler { language: "Python", advice: ADVICE.into() })
@@ -166,7 +166,7 @@ svd_of_product = row_norms = column_norms = scale_rows = scale_columns = matmul
 
     /// A policy with the real cellm.py over these bindings; what its import says. Nothing where this machine has no Python.
     fn rehearsed(policy: &str) -> Option<Result<(), String>> {
-        let interpreter = tool::find("python3")?;
+        let interpreter = external_program::find("python3")?;
         let dir = tempfile::tempdir().unwrap();
         let error = "class Err(Exception):\n    def __init__(self, value): self.value = value\n";
         let types = [TYPES, ANY].concat();
@@ -186,7 +186,7 @@ svd_of_product = row_norms = column_norms = scale_rows = scale_columns = matmul
         Some(said.map_err(|error| error.to_string()))
     }
 
-    /// What stands before the lines under test.
+    /// The lines before the policy under test.
     const IDEA: &str = "import cellm, sys
 class Idea:
     def describe(): return cellm.Description('idea', '0.1.0', 'About it.', cellm.Capabilities(0), [])

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{PluginError, tool};
+use super::{PluginError, external_program};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const ADVICE: &str = "`rustup target add wasm32-unknown-unknown` adds the target to the toolchain in use; \
@@ -36,7 +36,7 @@ pub(super) fn compile(dir: &Path) -> Result<PathBuf, PluginError> {
         command.arg("-Zbuild-std=std,panic_abort");
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain).join("\x1f")).env_remove("RUSTC_WRAPPER");
-    tool::run(&mut command)?;
+    external_program::run(&mut command)?;
     Ok(built.join(TARGET).join("release").join(format!("{library}.wasm")))
 }
 
@@ -82,7 +82,7 @@ fn has_debian() -> bool {
         .all(|path| Path::new(path).exists())
 }
 
-/// Where all projects share the library that Debian's way builds.
+/// The folder of the build cache that all projects share: the standard library that Debian's toolchain builds.
 fn cache() -> Option<PathBuf> {
     let caches = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
     Some(caches?.join("cellm/plugins"))

@@ -1,6 +1,6 @@
 //! The files of a new project, compiled in: templates, and copies of what a policy is built against.
 
-/// What a policy is written in.
+/// The languages that a policy can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// On the SDK, compiled by rustc.
@@ -11,7 +11,7 @@ pub enum Language {
     C,
 }
 
-/// What a policy does.
+/// The kinds of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Vectors to messages and back.
@@ -81,7 +81,7 @@ pub(super) fn files(language: Language, kind: Kind, name: &str) -> Vec<(String, 
         .collect()
 }
 
-/// Where a file of the repository goes in a project; nowhere if the project does not need it.
+/// The path of one of this repository's files in a project; none where the project does not need it.
 fn place(path: &str, language: Language, kind: Kind) -> Option<String> {
     // Versions of the interface that were released lie in folders of their own: a new project is built for the latest.
     if path.starts_with("wit/") {

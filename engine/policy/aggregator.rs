@@ -14,12 +14,12 @@ use super::{Memory, PolicyError};
 use crate::adapter::AdapterLayout;
 use crate::random::{self, Purpose};
 
-/// What a round is about.
+/// The facts of a round, as hooks are told them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundMeta {
     /// Number of the round; the first is 1.
     pub round: u32,
-    /// How many rounds the run has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// The run's seed. The policy sees a seed for this round alone that is drawn from it.
     pub seed: u64,
@@ -27,7 +27,7 @@ pub struct RoundMeta {
     pub cohort: u32,
 }
 
-/// What is known about an update.
+/// The facts of an update: its client, examples, loss and norm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateMeta {
     /// The client's number.
@@ -52,12 +52,16 @@ pub struct AggregatorInstance {
     instance: Instance,
     guest: Guest,
     stepping: Option<stepping::Guest>,
-    /// Whether this instance has begun a round: a fresh one that takes the place of one that broke down has not.
+    /// True once this instance has begun a round. A fresh instance in place of one that broke down has not.
     begun: bool,
 }
 
 impl Policy {
-    /// A warm instance that aggregates. `options_json` is an object with the policy's own options.
+    /// An instance, already initialized, that aggregates. `options_json` is an object with the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not aggregate; an option or a layout that it does not take; its
+    /// breakdown in `init`.
     pub fn aggregator(
         self: &Arc<Self>,
         layout: &Arc<AdapterLayout>,
@@ -84,6 +88,10 @@ impl AggregatorInstance {
     }
 
     /// Starts a round; whatever was accepted before is forgotten. `base` is what the clients start from.
+    ///
+    /// # Errors
+    /// [`PolicyError::GivenLength`] for a `base` of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn begin(&mut self, round: &RoundMeta, base: Arc<Vec<f32>>, memory: &mut Memory) -> Result<(), PolicyError> {
         self.check_length("begin", base.len())?;
         let guest = &self.guest;
@@ -131,6 +139,10 @@ impl AggregatorInstance {
 
     /// The server's step: the new dense copy from the old one and what [`finish`](Self::finish) gave. Only of a policy
     /// that [steps](Policy::steps).
+    ///
+    /// # Errors
+    /// [`PolicyError::GivenLength`] and [`PolicyError::WrongLength`] for vectors of another length than the layout's;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn step(
         &mut self,
         round: u32,
@@ -156,7 +168,7 @@ impl AggregatorInstance {
         })
     }
 
-    /// Whether a call broke it; then the owner makes a new one.
+    /// True where a call broke the instance; its owner then makes a new one.
     pub fn poisoned(&self) -> bool {
         self.instance.poisoned()
     }

@@ -14,7 +14,7 @@ static HOST: LazyLock<PolicyHost> = LazyLock::new(|| host(&LimitsConfig::default
 const OUTPUTS: usize = 7;
 const INPUTS: usize = 5;
 const RANK: usize = 2;
-/// Where B and the residual begin, and how many values there are.
+/// Offsets of B and of the residual, and the number of all values.
 const B: usize = RANK * INPUTS;
 const RESIDUAL: usize = B + OUTPUTS * RANK;
 const VALUES: usize = RESIDUAL + OUTPUTS * INPUTS;
@@ -72,7 +72,7 @@ fn round(
     Ok(sum(base, &aggregate))
 }
 
-/// What the layer adds to its frozen weight.
+/// The layer's change of its frozen weight: residual plus scaled B times A, row-major.
 fn weight(values: &[f32]) -> Vec<f32> {
     let entry = |i: usize, j: usize| {
         let products = (0..RANK).map(|k| f64::from(values[B + i * RANK + k]) * f64::from(values[k * INPUTS + j]));

@@ -1,5 +1,5 @@
-//! What wasmtime generates from `wit/`: the records of both sides, the traits that the host implements for its
-//! resources, and the callers of a policy's exports, the optional ones among them.
+//! Bindings that wasmtime generates from `wit/`: the records of both sides, the traits that the host implements for
+//! its resources, and the callers of a policy's exports, the optional ones among them.
 
 wasmtime::component::bindgen!({
     world: "everything",

@@ -10,7 +10,7 @@ use super::error::Refusal;
 /// Table elements that a component may have; a function pointer each.
 const TABLE_ELEMENTS: usize = 1_000_000;
 
-/// How much is used and how much may be. Shared by everything that was charged to it.
+/// Bytes used and the limit of them, shared by everything that was charged.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     used: Arc<AtomicU64>,

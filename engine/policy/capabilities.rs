@@ -1,4 +1,4 @@
-//! What a policy promises or needs, as it says of itself.
+//! A policy's capabilities: promises and needs, as it describes itself.
 
 use super::bindings::cellm::policy::types::Capabilities as Flags;
 
@@ -11,7 +11,7 @@ pub struct Capabilities {
     pub unbiased: bool,
     /// The mean of decoded messages is what decoding the mean would give.
     pub linear: bool,
-    /// What it leaves out is lost unless error feedback carries it over.
+    /// Values that it leaves out are lost unless error feedback carries them over.
     pub gains_from_error_feedback: bool,
     /// It needs the clients' losses.
     pub needs_loss: bool,

@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostCodes;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use super::resources::{Codes, Vector, check_codes};
 use super::state::{State, demand, range};
@@ -11,7 +11,7 @@ use super::state::{State, demand, range};
 impl HostCodes for State {
     fn from_list(&mut self, bits: u8, codes: Vec<u8>) -> wasmtime::Result<Resource<Codes>> {
         check_codes(bits, &codes).map_err(|reason| Refusal::Misuse(format!("codes.from-list: {reason}")))?;
-        let codes = Buffer::make(codes.len(), &self.budget, || codes)?;
+        let codes = ChargedBuffer::make(codes.len(), &self.budget, || codes)?;
         self.push(Codes { bits, codes })
     }
 

@@ -53,7 +53,7 @@ pub(super) fn compile(
         options: Vec::new(),
         hash: PolicyHash::of(bytes),
         built_in,
-        said: Arc::default(),
+        log: Arc::default(),
         declared: Vec::new(),
         hooks: Hooks::of(&linked),
         linked,
@@ -85,7 +85,7 @@ fn package(version: &[u32; 3]) -> String {
     format!("{PACKAGE}@{major}.{minor}.{patch}")
 }
 
-/// What to do about a component of a later version.
+/// Advice for a component of a later version.
 fn newer(version: &[u32; 3]) -> String {
     let theirs = package(version);
     format!(" (newer than this program: take a cellm that has {theirs}, or build it with this `cellm plugin build`)")

@@ -10,7 +10,7 @@ use super::bindings::exports::cellm::policy::{
     acknowledging, aggregating, catching_up, compressing, planning, stepping,
 };
 use super::description::OptionHelp;
-use super::log::Said;
+use super::log::PolicyLog;
 use super::options;
 use super::state::State;
 use super::{Capabilities, LimitsConfig, PolicyError, PolicyHash};
@@ -18,30 +18,30 @@ use crate::adapter::{AdapterLayout, Role};
 
 /// A compiled policy.
 pub struct Policy {
-    /// What it calls itself.
+    /// Its name, as it describes itself.
     pub name: String,
     /// Its own version.
     pub version: String,
     /// One or two sentences about it.
     pub about: String,
-    /// What it promises or needs.
+    /// Its capabilities: promises and needs.
     pub capabilities: Capabilities,
     /// Its options, in the order in which it declares them.
     pub options: Vec<OptionHelp>,
     /// Identity of its bytes.
     pub hash: PolicyHash,
-    /// Whether it is compiled in. Only of such a policy is an instance used for more than one message: tests hold them to
-    /// keeping nothing in variables.
+    /// True for a policy that is compiled in. Only of such a policy is an instance used for more than one message:
+    /// tests hold them to keeping nothing in variables.
     pub built_in: bool,
-    /// What it said by `host.log`.
-    pub said: Arc<Said>,
+    /// The lines that it logged by `host.log`.
+    pub log: Arc<PolicyLog>,
     pub(super) declared: Vec<OptionInfo>,
     pub(super) linked: InstancePre<State>,
     pub(super) limits: LimitsConfig,
     pub(super) hooks: Hooks,
 }
 
-/// Where to find what a component exports; none where it does not.
+/// The indices of a component's exports; none for an interface that it does not export.
 pub(super) struct Hooks {
     pub compressing: Option<compressing::GuestIndices>,
     pub aggregating: Option<aggregating::GuestIndices>,
@@ -71,32 +71,32 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    /// Whether it compresses.
+    /// True for a compressor.
     pub fn is_compressor(&self) -> bool {
         self.hooks.compressing.is_some()
     }
 
-    /// Whether it aggregates.
+    /// True for an aggregator.
     pub fn is_aggregator(&self) -> bool {
         self.hooks.aggregating.is_some()
     }
 
-    /// Whether it says what a client trains.
+    /// True where it chooses the coordinates that a client trains.
     pub fn plans(&self) -> bool {
         self.hooks.planning.is_some()
     }
 
-    /// Whether it wants to know how an upload ended.
+    /// True where it is told whether an upload was accepted.
     pub fn acknowledges(&self) -> bool {
         self.hooks.acknowledging.is_some()
     }
 
-    /// Whether it sends what a client needs that has missed rounds.
+    /// True where it brings a client up to date that has missed rounds.
     pub fn catches_up(&self) -> bool {
         self.hooks.catching_up.is_some()
     }
 
-    /// Whether it takes the server's step.
+    /// True where it takes the server's step.
     pub fn steps(&self) -> bool {
         self.hooks.stepping.is_some()
     }

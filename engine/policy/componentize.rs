@@ -15,7 +15,7 @@ const MEMORY_BYTES: usize = 1 << 30;
 /// The component of a module, validated. The first call on a machine takes seconds, later ones find the tools compiled.
 ///
 /// # Errors
-/// What does not fit, in the words of the tools: no WIT in the module, an import that the WIT does not have.
+/// The tools' message: no WIT in the module, or an import that the WIT does not have.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>, String> {
     run(module).map_err(|error| format!("the component tools broke down: {error:#}"))?
 }

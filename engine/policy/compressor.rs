@@ -29,8 +29,12 @@ pub struct CompressorInstance {
 }
 
 impl Policy {
-    /// A warm instance that compresses one direction. `options_json` is an object with `direction` (download or upload),
-    /// `bits` and the policy's own options.
+    /// An instance, already initialized, that compresses one direction. `options_json` is an object with `direction`
+    /// (download or upload), `bits` and the policy's own options.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongWorld`] for a policy that does not compress; an option or a layout that it does not take; its
+    /// breakdown in `init`.
     pub fn compressor(
         self: &Arc<Self>,
         layout: &Arc<AdapterLayout>,
@@ -122,8 +126,12 @@ impl CompressorInstance {
         })
     }
 
-    /// Which coordinates a client may train, increasing; none means all. Asked only of a policy that
-    /// [plans](Policy::plans); others train all. `received` is what the client starts from.
+    /// The coordinates that a client may train, increasing; none means all. Only a policy that [plans](Policy::plans)
+    /// is asked; with others all are trained. `received` is the adapter that the client starts from.
+    ///
+    /// # Errors
+    /// [`PolicyError::WrongSpace`] for coordinates of another space than the layout's; [`PolicyError::GivenLength`];
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn plan(
         &mut self,
         context: &Context,
@@ -158,6 +166,9 @@ impl CompressorInstance {
 
     /// Tells the policy at the client how its upload ended. Nothing happens where the policy does not
     /// [want to know](Policy::acknowledges).
+    ///
+    /// # Errors
+    /// The policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn on_ack(&mut self, context: &Context, accepted: bool, memory: &mut Memory) -> Result<(), PolicyError> {
         let Some(guest) = &self.acknowledging else { return Ok(()) };
         let outcome = if accepted { acknowledging::Outcome::Accepted } else { acknowledging::Outcome::Rejected };
@@ -167,8 +178,11 @@ impl CompressorInstance {
         })
     }
 
-    /// What a client that missed rounds needs, at the server; none where it needs nothing, or where the policy does not
-    /// [care](Policy::catches_up).
+    /// The message that brings a client up to date that missed rounds, made by the server; none where nothing is
+    /// missing, or where the policy does not [catch up](Policy::catches_up).
+    ///
+    /// # Errors
+    /// The policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn encode_catch_up(&mut self, context: &Context, memory: &mut Memory) -> Result<Option<Message>, PolicyError> {
         let Some(guest) = &self.catching_up else { return Ok(None) };
         let parts = self.instance.call_with("encode-catch-up", memory, |store| {
@@ -183,6 +197,10 @@ impl CompressorInstance {
 
     /// Takes in what [`encode_catch_up`](Self::encode_catch_up) made, at the client. Nothing happens where the policy
     /// does not [care](Policy::catches_up).
+    ///
+    /// # Errors
+    /// [`PolicyError::LeftOver`] for parts that the policy did not read;
+    /// else the policy's typed error, or its breakdown (trap, deadline or limit).
     pub fn decode_catch_up(
         &mut self,
         context: &Context,
@@ -200,7 +218,7 @@ impl CompressorInstance {
         })
     }
 
-    /// Whether a call broke it; then the owner makes a new one.
+    /// True where a call broke the instance; its owner then makes a new one.
     pub fn poisoned(&self) -> bool {
         self.instance.poisoned()
     }

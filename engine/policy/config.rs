@@ -36,7 +36,7 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Which components may be loaded.
+/// The components that may be loaded.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyConfig {
@@ -45,6 +45,6 @@ pub struct PolicyConfig {
     /// Public keys of minisign; where there are any, a component that is not built in needs a signature of one of them,
     /// FILE.minisig beside FILE.
     pub keys: Vec<String>,
-    /// Whether a component's file is loaded anew when it changes between two rounds of a run.
+    /// Load a component's file anew where it changes between two rounds of a run.
     pub watch: bool,
 }

@@ -1,11 +1,11 @@
-//! What a hook of a compressor is told about its call.
+//! The context of a compressor's hook: direction, round, client, density and the rest.
 
 use rand_core::Rng;
 
 use super::bindings::cellm::policy::types as wit;
 use crate::random::{self, Purpose};
 
-/// Which way a message goes.
+/// Direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -25,7 +25,7 @@ impl Direction {
     }
 }
 
-/// What the values of a message are.
+/// Content of a message's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
@@ -37,16 +37,16 @@ pub enum Content {
     Difference,
 }
 
-/// What one call is about. Encoder and decoder of a message must be given the same.
+/// The context of one call. Encoder and decoder of a message must be given the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Context {
-    /// Which way the message goes.
+    /// Direction of the message.
     pub direction: Direction,
-    /// What its values are.
+    /// Content of its values.
     pub content: Content,
     /// Number of the round; the first is 1.
     pub round: u32,
-    /// How many rounds the run has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// The run's seed. The policy sees a seed for this message alone that is drawn from it.
     pub seed: u64,

@@ -1,5 +1,5 @@
-//! What a policy says about itself: checked on loading, so that nothing that it says can harm whoever shows it, keys
-//! memory by it or checks options against it.
+//! A policy's description of itself: checked on loading, so that nothing in it can harm whoever shows it, keys memory
+//! by it or checks options against it.
 
 use std::collections::BTreeSet;
 
@@ -20,9 +20,9 @@ const ITEMS: usize = 64;
 pub struct OptionHelp {
     /// Its key in `options`.
     pub name: String,
-    /// What it accepts, in words.
+    /// Accepted values, in words.
     pub allowed: String,
-    /// What is taken where the user says nothing.
+    /// The value that is taken where the user gives none.
     pub default: String,
     /// One sentence.
     pub about: String,

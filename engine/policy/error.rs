@@ -1,10 +1,10 @@
-//! What can go wrong with a policy, each with the guilty policy, the hook and the values.
+//! Errors of loading and running policies, each with the guilty policy, the hook and the values.
 
 use std::io;
 
 use super::PolicyHash;
 
-/// How like two names must be, 1 for the same one, for one to be offered in place of the other.
+/// Least likeness of two names, 1 for the same one, for one to be offered in place of the other.
 const LIKENESS: f64 = 0.5;
 
 /// A failure of loading or running a policy.
@@ -13,7 +13,7 @@ pub enum PolicyError {
     /// The name is no built-in policy and no file.
     #[error("policy {reference} is not a file and not built in{} (built in: {builtin})", meant(.nearest))]
     Missing {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
         /// The name that looks most like it, if one does.
         nearest: Option<String>,
@@ -23,25 +23,25 @@ pub enum PolicyError {
     /// The reference names a folder.
     #[error("policy {reference} is a folder, expected the component in it: {component}{}", unbuilt(.built, .reference))]
     Folder {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// Where `cellm plugin build` puts the component of a project in that folder.
+        /// The path at which `cellm plugin build` puts the component of a project in that folder.
         component: String,
-        /// Whether it is there.
+        /// True where the component is there.
         built: bool,
     },
     /// The file is there and cannot be read.
     #[error("policy {reference} cannot be read: {source}")]
     Unreadable {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The component is too large to be compiled.
     #[error("policy {reference} has more than {limit} bytes, the limit of a component (limits.component_mb)")]
     TooLarge {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
         /// The limit.
         limit: u64,
@@ -49,25 +49,25 @@ pub enum PolicyError {
     /// The bytes are not a component.
     #[error("policy {reference} is not a WebAssembly component: {reason}")]
     NotAComponent {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// What it is instead.
+        /// The fault of the component.
         reason: String,
     },
     /// A component for another version of the WIT, or for something else.
     #[error("policy {reference} was built for another interface: expected {expected}, found {found}")]
     WrongWit {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
         /// The interface that this program has.
         expected: String,
-        /// What the component has.
+        /// The interface of the component.
         found: String,
     },
     /// It wants something that policies do not get.
     #[error("policy {reference} imports {import}, policies get cellm:policy only (no files, network, clock)")]
     ForeignImport {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
         /// The import.
         import: String,
@@ -77,7 +77,7 @@ pub enum PolicyError {
     WrongWorld {
         /// The policy.
         policy: String,
-        /// What was asked for, with the key that asked where that is known.
+        /// The world that was asked for, with the config key that asked where that is known.
         wanted: String,
         /// The worlds that it has.
         found: &'static str,
@@ -91,7 +91,7 @@ pub enum PolicyError {
         option: String,
         /// Its value as given.
         found: String,
-        /// What would do.
+        /// Accepted values, in words.
         allowed: String,
     },
     /// The policy has no such option.
@@ -117,7 +117,7 @@ pub enum PolicyError {
         key: &'static str,
         /// The bits.
         found: String,
-        /// What would do.
+        /// Accepted values, in words.
         allowed: String,
     },
     /// The policy answered with a typed error; it can still be used.
@@ -189,7 +189,7 @@ pub enum PolicyError {
         found: u64,
         /// The limit.
         limit: u64,
-        /// What is counted.
+        /// The unit of both: bytes or parts.
         unit: &'static str,
         /// The config key of the limit.
         key: &'static str,
@@ -235,12 +235,12 @@ pub enum PolicyError {
         /// The limit.
         limit: u64,
     },
-    /// What it says about itself cannot be used.
+    /// The policy's description of itself cannot be used.
     #[error("policy {reference} describes itself badly: {reason}")]
     BadDescription {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// What is wrong, with the values.
+        /// The fault of the description, with the values.
         reason: String,
     },
     /// The coordinates that it returned are of another space than the layout; the instance can still be used.
@@ -312,25 +312,25 @@ pub enum PolicyError {
     /// A hash pinned in a reference is none.
     #[error("policy {reference} is pinned to {found}, expected the 64 hexadecimal digits of a BLAKE3 hash")]
     BadPin {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// What stands where the hash should.
+        /// The text in place of the hash.
         found: String,
     },
-    /// What follows the @ looks like a pin of another kind.
+    /// The text after the @ looks like a pin of another kind.
     #[error(
         "policy {reference} is pinned by @{found}, expected @blake3:HEX (`cellm plugin inspect {reference}` shows it)"
     )]
     OtherPin {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// What follows the @.
+        /// The text after the @.
         found: String,
     },
     /// The bytes are not the pinned ones.
     #[error("policy {reference} is not the pinned one: its BLAKE3 is {found}, expected {expected}")]
     Pinned {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
         /// Hash of the bytes.
         found: PolicyHash,
@@ -344,17 +344,17 @@ pub enum PolicyError {
         policy: String,
         /// Its hash.
         found: PolicyHash,
-        /// What may run.
+        /// The components that may run.
         allowed: String,
     },
     /// Its file has no signature of a key that is trusted.
     #[error("policy {reference} needs a signature of one of policy.keys in {path}: {reason}")]
     Unsigned {
-        /// What was asked for.
+        /// The reference that was given: a built-in name or a path.
         reference: String,
-        /// Where the signature should be.
+        /// The path of the expected signature file.
         path: String,
-        /// What is wrong with it.
+        /// The fault of the signature.
         reason: String,
     },
     /// A value of the section `policy` cannot be read.
@@ -364,7 +364,7 @@ pub enum PolicyError {
         key: &'static str,
         /// The value.
         found: String,
-        /// What would do.
+        /// Accepted values, in words.
         allowed: &'static str,
     },
     /// The WebAssembly engine itself failed.
@@ -373,7 +373,8 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    /// Whether the policy itself answered so, with a typed error: its instance and what that holds are as before the call.
+    /// True where the policy itself answered with a typed error: its instance, and everything that it holds, are as
+    /// before the call.
     pub fn is_typed(&self) -> bool {
         matches!(self, Self::Option { .. } | Self::Bits { .. } | Self::Rejected { .. } | Self::NoUpdates { .. })
     }
@@ -403,7 +404,8 @@ pub(super) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> O
     (score >= LIKENESS).then(|| name.to_owned())
 }
 
-/// Why the host stopped a policy in the middle of a call. It travels through wasmtime as the cause of a trap.
+/// The reason why the host stopped a policy in the middle of a call. It travels through wasmtime as the cause of a
+/// trap.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("memory: {found} bytes, limit {limit}")]

@@ -1,4 +1,4 @@
-//! What tells one component from another.
+//! The identity of a component: the hash of its bytes.
 
 use std::fmt;
 use std::str::FromStr;

@@ -56,6 +56,10 @@ pub struct PolicyHost {
 impl PolicyHost {
     /// Starts the engine and the clock behind its deadlines. Compiled policies are cached in the user's cache directory;
     /// without one they are compiled at every start (tenths of a second each).
+    ///
+    /// # Errors
+    /// [`PolicyError::Engine`] where the engine or its clock cannot start; [`PolicyError::Setting`] for a bad entry of
+    /// `policy.allow` or `policy.keys`.
     pub fn new(limits: &LimitsConfig, trust: &PolicyConfig) -> Result<Self, PolicyError> {
         let mut config = Config::new();
         config
@@ -143,7 +147,7 @@ impl PolicyHost {
     }
 }
 
-/// Why a folder is no policy: the component of a project is named like its folder.
+/// The error for a folder in place of a component: a project's component is named like its folder.
 fn folder(place: &str) -> PolicyError {
     let dir = Path::new(place);
     let name = std::path::absolute(dir).ok().and_then(|dir| Some(dir.file_name()?.to_owned())).unwrap_or_default();
@@ -152,7 +156,7 @@ fn folder(place: &str) -> PolicyError {
     PolicyError::Folder { reference: place.into(), component, built }
 }
 
-/// Why there is no policy of that name.
+/// The error for a name that no policy and no file has.
 fn missing(place: &str) -> PolicyError {
     if let Some(error) = other_pin(place) {
         return error;

@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostIndexSet;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::resources::{IndexSet, check_indices};
 use super::state::{State, demand, range};
 
@@ -27,7 +27,7 @@ impl HostIndexSet for State {
         if let Err(reason) = check_indices(space, &indices) {
             return Ok(Err(reason));
         }
-        let indices = Buffer::make(indices.len(), &self.budget, || indices)?;
+        let indices = ChargedBuffer::make(indices.len(), &self.budget, || indices)?;
         Ok(Ok(self.push(IndexSet { space, indices })?))
     }
 
@@ -54,14 +54,14 @@ impl HostIndexSet for State {
         let call = "index-set.runs";
         let count = u64::from(width) * u64::from(times);
         if count == 0 {
-            let indices = Buffer::make(0, &self.budget, Vec::new)?;
+            let indices = ChargedBuffer::make(0, &self.budget, Vec::new)?;
             return self.push(IndexSet { space, indices });
         }
         demand(stride >= width, || format!("{call}: runs of {width} coordinates, one every {stride}"))?;
         let end = u64::from(offset) + u64::from(times - 1) * u64::from(stride) + u64::from(width);
         demand(end <= u64::from(space), || format!("{call}: coordinates up to {end} in a space of {space}"))?;
         let make = || cellm_kernels::runs(offset, width, stride, times);
-        let indices = Buffer::make(count as usize, &self.budget, make)?;
+        let indices = ChargedBuffer::make(count as usize, &self.budget, make)?;
         self.push(IndexSet { space, indices })
     }
 
@@ -69,7 +69,7 @@ impl HostIndexSet for State {
         let (one, other) = self.two_sets("index-set.union", &this, &other)?;
         let (space, one, other) = (one.space, one.indices.as_slice(), other.indices.as_slice());
         let unite = || cellm_kernels::union(one, other);
-        let indices = Buffer::make_at_most(one.len() + other.len(), &self.budget, unite)?;
+        let indices = ChargedBuffer::make_at_most(one.len() + other.len(), &self.budget, unite)?;
         self.push(IndexSet { space, indices })
     }
 
@@ -81,7 +81,7 @@ impl HostIndexSet for State {
         let (one, other) = self.two_sets("index-set.intersection", &this, &other)?;
         let (space, one, other) = (one.space, one.indices.as_slice(), other.indices.as_slice());
         let intersect = || cellm_kernels::intersection(one, other);
-        let indices = Buffer::make_at_most(one.len().min(other.len()), &self.budget, intersect)?;
+        let indices = ChargedBuffer::make_at_most(one.len().min(other.len()), &self.budget, intersect)?;
         self.push(IndexSet { space, indices })
     }
 
@@ -91,7 +91,7 @@ impl HostIndexSet for State {
         // A mark for each coordinate while the rest is found.
         let _marks = self.budget.charge(u64::from(space))?;
         let rest = || cellm_kernels::complement(space, indices);
-        let indices = Buffer::make(space as usize - indices.len(), &self.budget, rest)?;
+        let indices = ChargedBuffer::make(space as usize - indices.len(), &self.budget, rest)?;
         self.push(IndexSet { space, indices })
     }
 

@@ -6,10 +6,10 @@ use wasmtime::component::{self, Resource};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::cellm::policy::types::PolicyError as WitError;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::component::Policy;
 use super::error::Refusal;
-use super::log::{Said, Words};
+use super::log::{CallLog, PolicyLog};
 use super::memory::Memory;
 use super::resources::Vector;
 use super::state::State;
@@ -17,21 +17,21 @@ use super::{LimitsConfig, PolicyError, printable};
 
 /// Length of an epoch: deadlines are kept to within two of them.
 pub(super) const EPOCH_MS: u64 = 10;
-/// What wasmtime may allocate for the lists of one host call beside one whole vector.
+/// Bytes that wasmtime may allocate for the lists of one host call beside one whole vector.
 const LISTS: usize = 4 << 20;
-/// What wasmtime says when that is not enough; it has no type that could be told by.
+/// Wasmtime's message where that is not enough; the error has no type of its own.
 const LISTS_EXHAUSTED: &str = "fuel allocated for hostcalls";
-/// What is kept of a text that a policy makes up for an error, bytes.
+/// Bytes that are kept of an error text that a policy made.
 const TEXT: usize = 400;
 
 /// Functions that the error of a trap names, and what is kept of a name, bytes.
 const FUNCTIONS: usize = 2;
 const NAME: usize = 120;
-/// What stands between a mistake and its trap in every language: it says nothing of the mistake.
+/// Functions between a mistake and its trap, in every language: their names say nothing of the mistake.
 const MACHINERY: [&str; 9] =
     ["panicking", "rust_panic", "rust_begin_unwind", "__rust", "core::", "std::", "alloc::", "abort", "__wasm_export"];
 
-/// Why a call that ran to its end failed all the same; the instance can still be used.
+/// The failure of a call that ran to its end; the instance can still be used.
 pub(super) enum Fault {
     Typed(WitError),
     WrongLength { found: usize, expected: usize },
@@ -45,15 +45,15 @@ impl From<WitError> for Fault {
     }
 }
 
-/// What a hook gives: a trap outside, a fault inside.
+/// Result of a hook: a trap outside, a failure of the call inside.
 pub(super) type Outcome<T> = wasmtime::Result<Result<T, Fault>>;
 
 /// An instance and the store that it lives in.
 pub(super) struct Instance {
     policy: String,
-    said: Arc<Said>,
+    log: Arc<PolicyLog>,
     limits: LimitsConfig,
-    /// What the lists of one call may take, bytes.
+    /// Bytes that the lists of one call may take.
     lists: usize,
     /// None after a breakdown: everything that the policy held is freed at once.
     alive: Option<(Store<State>, component::Instance)>,
@@ -68,17 +68,17 @@ impl Instance {
         let lists = LISTS.saturating_add(values.saturating_mul(size_of::<f32>()));
         store.set_hostcall_fuel(lists);
         store.set_epoch_deadline(epochs(&limits));
-        let mut fresh = Self { policy: policy.name.clone(), said: policy.said.clone(), limits, lists, alive: None };
+        let mut fresh = Self { policy: policy.name.clone(), log: policy.log.clone(), limits, lists, alive: None };
         let instantiated = policy.linked.instantiate(&mut store);
-        let mut words = std::mem::take(&mut store.data_mut().words);
+        let mut call_log = std::mem::take(&mut store.data_mut().call_log);
         let made = match instantiated {
             Ok(instance) => {
                 fresh.alive = Some((store, instance));
                 Ok(())
             }
-            Err(error) => Err(fresh.breakdown("instantiate", &error, &mut words)),
+            Err(error) => Err(fresh.breakdown("instantiate", &error, &mut call_log)),
         };
-        fresh.said.forward(&fresh.policy, "instantiate", words);
+        fresh.log.forward(&fresh.policy, "instantiate", call_log);
         made.map(|()| fresh)
     }
 
@@ -88,10 +88,10 @@ impl Instance {
         load: impl FnOnce(&mut Store<State>, &component::Instance) -> wasmtime::Result<T>,
     ) -> Result<T, PolicyError> {
         let Some((store, instance)) = self.alive.as_mut() else { return Err(self.poisoned_in("load")) };
-        load(store, instance).map_err(|error| self.breakdown("load", &error, &mut Words::default()))
+        load(store, instance).map_err(|error| self.breakdown("load", &error, &mut CallLog::default()))
     }
 
-    /// Whether a call broke it.
+    /// True where a call broke it.
     pub fn poisoned(&self) -> bool {
         self.alive.is_none()
     }
@@ -134,16 +134,16 @@ impl Instance {
             }
             *owners = lent;
         }
-        let mut words = std::mem::take(&mut store.data_mut().words);
+        let mut call_log = std::mem::take(&mut store.data_mut().call_log);
         let result = match outcome {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(fault)) => Err(self.faulted(hook, fault)),
             Err(error) => {
                 self.alive = None;
-                Err(self.breakdown(hook, &error, &mut words))
+                Err(self.breakdown(hook, &error, &mut call_log))
             }
         };
-        self.said.forward(&self.policy, hook, words);
+        self.log.forward(&self.policy, hook, call_log);
         result
     }
 
@@ -171,7 +171,7 @@ impl Instance {
     }
 
     /// Puts a name to what wasmtime reports. Where the policy itself gave up, its last words say why.
-    fn breakdown(&self, hook: &'static str, error: &wasmtime::Error, words: &mut Words) -> PolicyError {
+    fn breakdown(&self, hook: &'static str, error: &wasmtime::Error, call_log: &mut CallLog) -> PolicyError {
         let policy = self.policy.clone();
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
             return match refusal {
@@ -192,7 +192,7 @@ impl Instance {
             _ => match error.root_cause().to_string() {
                 text if text.contains(LISTS_EXHAUSTED) => PolicyError::Lists { policy, hook, limit: self.lists },
                 text => {
-                    let why = words.last_error().map_or_else(String::new, |why| shortened(&why) + ": ");
+                    let why = call_log.last_error().map_or_else(String::new, |why| shortened(&why) + ": ");
                     PolicyError::Trapped { policy, hook, reason: why + &shortened(&(text + &functions(error))) }
                 }
             },
@@ -200,7 +200,7 @@ impl Instance {
     }
 }
 
-/// Where a trap came from, `, in FUNCTION, called by FUNCTION`, as far as the component has names.
+/// The functions of a trap's backtrace, `, in FUNCTION, called by FUNCTION`, as far as the component has names.
 fn functions(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     let named = frames.iter().filter_map(|frame| frame.func_name()).map(|name| {
@@ -238,11 +238,11 @@ pub(super) fn typed<T>(done: wasmtime::Result<Result<T, WitError>>) -> Outcome<T
 
 /// Lends values to the policy for a call, without copying.
 pub(super) fn lend(state: &mut State, values: Arc<Vec<f32>>) -> wasmtime::Result<Resource<Vector>> {
-    let buffer = Buffer::lend(values, &state.budget)?;
+    let buffer = ChargedBuffer::lend(values, &state.budget)?;
     state.push(Vector(buffer))
 }
 
-/// Words of a policy for people: one line, not too long.
+/// Text of a policy for people: one line, not too long.
 pub(super) fn shortened(text: &str) -> String {
     let start = &text[..text.floor_char_boundary(TEXT)];
     let end = if start.len() < text.len() { " ..." } else { "" };

@@ -1,5 +1,5 @@
-//! What stands between a policy's call and a kernel of `cellm_kernels`: lengths are checked first (a trap that names the
-//! call and both values), then work and memory are charged, then the kernel runs.
+//! The host functions in front of the kernels of `cellm_kernels`: each first checks lengths (a trap that names the
+//! call and both values), then charges work and memory, then runs the kernel.
 
 mod algebra;
 mod elementwise;

@@ -1,5 +1,5 @@
-//! What policies say with `host.log`: kept while a hook runs, forwarded to the engine's log when it is over. Bounded by the
-//! line, by the call and by the policy; what is left out is counted.
+//! Lines that policies log with `host.log`: kept while a hook runs, forwarded to the engine's log when it is over.
+//! Bounded by the line, by the call and by the policy; lines that are left out are counted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,14 +15,14 @@ pub(super) const POLICY_LINES: u64 = 1000;
 /// Lines that are kept for whoever asks afterwards.
 const KEPT_LINES: usize = 3;
 
-/// What the call under way has said.
+/// Lines that the call under way has logged.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct CallLog {
     lines: Vec<(LogLevel, String)>,
     left_out: u64,
 }
 
-impl Words {
+impl CallLog {
     pub fn say(&mut self, level: LogLevel, mut text: String) {
         if self.lines.len() == CALL_LINES {
             // The last error is the one that counts, if the call traps.
@@ -47,9 +47,9 @@ impl Words {
     }
 }
 
-/// What a policy has said so far, over all its instances.
+/// Lines that a policy has logged so far, over all its instances: their number and the first few.
 #[derive(Debug, Default)]
-pub struct Said(Mutex<Kept>);
+pub struct PolicyLog(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -58,8 +58,8 @@ struct Kept {
     silenced: bool,
 }
 
-impl Said {
-    /// How many lines, and the first few of them; none where it said nothing.
+impl PolicyLog {
+    /// Number of lines, and the first few of them; none where it logged nothing.
     pub fn summary(&self) -> Option<String> {
         let kept = self.kept();
         (kept.lines > 0).then(|| format!("{} lines, the first: {}", kept.lines, kept.first.join("; ")))
@@ -69,9 +69,9 @@ impl Said {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forwards what a call said.
-    pub(super) fn forward(&self, policy: &str, hook: &'static str, words: Words) {
-        let Words { lines, left_out } = words;
+    /// Forwards the lines of a call to the engine's log.
+    pub(super) fn forward(&self, policy: &str, hook: &'static str, words: CallLog) {
+        let CallLog { lines, left_out } = words;
         if lines.is_empty() {
             return;
         }
@@ -108,8 +108,8 @@ fn event(level: LogLevel, policy: &str, hook: &'static str, said: &str) {
 mod tests {
     use super::*;
 
-    fn words(lines: usize, level: LogLevel) -> Words {
-        let mut words = Words::default();
+    fn words(lines: usize, level: LogLevel) -> CallLog {
+        let mut words = CallLog::default();
         (0..lines).for_each(|line| words.say(level, format!("line {line}\u{1b}\n")));
         words
     }
@@ -129,10 +129,10 @@ mod tests {
 
     #[test]
     fn all_lines_are_counted_and_the_first_are_kept() {
-        let said = Said::default();
-        assert_eq!(said.summary(), None);
-        (0..60).for_each(|_| said.forward("loud", "encode", words(25, LogLevel::Debug)));
+        let log = PolicyLog::default();
+        assert_eq!(log.summary(), None);
+        (0..60).for_each(|_| log.forward("loud", "encode", words(25, LogLevel::Debug)));
         let expected = "1500 lines, the first: line 0\u{fffd}; line 1\u{fffd}; line 2\u{fffd}";
-        assert_eq!(said.summary().as_deref(), Some(expected));
+        assert_eq!(log.summary().as_deref(), Some(expected));
     }
 }

@@ -1,7 +1,7 @@
-//! What a policy remembers from round to round: one memory for each owner (a client, or the server) and policy.
+//! A policy's memory from round to round: one for each owner (a client, or the server) and policy.
 //!
-//! In: the entries as the last closed round left them. Out: the [`Changes`] that hooks made, for the owner to apply when
-//! the round is closed or to throw away. Values are shared, never copied.
+//! In: the entries as the last closed round left them. Out: the [`Changes`] that hooks made, for the owner to apply
+//! when the round is closed or to throw away. Values are shared, never copied.
 
 mod coding;
 
@@ -14,7 +14,7 @@ pub use coding::DamagedMemory;
 
 /// The longest key, bytes.
 const KEY_BYTES: usize = 256;
-/// What an entry costs beside its key and its values, so that many small ones count too.
+/// Bytes charged for an entry beside its key and its values, so that many small entries count too.
 const ENTRY_BYTES: u64 = 128;
 
 /// Keys of the two kinds are apart.
@@ -36,7 +36,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Which of the two it is.
+    /// The kind of the value.
     pub fn kind(&self) -> EntryKind {
         match self {
             Self::Vector(_) => EntryKind::Vector,
@@ -44,7 +44,7 @@ impl Entry {
         }
     }
 
-    /// Whether both share one value.
+    /// True where both share one value.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Vector(one), Self::Vector(other)) => Arc::ptr_eq(one, other),
@@ -72,12 +72,12 @@ fn cost(key: &Key, entry: &Entry) -> u64 {
 pub struct Entries(BTreeMap<Key, Entry>);
 
 impl Entries {
-    /// Whether nothing is remembered.
+    /// True where there is no entry.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many things are remembered.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -92,7 +92,7 @@ impl Entries {
         self.0.insert((entry.kind(), key.to_owned()), entry);
     }
 
-    /// What counts against `limits.state_mb`.
+    /// Bytes that count against `limits.state_mb`.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(|(key, entry)| cost(key, entry)).sum()
     }
@@ -106,12 +106,12 @@ impl Entries {
     }
 }
 
-/// What hooks wrote: an entry, or none where they forgot one.
+/// Writes of hooks: the new entry under each key, or none where a hook forgot it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes(BTreeMap<Key, Option<Entry>>);
 
 impl Changes {
-    /// Whether nothing changed.
+    /// True where nothing changed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -160,12 +160,12 @@ impl Memory {
         Self { base, written, pending: Changes::default(), bytes, settled_bytes: bytes }
     }
 
-    /// What all calls that succeeded have written.
+    /// The writes of all calls that succeeded.
     pub fn written(&self) -> Changes {
         self.written.clone()
     }
 
-    /// What a hook would find under this key.
+    /// The entry that a hook would find under this key.
     pub fn get(&self, kind: EntryKind, key: &str) -> Option<&Entry> {
         let key = (kind, key.to_owned());
         match self.pending.0.get(&key) {

@@ -4,7 +4,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostMessage;
 use super::bindings::cellm::policy::types::{self as wit, PolicyError as WitError};
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use super::resources::{Codes, HeldPart, IndexSet, MessageParts, Vector, check_codes, check_indices, coding_name};
 use super::state::{State, demand};
@@ -77,7 +77,7 @@ impl HostMessage for State {
 
     fn put_bytes(&mut self, this: Resource<MessageParts>, bytes: Vec<u8>) -> wasmtime::Result<()> {
         let len = bytes.len();
-        let bytes = Buffer::make(len, &self.budget, || bytes)?;
+        let bytes = ChargedBuffer::make(len, &self.budget, || bytes)?;
         self.put(&this, HeldPart::Bytes(bytes), len)
     }
 

@@ -62,7 +62,7 @@ fn read(kind: &OptionKind, found: &Value) -> Option<OptionValue> {
     }
 }
 
-/// Whether a policy's own value is one that its kind accepts.
+/// True where a default that the policy declares is one that its kind accepts.
 pub(super) fn fits(kind: &OptionKind, value: &OptionValue) -> bool {
     match (kind, value) {
         (OptionKind::Share, OptionValue::Number(share)) => *share > 0.0 && *share <= 1.0,
@@ -85,7 +85,7 @@ pub(super) fn edges(kind: &OptionKind) -> Vec<Value> {
     }
 }
 
-/// What a kind accepts, in words.
+/// The accepted values of a kind, in words.
 pub(super) fn allowed(kind: &OptionKind) -> String {
     match kind {
         OptionKind::Share => "a number above 0 and at most 1".into(),

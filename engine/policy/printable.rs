@@ -7,8 +7,8 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Whether a letter moves, hides or turns round the text beside it: a control character, a separator of lines or paragraphs, or
-/// one that changes the direction of writing.
+/// True for a letter that moves, hides or turns round the text beside it: a control character, a separator of lines
+/// or paragraphs, or one that changes the direction of writing.
 pub fn is_hidden(letter: char) -> bool {
     let turns =
         matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');

@@ -1,29 +1,29 @@
-//! What the host holds for a policy, which has a handle of it: vectors, index sets, codes and messages. What the WIT does with
-//! each is in the file of its name.
+//! The host's resources, which a policy has handles of: vectors, index sets, codes and messages. The WIT's functions
+//! on each are in the file of its name.
 
 use std::collections::VecDeque;
 
 use super::budget::Budget;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use crate::adapter::{Message, Part, ValueCoding};
 
 /// A flat vector of f32 that a policy holds by handle.
 #[derive(Debug, Clone)]
-pub struct Vector(pub(super) Buffer<f32>);
+pub struct Vector(pub(super) ChargedBuffer<f32>);
 
 /// Strictly increasing coordinates below `space`.
 #[derive(Debug, Clone)]
 pub struct IndexSet {
     pub(super) space: u32,
-    pub(super) indices: Buffer<u32>,
+    pub(super) indices: ChargedBuffer<u32>,
 }
 
 /// Codes of 1 to 8 bits each.
 #[derive(Debug, Clone)]
 pub struct Codes {
     pub(super) bits: u8,
-    pub(super) codes: Buffer<u8>,
+    pub(super) codes: ChargedBuffer<u8>,
 }
 
 /// A message while a policy works on it: one that it writes takes parts, one that it reads gives them.
@@ -39,9 +39,9 @@ pub struct MessageParts {
 #[derive(Debug)]
 pub(super) enum HeldPart {
     Indices(IndexSet),
-    Values(ValueCoding, Buffer<f32>),
+    Values(ValueCoding, ChargedBuffer<f32>),
     Codes(Codes),
-    Bytes(Buffer<u8>),
+    Bytes(ChargedBuffer<u8>),
 }
 
 impl HeldPart {
@@ -70,14 +70,14 @@ impl MessageParts {
     pub(super) fn received(message: Message, budget: &Budget) -> Result<Self, Refusal> {
         let hold = |part| match part {
             Part::Indices { space, indices } => {
-                let indices = Buffer::make(indices.len(), budget, || indices)?;
+                let indices = ChargedBuffer::make(indices.len(), budget, || indices)?;
                 Ok(HeldPart::Indices(IndexSet { space, indices }))
             }
-            Part::Values { coding, values } => Ok(HeldPart::Values(coding, Buffer::lend(values, budget)?)),
+            Part::Values { coding, values } => Ok(HeldPart::Values(coding, ChargedBuffer::lend(values, budget)?)),
             Part::Codes { bits, codes } => {
-                Ok(HeldPart::Codes(Codes { bits, codes: Buffer::make(codes.len(), budget, || codes)? }))
+                Ok(HeldPart::Codes(Codes { bits, codes: ChargedBuffer::make(codes.len(), budget, || codes)? }))
             }
-            Part::Bytes(bytes) => Ok(HeldPart::Bytes(Buffer::make(bytes.len(), budget, || bytes)?)),
+            Part::Bytes(bytes) => Ok(HeldPart::Bytes(ChargedBuffer::make(bytes.len(), budget, || bytes)?)),
         };
         let parts = message.parts.into_iter().map(hold).collect::<Result<_, Refusal>>()?;
         Ok(Self { parts, bytes: 0, received: true })
@@ -88,7 +88,7 @@ impl MessageParts {
         self.parts.len()
     }
 
-    /// What goes to the wire.
+    /// The message as it goes to the wire.
     pub(super) fn finished(self) -> Message {
         let part = |held| match held {
             HeldPart::Indices(set) => Part::Indices { space: set.space, indices: set.indices.into_vec() },

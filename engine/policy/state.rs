@@ -1,12 +1,12 @@
-//! What the host keeps for one policy instance while it runs: its handles, its memory account, the memory that was lent
-//! to the call under way, what that call said, and its limits.
+//! The host's state for one running policy instance: its handles, its memory account, the memory that was lent to the
+//! call under way, the lines that call logged, and its limits.
 
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 use super::LimitsConfig;
 use super::budget::{Budget, MemoryLimiter};
 use super::error::Refusal;
-use super::log::Words;
+use super::log::CallLog;
 use super::memory::Memory;
 
 const MIB: u64 = 1 << 20;
@@ -22,7 +22,7 @@ pub(super) struct State {
     pub parts_limit: u32,
     pub memory: Option<Memory>,
     pub memory_limit: u64,
-    pub words: Words,
+    pub call_log: CallLog,
     handles_limit: u32,
     operations: u64,
     operations_limit: u64,
@@ -41,7 +41,7 @@ impl State {
             parts_limit: limits.parts,
             memory: None,
             memory_limit: u64::from(limits.state_mb) * MIB,
-            words: Words::default(),
+            call_log: CallLog::default(),
             handles_limit: limits.handles,
             operations: 0,
             operations_limit: limits.deadline_ms.saturating_mul(OPERATIONS_PER_MS),

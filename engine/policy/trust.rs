@@ -1,4 +1,4 @@
-//! Which components may run: hashes pinned in a reference, the list `policy.allow`, the signatures that `policy.keys` ask
+//! Trust in components: hashes pinned in a reference, the list `policy.allow`, the signatures that `policy.keys` ask
 //! for. In: a reference and the bytes that it names. Out: nothing, or the error that names both values.
 
 use std::fmt;
@@ -29,7 +29,7 @@ impl<'a> Reference<'a> {
         Ok(Self { place, pin: Some(hash.parse().map_err(|()| wrong())?) })
     }
 
-    /// Whether the bytes are those that the reference is pinned to.
+    /// Checks the bytes' hash against the reference's pin.
     pub fn check(&self, found: PolicyHash) -> Result<(), PolicyError> {
         match self.pin {
             Some(expected) if expected != found => {
@@ -90,8 +90,8 @@ impl Trust {
         Ok(Self { allow, keys: config.keys.iter().map(key).collect::<Result<_, _>>()? })
     }
 
-    /// Whether a component with these bytes may be compiled. It has not said its name yet, so this is before any of its
-    /// code runs.
+    /// Checks that a component with these bytes may be compiled. None of its code runs before, so its name is not
+    /// known yet.
     pub fn check_hash(&self, reference: &str, found: PolicyHash) -> Result<(), PolicyError> {
         if self.allow.is_empty() || self.allow.iter().any(|allowed| allowed.hash == found) {
             return Ok(());
@@ -99,7 +99,7 @@ impl Trust {
         Err(self.not_allowed(reference, found))
     }
 
-    /// Whether a component of this name and these bytes may run.
+    /// Checks that a component of this name and these bytes may run.
     pub fn check_name(&self, name: &str, found: PolicyHash) -> Result<(), PolicyError> {
         let fits = |allowed: &Allowed| allowed.hash == found && allowed.name == name;
         if self.allow.is_empty() || self.allow.iter().any(fits) {
@@ -116,8 +116,8 @@ impl Trust {
         PolicyError::NotAllowed { policy: policy.into(), found, allowed: allowed.join(", ") }
     }
 
-    /// Whether the file of a component is signed, where that is asked for: `FILE.minisig` beside `FILE`, by one of the
-    /// keys. Only signatures of a hash are taken, as minisign makes them since version 0.8.
+    /// Checks the signature of a component's file, where `policy.keys` ask for one: `FILE.minisig` beside `FILE`, by
+    /// one of the keys. Only signatures of a hash are taken, as minisign makes them since version 0.8.
     pub fn check_signature(&self, place: &str, bytes: &[u8]) -> Result<(), PolicyError> {
         if self.keys.is_empty() {
             return Ok(());

@@ -3,13 +3,13 @@
 use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::HostVector;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::resources::{Codes, IndexSet, Vector};
 use super::state::{State, range};
 
 impl State {
     /// The values behind a handle, shared.
-    pub(super) fn values(&self, this: &Resource<Vector>) -> wasmtime::Result<Buffer<f32>> {
+    pub(super) fn values(&self, this: &Resource<Vector>) -> wasmtime::Result<ChargedBuffer<f32>> {
         Ok(self.table.get(this)?.0.clone())
     }
 
@@ -28,12 +28,12 @@ impl State {
         len: usize,
         make: impl FnOnce() -> Vec<f32>,
     ) -> wasmtime::Result<Resource<Vector>> {
-        let made = Buffer::make(len, &self.budget, make)?;
+        let made = ChargedBuffer::make(len, &self.budget, make)?;
         self.push(Vector(made))
     }
 }
 
-/// Which of the many NaNs an operation gives differs between machines: a policy gets to see one alone.
+/// The one NaN that policies see: operations give different ones on different machines.
 fn one_nan(value: f32) -> f32 {
     if value.is_nan() { f32::from_bits(0x7fc0_0000) } else { value }
 }

@@ -63,7 +63,7 @@ impl Tiers {
         self.tier(tier).rank
     }
 
-    /// Which tiers have clients, of `clients` in all; ascending. Takes a draw a client.
+    /// The tiers that have clients, of `clients` in all; ascending. Takes a draw a client.
     pub fn in_use(&self, clients: u32) -> Vec<u32> {
         let mut used = vec![false; self.tiers.len()];
         if used.len() == 1 {

@@ -11,7 +11,7 @@ type Module = Vec<String>;
 /// The arrows between files: who names what of whom.
 type Arrows = BTreeMap<Module, BTreeMap<Module, BTreeSet<String>>>;
 
-/// What a file's `use`s call each name, as a path from the root.
+/// Each name of a file's `use`s with its path from the root.
 type Uses = BTreeMap<Module, BTreeMap<String, Module>>;
 
 /// The circles among files, given as their module's path and their code, a line an arrow.
@@ -95,7 +95,7 @@ fn absolute(module: &Module, path: &[String], files: &BTreeMap<Module, String>) 
     }
 }
 
-/// What the `use`s of a file import, each with the name that it gets, and the rest of the code.
+/// The imports of a file's `use`s, each with the name that it gets, and the rest of the code.
 fn split_uses(code: &str) -> (Vec<(Module, String)>, String) {
     let (mut imports, mut rest, mut tree) = (Vec::new(), String::new(), String::new());
     for line in code.lines() {

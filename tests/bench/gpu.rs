@@ -1,4 +1,4 @@
-//! What a GPU gives: the same numbers as the CPU, and how many tokens a second. Needs the cargo feature `cuda`.
+//! A GPU beside the CPU: the same numbers, and tokens a second. Needs the cargo feature `cuda`.
 //!
 //! `cargo bench --features cuda --bench gpu -- parity [f32|bf16] [FAMILY...]` compares losses and gradients of every fixture in
 //! `tests/fixtures/golden` that reads text, on the device with those on the CPU. `... -- speed FOLDER f32|bf16 SETTING...` trains clients

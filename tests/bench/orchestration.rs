@@ -1,6 +1,6 @@
-//! What the engine costs around training: virtual clients that send dense f32, a no-op trainer, everything else real (actors,
-//! policies, frames, checksums, aggregation, journal). One row is many clients with a small adapter, one is few clients with
-//! a large one.
+//! The engine's cost around training: virtual clients that send dense f32, a no-op trainer, everything else real
+//! (actors, policies, frames, checksums, aggregation, journal). One row is many clients with a small adapter, one is
+//! few clients with a large one.
 //!
 //! `cargo bench --bench orchestration` prints for each row the CPU-seconds a round (start-up is taken out by the difference of
 //! a long and a short run) and the peak of resident memory, each run in a process of its own; and the wall time of a
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// Repetitions of which the median is printed.
 const REPETITIONS: usize = 5;
 
-/// What every client sends and how often.
+/// The clients of a measurement, and the size and number of their updates.
 struct Row {
     name: &'static str,
     clients: u32,

@@ -1,5 +1,6 @@
-//! What WebAssembly costs: policies at ten million values against native twins, the price of small calls, and the bytes of
-//! index sets against their entropy. `cargo bench --bench policy` prints one line a measurement: median of several runs.
+//! The cost of WebAssembly: policies at ten million values against native twins, the price of small calls, and the
+//! bytes of index sets against their entropy. `cargo bench --bench policy` prints one line a measurement: median of
+//! several runs.
 
 mod twins;
 
@@ -56,7 +57,7 @@ fn delta(len: usize) -> Vec<f32> {
     (0..len).map(|_| (draw() + draw() + draw() + draw()) * 1e-3).collect()
 }
 
-/// What every measurement uses.
+/// The common parts of every measurement.
 struct Bench {
     host: PolicyHost,
     context: Context,

@@ -1,5 +1,5 @@
-//! What a step of local training costs on one thread: a Llama of random weights (hidden 256, inner 688, 4 blocks, 8 heads,
-//! vocabulary 4096), LoRA of rank 8 on queries and values, Adam, 8 sequences of 128 tokens.
+//! The time of a step of local training on one thread: a Llama of random weights (hidden 256, inner 688, 4 blocks, 8
+//! heads, vocabulary 4096), LoRA of rank 8 on queries and values, Adam, 8 sequences of 128 tokens.
 //!
 //! `cargo bench --bench training` prints the CPU time a step and the peak of resident memory. With a folder as argument
 //! it leaves the model and the adapter that training starts from there and prints one JSON object: what

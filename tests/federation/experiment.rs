@@ -21,7 +21,7 @@ fn ready(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/experiments").join(name).with_extension("toml")
 }
 
-/// What a dry run says of an experiment of the paper, with a tiny model and data of its own.
+/// The dry run's JSON for an experiment of the paper, with a tiny model and data of its own.
 fn dry(name: &str, model: &str, data: &Path) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let set = [format!("model.path={}", fixture(model).display()), format!("data.path={}", data.display())];

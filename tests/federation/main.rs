@@ -1,5 +1,6 @@
-//! What a federation promises, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad input,
-//! what is remembered from round to round, catching up, tiers, classes, pictures, experiments, differential privacy, JSON for programs.
+//! The promises of a federation, tried on real runs: determinism, crashes, kill -9, interrupts, hostile policies, bad
+//! input, memories from round to round, catching up, tiers, classes, pictures, experiments, differential privacy,
+//! JSON for programs.
 
 mod again;
 mod bad_input;

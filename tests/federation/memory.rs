@@ -1,4 +1,4 @@
-//! What clients and the server remember from round to round: kept with the round, forgotten with a refused update, the
+//! The memories of clients and server from round to round: kept with the round, forgotten with a refused update, the
 //! same after a crash, for any number of threads.
 
 use std::path::Path;
@@ -54,7 +54,7 @@ fn journal(run_dir: &Path) -> Journal {
     }
 }
 
-/// What a client counts under a key, after its last closed round.
+/// A client's count under a key, after its last closed round.
 fn counted(run_dir: &Path, client: u32, values: usize, key: &str) -> Option<u32> {
     let journal = journal(run_dir);
     let state = ClientState::from_bytes(&journal.client_state(client).unwrap()?, values).unwrap();

@@ -37,7 +37,7 @@ pub fn write_cifar10(folder: &Path, classes: usize, each: usize) {
     }
 }
 
-/// What the run is told beside [`small_run`]'s settings.
+/// The settings of the run beside those of [`small_run`].
 fn settings(data: &Path) -> Vec<String> {
     let set = [
         &format!("model.path={}", fixture("golden/vit").display()),

@@ -1,5 +1,5 @@
-//! What a run starts from in place of the seed: an adapter folder. Policies leave coordinates out; what they fall back to is
-//! that start.
+//! The start of a run from an adapter folder in place of the seed. Policies leave coordinates out; what they fall
+//! back to is that start.
 
 use std::path::Path;
 

@@ -10,7 +10,7 @@ use cellm::pool::Task;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-/// How long one test may wait for another process, on a loaded machine.
+/// Longest time that one test waits for another process, on a loaded machine.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A run of three rounds with four clients each that takes a second or two.

@@ -1,4 +1,4 @@
-//! What fuzz targets share: bytes in, a message or a file out.
+//! Helpers of fuzz targets: bytes in, a message or a file out.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use cellm::adapter::{Message, Part, ValueCoding};
 /// A folder that lives as long as the process.
 ///
 /// # Panics
-/// Where no temporary folder can be made: nothing can be tried then.
+/// A temporary folder that cannot be made: nothing can be tried then.
 pub fn folder() -> PathBuf {
     tempfile::tempdir().expect("a temporary folder").keep()
 }
@@ -15,7 +15,7 @@ pub fn folder() -> PathBuf {
 /// Writes a file of a folder anew.
 ///
 /// # Panics
-/// Where it cannot be written: nothing can be tried then.
+/// A file that cannot be written: nothing can be tried then.
 pub fn put(folder: &Path, name: &str, bytes: &[u8]) {
     std::fs::write(folder.join(name), bytes).expect("a file in a temporary folder");
 }

@@ -83,7 +83,8 @@ fn keep(entries: &mut Arc<Entries>, memory: &Memory) {
     memory.written().apply(Arc::make_mut(entries));
 }
 
-/// What both ends of one direction see in some rounds with a few clients, one of whom is away every other round.
+/// The messages and values of both ends of one direction in some rounds with a few clients, one of whom is away every
+/// other round.
 fn traffic(
     reuse: bool,
     direction: Direction,

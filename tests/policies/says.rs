@@ -1,4 +1,4 @@
-//! What a policy says reaches people: stripped, within limits, and as the reason of the trap that follows.
+//! Lines that a policy logs reach people: stripped, within limits, and as the reason of the trap that follows.
 
 use std::sync::{Arc, LazyLock};
 
@@ -56,13 +56,13 @@ fn lines_are_counted_and_shortened_and_a_flood_costs_nothing() {
     let policy = witness();
     encoded(&policy, "say").unwrap();
     let expected = "2 lines, the first: \u{fffd}[2Jencode number 1; \u{fffd}[2Jencode number 2";
-    assert_eq!(policy.said.summary().as_deref(), Some(expected));
+    assert_eq!(policy.log.summary().as_deref(), Some(expected));
     let policy = witness();
     encoded(&policy, "flood").unwrap();
-    assert_eq!(policy.said.summary().as_deref(), Some("20000 lines, the first: line 0; line 1; line 2"));
+    assert_eq!(policy.log.summary().as_deref(), Some("20000 lines, the first: line 0; line 1; line 2"));
     let policy = witness();
     encoded(&policy, "giant").unwrap();
-    let said = policy.said.summary().unwrap();
+    let said = policy.log.summary().unwrap();
     assert!(said.len() < 2100 && said.ends_with("ggg ..."), "{}", said.len());
 }
 

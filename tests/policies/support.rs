@@ -1,4 +1,4 @@
-//! What every hostile test needs: components, limits, and one host for all.
+//! Components, limits and one host for the tests of hostile policies.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};

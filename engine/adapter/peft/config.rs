@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::targets::{Patterns, Targets};
 use super::{CONFIG, PeftError, RESIDUAL, load};
 
-/// What adapter_config.json says beside what never changes here.
+/// The settings of adapter_config.json, without those that never change here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct PeftConfig {
     /// Folder or hub name of the base model.
     #[serde(rename = "base_model_name_or_path", default)]
     pub base_model: Option<String>,
-    /// What the model is for, such as CAUSAL_LM or SEQ_CLS; unset where PEFT has no word for it.
+    /// The model's task, such as CAUSAL_LM or SEQ_CLS; unset where PEFT has no word for it.
     #[serde(rename = "task_type", default)]
     pub task: Option<String>,
     /// Rank of every pair that `rank_pattern` does not name.
@@ -30,7 +30,7 @@ pub struct PeftConfig {
     /// Numerators of the scales of layers, by name or regular expression.
     #[serde(default, deserialize_with = "nullable")]
     pub alpha_pattern: Patterns<f32>,
-    /// Whether the scale is alpha / sqrt(r) in place of alpha / r (rsLoRA, Kalajdzievski 2023).
+    /// True where the scale is alpha / sqrt(r) in place of alpha / r (rsLoRA, Kalajdzievski 2023).
     #[serde(rename = "use_rslora", default, deserialize_with = "nullable")]
     pub rslora: bool,
     /// Dropout in training.
@@ -45,17 +45,18 @@ pub struct PeftConfig {
     /// The numbers of the blocks that have pairs; all, where there are none.
     #[serde(rename = "layers_to_transform", default, deserialize_with = "one_or_more")]
     pub layers: Vec<usize>,
-    /// What the list of the blocks is called, where `layers` are given; anything, where there are none.
+    /// Names of the list of the blocks, where `layers` are given; any name, where there are none.
     #[serde(default, deserialize_with = "one_or_more")]
     pub layers_pattern: Vec<String>,
-    /// Whether the base model holds the weights of the trained layers as `[inputs, outputs]`, as GPT-2 does. It changes
-    /// nothing in the adapter's tensors.
+    /// True where the base model holds the weights of the trained layers as `[inputs, outputs]`, as GPT-2 does. It
+    /// changes nothing in the adapter's tensors.
     #[serde(default, deserialize_with = "nullable")]
     pub fan_in_fan_out: bool,
     /// Modules that are trained whole, the heads: `score`, `classifier`.
     #[serde(rename = "modules_to_save", default, deserialize_with = "nullable")]
     pub heads: Vec<String>,
-    /// Whether residuals lie beside it. PEFT warns that it does not know the key, and gives other numbers without them.
+    /// True where residuals lie beside it. PEFT warns that it does not know the key, and gives other numbers without
+    /// them.
     #[serde(rename = "cellm_residual", default)]
     pub residual: bool,
     /// The names of the classes of a head, in the order of its rows. PEFT warns that it does not know the key.
@@ -63,7 +64,7 @@ pub struct PeftConfig {
     pub classes: Vec<String>,
 }
 
-/// What PEFT takes for `r` and `lora_alpha`.
+/// PEFT's default of `r` and `lora_alpha`.
 fn eight<T: From<u8>>() -> T {
     T::from(8)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a PEFT folder; every message names the file, the tensor or key, and both values.
+//! Errors of PEFT folders; every message names the file, the tensor or key, and both values.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub enum PeftError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// adapter_config.json is no LoRA config.
@@ -46,7 +46,7 @@ pub enum PeftError {
     Config {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The parser's message.
         reason: String,
     },
     /// adapter_config.json asks for another adapter than the run's.
@@ -58,7 +58,7 @@ pub enum PeftError {
         key: String,
         /// Its value.
         found: String,
-        /// What the run has.
+        /// The run's value.
         expected: String,
     },
     /// adapter_model.safetensors is broken.
@@ -66,7 +66,7 @@ pub enum PeftError {
     Weights {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason why it cannot be used.
         reason: String,
     },
     /// Tensors that only one of the layout and the file has.
@@ -74,9 +74,9 @@ pub enum PeftError {
     Tensors {
         /// The file.
         path: PathBuf,
-        /// What the file lacks, in layout order.
+        /// Tensors that the file lacks, in layout order.
         missing: Vec<Named>,
-        /// What the layout lacks, by name.
+        /// Tensors that the layout lacks, by name.
         surplus: Vec<Named>,
     },
     /// A tensor of another shape.
@@ -108,7 +108,7 @@ pub enum PeftError {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// Where, counted from 0.
+        /// Index of the value, counted from 0.
         at: usize,
         /// The value.
         value: f32,
@@ -118,15 +118,15 @@ pub enum PeftError {
     Residual {
         /// The folder.
         folder: PathBuf,
-        /// What is wrong.
+        /// The contradiction between the folder's config and its files.
         reason: &'static str,
     },
     /// Values of another length than the layout says.
     #[error("the adapter has {found} values, but its layout has {expected}")]
     Values {
-        /// What the layout says.
+        /// The layout's number.
         expected: usize,
-        /// What came.
+        /// The given number.
         found: usize,
     },
 }

@@ -17,12 +17,12 @@ const LAYERS: [[&str; 2]; 6] = [
     ["output.dense", "mlp.fc2"],
 ];
 
-/// What a layer or an adapter's tensor of it is called in memory; `None` where it is called the same.
+/// The name in memory of a layer, or of an adapter's tensor of it; `None` where it is the same.
 pub(super) fn in_memory(name: &str) -> Option<String> {
     renamed(name, 0, 1)
 }
 
-/// What a checkpoint calls it; `None` where it is called the same.
+/// The name in checkpoints; `None` where it is the same.
 pub(super) fn in_checkpoints(name: &str) -> Option<String> {
     renamed(name, 1, 0)
 }

@@ -1,7 +1,7 @@
-//! Which linear layers get a pair, of which rank and scale, as PEFT decides it and in its order: exclude_modules, then
-//! modules_to_save, then target_modules with layers_to_transform, then the first of rank_pattern and alpha_pattern that fits. The
-//! whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any, comes out. Where a layer has
-//! another name in memory, either may be meant.
+//! PEFT's rules of the linear layers that get a pair, with its rank and scale, in PEFT's order: exclude_modules, then
+//! modules_to_save, then target_modules with layers_to_transform, then the first of rank_pattern and alpha_pattern
+//! that fits. The whole path of a layer goes in, `model.layers.0.self_attn.q_proj` for example; its pair, if any,
+//! comes out. Where a layer has another name in memory, either may be meant.
 
 use fancy_regex::Regex;
 
@@ -14,7 +14,7 @@ use super::targets::{Patterns, Targets};
 pub struct PairRule {
     /// Rows of A, columns of B.
     pub rank: usize,
-    /// What `B A` is multiplied by: alpha / rank, or alpha / sqrt(rank) with rsLoRA.
+    /// The factor of `B A`: alpha / rank, or alpha / sqrt(rank) with rsLoRA.
     pub scale: f32,
 }
 
@@ -48,7 +48,7 @@ enum Choice {
 pub struct PatternError {
     /// The expression.
     pub pattern: String,
-    /// Why.
+    /// The reason why it is none.
     pub reason: String,
 }
 
@@ -101,7 +101,7 @@ impl PairRules {
         Ok(Some(PairRule { rank, scale: alpha / divisor }))
     }
 
-    /// Whether the module at `path` gets a pair, were it a linear layer.
+    /// True where the module at `path` gets a pair, were it a linear layer.
     ///
     /// # Errors
     /// As [`Self::pair`].
@@ -118,17 +118,18 @@ impl PairRules {
         Ok(targeted)
     }
 
-    /// Whether the targets are all linear layers, of which heads are none.
+    /// True where the targets are all linear layers, of which heads are none.
     pub fn take_all(&self) -> bool {
         matches!(self.targets, Choice::All)
     }
 
-    /// Whether something takes back what the targets name.
+    /// True where another setting takes layers back that the targets name.
     pub(super) fn limits(&self) -> bool {
         self.layers.is_some() || !matches!(&self.excluded, Choice::Names(names) if names.is_empty())
     }
 
-    /// Whether `targets` mean this path, under no other name. A name that is the whole path means it in every block.
+    /// True where `targets` mean this path, under no other name. A name that is the whole path means it in every
+    /// block.
     fn targets(&self, path: &str) -> Result<bool, PatternError> {
         let (Some(whole), Choice::Names(_), Some((layers, patterns))) =
             (self.targets.has(path)?, &self.targets, &self.layers)
@@ -146,7 +147,7 @@ impl PairRules {
         Ok(false)
     }
 
-    /// What the two patterns say of this path, under no other name.
+    /// Rank and alpha of the two patterns for this path, under no other name.
     pub(super) fn own(&self, path: &str) -> Result<(Option<usize>, Option<f32>), PatternError> {
         Ok((first(&self.ranks, path)?, first(&self.alphas, path)?))
     }
@@ -191,7 +192,7 @@ impl Choice {
         })
     }
 
-    /// Whether it has this path: as a whole, or by its end or an expression.
+    /// True where it has this path: as a whole, or by its end or an expression.
     fn has(&self, path: &str) -> Result<Option<bool>, PatternError> {
         Ok(match self {
             Self::Names(names) if names.iter().any(|name| name == path) => Some(true),

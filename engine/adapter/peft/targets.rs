@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What [`Targets::All`] is written as; PEFT reads it in any case of letters.
+/// The text of [`Targets::All`]; PEFT reads it in any case of letters.
 const ALL: &str = "all-linear";
 
 /// The linear layers that get a pair; in TOML and JSON a list of names, a regular expression, or `all-linear`.
@@ -69,7 +69,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PatternsReader<T> {
 }
 
 impl Targets {
-    /// Whether no layer can be meant.
+    /// True where no layer can be meant.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Names(names) => names.is_empty(),

@@ -93,7 +93,7 @@ pub(super) fn read(
     }
 }
 
-/// What the names of all tensors of a pair have in them.
+/// The part that the names of all tensors of a pair have.
 const LORA: &str = ".lora_";
 
 impl Surplus {

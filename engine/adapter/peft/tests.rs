@@ -1,4 +1,4 @@
-//! What reading and writing PEFT folders promises.
+//! The promises of reading and writing PEFT folders.
 
 use super::*;
 use crate::adapter::{Role, TensorSpec};
@@ -55,7 +55,7 @@ fn values(layout: &AdapterLayout) -> AdapterWeights {
     AdapterWeights(Arc::new((0..layout.values()).map(|value| value as f32 + 0.25).collect()))
 }
 
-/// What an error says, without the folder.
+/// The text of an error, without the folder.
 fn said(dir: &Path, error: PeftError) -> String {
     error.to_string().replace(&format!("{}/", dir.display()), "")
 }
@@ -65,7 +65,7 @@ fn weights(dir: &Path, layout: &AdapterLayout, start: AdapterWeights) -> Result<
     read(dir, layout, start, true).map(|read| read.weights)
 }
 
-/// What reading gives that was written for rank 2 and layers `v`, `q`.
+/// The adapter that is read, under the layout given, from a folder of rank 2 with the layers `v`, `q`.
 fn read_as(layout_read: &AdapterLayout) -> Result<AdapterWeights, String> {
     let dir = tempfile::tempdir().unwrap();
     let written = layout(2, &["v", "q"]);

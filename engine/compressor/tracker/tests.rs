@@ -73,7 +73,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// What a receiver is sent before the broadcast of a round.
+/// The frames that a receiver is sent before the broadcast of a round.
 fn catch_up(tracker: &Tracker, last_seen: u32, start: &[f32]) -> (Vec<Frame>, bool) {
     let sequence = tracker.reference().sequence();
     let snapshot = frame(FrameKind::CatchUp, sequence + 1, sequence, &tracker.reference().snapshot(start));

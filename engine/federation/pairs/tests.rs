@@ -21,7 +21,7 @@ fn plain(config: &mut Config) -> Pairs<'_> {
     }
 }
 
-/// What is found after a change of the plain pairs.
+/// The findings after a change of the plain pairs.
 fn found(config: impl FnOnce(&mut Config), change: impl FnOnce(&mut Pairs)) -> Vec<Finding> {
     let mut changed = Config::default();
     let mut pairs = plain(&mut changed);

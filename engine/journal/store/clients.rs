@@ -1,4 +1,4 @@
-//! What clients remember: when each was last part of a round, and the state that it had then.
+//! The clients' states: the round in which each last took part, and the state that it had then.
 //!
 //! A client's state is written once, at the place of the round in which it was made; closing the round points the client
 //! to it, or removes it. So a round's states pass through one at a time, whatever the size of the cohort.
@@ -28,12 +28,12 @@ impl Journal {
         })
     }
 
-    /// Whether any client may remember something. Costs nothing: a run in which none does need not look for it.
+    /// False where no client has a state. Costs nothing: a run in which none has need not look for it.
     pub fn remembers_clients(&self) -> bool {
         self.remembers_clients.load(Ordering::Relaxed)
     }
 
-    /// What a client remembers since the last round that closed with it.
+    /// A client's state since the last round that closed with it.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -48,7 +48,7 @@ impl Journal {
         })
     }
 
-    /// What a client will remember if the round that is in progress is closed with its update.
+    /// A client's state if the round that is in progress is closed with its update.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -71,7 +71,7 @@ impl Journal {
     }
 }
 
-/// Whether any client has a state. Looks at every client that ever took part.
+/// True where any client has a state. Looks at every client that ever took part.
 pub(super) fn any(transaction: &ReadTransaction) -> Result<bool, redb::Error> {
     for row in transaction.open_table(CLIENTS)?.iter()? {
         if place(row?.1.value()).is_some() {

@@ -1,4 +1,4 @@
-//! What the server remembers beside its weights: its policies' memory, and the references of tracked downloads.
+//! The server's state beside its weights: its policies' memories, and the references of tracked downloads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::wire::Frame;
 /// Tier to the number of the last broadcast in its reference.
 pub(super) const REFERENCES: TableDefinition<u32, u32> = TableDefinition::new("references");
 
-/// What the server remembers: a part's name to its number among the blobs. A round changes few of many parts.
+/// The server's memories and references: a part's name to its number among the blobs. A round changes few of many
+/// parts.
 pub(super) const MEMORY: TableDefinition<&str, u32> = TableDefinition::new("memory");
 
 /// Writes what a closed round changed. A broadcast is written once, and goes when it is no longer kept.
@@ -60,7 +61,7 @@ fn free(numbers: &impl ReadableTable<&'static str, u32>) -> Result<u32, redb::Er
     Ok(free)
 }
 
-/// What [`read`] finds: the memory by names, then the references by tier.
+/// The result of [`read`]: the memories by names, then the references by tier.
 type Remembered = (BTreeMap<String, Vec<u8>>, Vec<StoredReference>);
 
 /// Reads it back.

@@ -1,4 +1,4 @@
-//! Which policies serve the run now, so that a round never mixes what two versions of a policy made.
+//! The policies that serve the run now, so that a round never mixes what two versions of a policy made.
 
 use redb::ReadableTable;
 

@@ -1,4 +1,4 @@
-//! What a journal promises, tried on real files and real processes.
+//! The promises of a journal, tried on real files and real processes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,12 +14,12 @@ fn record() -> RunRecord {
     RunRecord { config_hash: "c0ffee".into(), layout_hash: "beef".into(), seed: 7, json: "{}".into() }
 }
 
-/// A frame around so many bytes and as many values.
+/// A frame of about so many bytes: a fifth a policy's own, the rest values.
 fn frame(number: u32, bytes: usize) -> Frame {
     let (layout, policy, client, sequence) = (1, 2, number, 0);
     let (kind, upload) = (FrameKind::Upload, UploadHeader { examples: 1, loss: None });
-    let values = Part::Values { coding: ValueCoding::F32, values: vec![number as f32; bytes].into() };
-    let parts = vec![Part::Bytes(vec![number as u8; bytes]), values];
+    let values = Part::Values { coding: ValueCoding::F32, values: vec![number as f32; bytes / 5].into() };
+    let parts = vec![Part::Bytes(vec![number as u8; bytes / 5]), values];
     Frame::encode(&Header { kind, layout, policy, round: 1, client, sequence, upload }, &Message { parts }).unwrap()
 }
 
@@ -122,7 +122,7 @@ fn only_clients_of_the_aggregate_remember_the_round() {
 fn references_come_back_with_the_broadcasts_that_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal::create(directory.path(), &record()).unwrap();
-    let sent = |number: u32| (number, frame(number, 70_000));
+    let sent = |number: u32| (number, frame(number, 100_000));
     let reference = |tier, sequence: u32, oldest| StoredReference {
         tier,
         sequence,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Finding, LARGE};
-use crate::plugin::samples::{Adapter, adapters, distance, masked_delta, norm};
-use crate::plugin::trial::is_typed;
+use crate::plugin::simulation::is_typed;
+use crate::plugin::synthetic::{Adapter, adapters, distance, masked_delta, norm};
 use crate::policy::{AggregatorInstance, Entries, Memory, Policy, PolicyError, RoundMeta, UpdateMeta};
 
 const COHORT: usize = 7;
 
 pub(super) fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
-    let adapters = match taken(policy) {
+    let adapters = match accepted(policy) {
         Ok(adapters) => adapters,
         Err(reason) => return vec![Finding::new("starts as aggregator", Err(reason))],
     };
@@ -38,32 +38,32 @@ pub(super) fn findings(policy: &Arc<Policy>) -> Vec<Finding> {
 
 /// The adapters that it takes: plain ones, else with a residual beside each pair. What it does not take it must refuse, not
 /// break on.
-fn taken(policy: &Arc<Policy>) -> Result<Vec<Adapter>, String> {
+fn accepted(policy: &Arc<Policy>) -> Result<Vec<Adapter>, String> {
     let mut refused = String::new();
     for kind in [adapters(), adapters().iter().map(Adapter::with_residuals).collect()] {
-        let mut taken = Vec::new();
+        let mut accepted = Vec::new();
         for adapter in kind {
-            match Bench::new(policy, &adapter, &Map::new()).map(drop) {
-                Ok(()) => taken.push(adapter),
+            match SimulatedServer::new(policy, &adapter, &Map::new()).map(drop) {
+                Ok(()) => accepted.push(adapter),
                 Err(error) if is_typed(&error) => refused = error.to_string(),
                 Err(error) => return Err(error.to_string()),
             }
         }
-        if !taken.is_empty() {
-            return Ok(taken);
+        if !accepted.is_empty() {
+            return Ok(accepted);
         }
     }
     Err(format!("it takes no adapter: {refused}"))
 }
 
 /// An aggregator at work, with the server's memory.
-struct Bench<'a> {
+struct SimulatedServer<'a> {
     adapter: &'a Adapter,
     instance: AggregatorInstance,
     memory: Arc<Entries>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> SimulatedServer<'a> {
     fn new(policy: &Arc<Policy>, adapter: &'a Adapter, options: &Map<String, Value>) -> Result<Self, PolicyError> {
         let instance = policy.aggregator(&adapter.layout, &Value::Object(options.clone()).to_string())?;
         Ok(Self { adapter, instance, memory: Arc::default() })
@@ -93,8 +93,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn bench<'a>(policy: &Arc<Policy>, adapter: &'a Adapter) -> Result<Bench<'a>, String> {
-    Bench::new(policy, adapter, &Map::new()).map_err(|error| format!("{} values: {error}", adapter.values()))
+fn simulated_server<'a>(policy: &Arc<Policy>, adapter: &'a Adapter) -> Result<SimulatedServer<'a>, String> {
+    SimulatedServer::new(policy, adapter, &Map::new()).map_err(|error| format!("{} values: {error}", adapter.values()))
 }
 
 /// A cohort's updates.
@@ -112,14 +112,14 @@ fn finite(aggregate: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, String> {
 
 fn rounds(policy: &Arc<Policy>, adapters: &[Adapter]) -> Result<(), String> {
     for adapter in adapters {
-        let mut bench = bench(policy, adapter)?;
+        let mut simulated_server = simulated_server(policy, adapter)?;
         for round in 1..=3 {
             let updates = cohort(adapter, round);
-            let result = bench.round(round, &updates);
+            let result = simulated_server.round(round, &updates);
             let with = |error: String| format!("{} values, {COHORT} updates: {error}", adapter.values());
             finite(result.map_err(|error| with(error.to_string()))?).map_err(with)?;
         }
-        let mut alone = self::bench(policy, adapter)?;
+        let mut alone = self::simulated_server(policy, adapter)?;
         match alone.round(1, &cohort(adapter, 1)[..1]) {
             Ok(aggregate) => drop(finite(aggregate)?),
             Err(error) if is_typed(&error) => {}
@@ -135,7 +135,7 @@ fn options(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
         for value in edges {
             let options = Map::from_iter([(name.to_owned(), value.clone())]);
             let large = value.as_f64().is_some_and(|number| number.abs() >= LARGE);
-            let result = Bench::new(policy, adapter, &options)
+            let result = SimulatedServer::new(policy, adapter, &options)
                 .and_then(|mut bench| if large { Ok(Arc::default()) } else { bench.round(1, &cohort(adapter, 1)) });
             match result {
                 Ok(_) => count += 1,
@@ -148,19 +148,19 @@ fn options(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
 }
 
 fn no_updates(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
-    let mut bench = bench(policy, adapter)?;
-    match bench.round(1, &[]) {
+    let mut simulated_server = simulated_server(policy, adapter)?;
+    match simulated_server.round(1, &[]) {
         Err(PolicyError::NoUpdates { .. }) => {}
         Err(error) => return Err(format!("expected the error no-updates, found: {error}")),
         Ok(_) => return Err("expected the error no-updates, found an aggregate".into()),
     }
-    let after = bench.round(2, &cohort(adapter, 2)).map_err(|error| format!("afterwards: {error}"))?;
+    let after = simulated_server.round(2, &cohort(adapter, 2)).map_err(|error| format!("afterwards: {error}"))?;
     finite(after).map(|_| "and works afterwards".into())
 }
 
 fn repeats(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
     let failed = |error: PolicyError| error.to_string();
-    let (mut one, mut other) = (bench(policy, adapter)?, bench(policy, adapter)?);
+    let (mut one, mut other) = (simulated_server(policy, adapter)?, simulated_server(policy, adapter)?);
     for round in 1..=3 {
         let updates = cohort(adapter, round);
         let expected = one.round(round, &updates).map_err(failed)?;
@@ -169,7 +169,7 @@ fn repeats(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
         }
         // The instance goes, its memory stays, through bytes.
         let memory = Entries::from_bytes(&other.memory.to_bytes()).map_err(|error| error.to_string())?;
-        other = bench(policy, adapter)?;
+        other = simulated_server(policy, adapter)?;
         other.memory = Arc::new(memory);
     }
     Ok("three rounds, the same values, and with fresh instances that only have the memory".into())
@@ -177,12 +177,12 @@ fn repeats(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
 
 fn forgets(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
     let failed = |error: PolicyError| error.to_string();
-    let expected = bench(policy, adapter)?.round(1, &cohort(adapter, 1)).map_err(failed)?;
-    let mut bench = bench(policy, adapter)?;
+    let expected = simulated_server(policy, adapter)?.round(1, &cohort(adapter, 1)).map_err(failed)?;
+    let mut simulated_server = simulated_server(policy, adapter)?;
     let mut dropped = Memory::default();
-    bench.begin(1, &mut dropped).map_err(failed)?;
-    bench.accept(5, &masked_delta(adapter, 999, None), &mut dropped).map_err(failed)?;
-    if bench.round(1, &cohort(adapter, 1)).map_err(failed)? == expected {
+    simulated_server.begin(1, &mut dropped).map_err(failed)?;
+    simulated_server.accept(5, &masked_delta(adapter, 999, None), &mut dropped).map_err(failed)?;
+    if simulated_server.round(1, &cohort(adapter, 1)).map_err(failed)? == expected {
         return Ok("a round that is begun again is as if it was the first".into());
     }
     Err("what was accepted before `begin` shows in the aggregate".into())
@@ -192,9 +192,9 @@ fn forgets(policy: &Arc<Policy>, adapter: &Adapter) -> Result<String, String> {
 fn order(policy: &Arc<Policy>, adapter: &Adapter) -> Result<Finding, String> {
     let failed = |error: PolicyError| error.to_string();
     let mut updates = cohort(adapter, 1);
-    let one = bench(policy, adapter)?.round(1, &updates).map_err(failed)?;
+    let one = simulated_server(policy, adapter)?.round(1, &updates).map_err(failed)?;
     updates.reverse();
-    let other = bench(policy, adapter)?.round(1, &updates).map_err(failed)?;
+    let other = simulated_server(policy, adapter)?.round(1, &updates).map_err(failed)?;
     let apart = distance(&one, &other) / norm(&one).max(f64::MIN_POSITIVE);
     Ok(Finding::note("order of updates", format!("backwards the aggregate moves by {apart:.1e} of its norm")))
 }
@@ -202,7 +202,7 @@ fn order(policy: &Arc<Policy>, adapter: &Adapter) -> Result<Finding, String> {
 fn the_same(policy: &Arc<Policy>, adapter: &Adapter) -> Result<Finding, String> {
     let update = masked_delta(adapter, 1, None);
     let updates: Vec<_> = (0..COHORT as u32).map(|client| (client, update.clone())).collect();
-    let aggregate = bench(policy, adapter)?.round(1, &updates).map_err(|error| error.to_string())?;
+    let aggregate = simulated_server(policy, adapter)?.round(1, &updates).map_err(|error| error.to_string())?;
     let apart = distance(&aggregate, &update) / norm(&update);
     Ok(Finding::note("identical updates", format!("their aggregate is {apart:.1e} of the norm from each of them")))
 }
@@ -215,10 +215,10 @@ fn steps(policy: &Arc<Policy>, adapters: &[Adapter]) -> Result<String, String> {
             Arc::new(adapter.start.iter().zip(moved.iter()).map(|(start, moved)| start + moved).collect::<Vec<f32>>());
         let mut stepped = Vec::new();
         for _ in 0..2 {
-            let mut bench = bench(policy, adapter)?;
-            let aggregate = bench.round(1, &cohort(adapter, 1)).map_err(failed)?;
-            let mut memory = Memory::new(bench.memory.clone());
-            let step = bench.instance.step(1, weights.clone(), aggregate, &mut memory);
+            let mut simulated_server = simulated_server(policy, adapter)?;
+            let aggregate = simulated_server.round(1, &cohort(adapter, 1)).map_err(failed)?;
+            let mut memory = Memory::new(simulated_server.memory.clone());
+            let step = simulated_server.instance.step(1, weights.clone(), aggregate, &mut memory);
             stepped.push(finite(step.map_err(failed)?)?);
         }
         if stepped[0] != stepped[1] {

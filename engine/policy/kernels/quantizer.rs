@@ -2,7 +2,7 @@
 
 use wasmtime::component::Resource;
 
-use crate::policy::buffer::Buffer;
+use crate::policy::charged_buffer::ChargedBuffer;
 use crate::policy::error::Refusal;
 use crate::policy::resources::Codes;
 use crate::policy::resources::Vector;
@@ -42,7 +42,7 @@ impl State {
         check_levels(call, levels)?;
         let values = self.values(this)?;
         let values = values.as_slice();
-        let codes = Buffer::make(values.len(), &self.budget, || kernel(values, levels))?;
+        let codes = ChargedBuffer::make(values.len(), &self.budget, || kernel(values, levels))?;
         self.push(Codes { bits: cellm_kernels::bits_for(levels.len()), codes })
     }
 

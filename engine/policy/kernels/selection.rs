@@ -2,7 +2,7 @@
 
 use wasmtime::component::Resource;
 
-use crate::policy::buffer::Buffer;
+use crate::policy::charged_buffer::ChargedBuffer;
 use crate::policy::resources::IndexSet;
 use crate::policy::resources::Vector;
 use crate::policy::state::{State, demand, range, same};
@@ -22,7 +22,7 @@ impl State {
         demand(k <= count, || format!("vector.top-k: {k} of {count} values"))?;
         let _keys = self.budget.charge(u64::from(count) * KEY_BYTES)?;
         let select = || cellm_kernels::top_k(among, offset, k as usize);
-        let indices = Buffer::make(k as usize, &self.budget, select)?;
+        let indices = ChargedBuffer::make(k as usize, &self.budget, select)?;
         let space = values.as_slice().len() as u32;
         self.push(IndexSet { space, indices })
     }
@@ -46,7 +46,7 @@ impl State {
             indices.shrink_to_fit();
             indices
         };
-        let indices = Buffer::make(chosen as usize, &self.budget, select)?;
+        let indices = ChargedBuffer::make(chosen as usize, &self.budget, select)?;
         let space = values.as_slice().len() as u32;
         self.push(IndexSet { space, indices })
     }
@@ -59,7 +59,7 @@ impl State {
         let values = values.as_slice();
         let count = values.iter().filter(|value| **value != 0.0).count();
         // The list grows by doubling.
-        let indices = Buffer::make_at_most(count * 2, &self.budget, || cellm_kernels::nonzero(values))?;
+        let indices = ChargedBuffer::make_at_most(count * 2, &self.budget, || cellm_kernels::nonzero(values))?;
         self.push(IndexSet { space: values.len() as u32, indices })
     }
 

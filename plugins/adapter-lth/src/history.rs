@@ -1,5 +1,5 @@
-//! What the server remembers of every shrink, so that a client that missed some is told exactly those: masks are nested,
-//! hence one byte a coordinate holds all of them. In memory under `dropped.TIER`.
+//! The server's memory of every shrink of the mask, so that a client that missed some is told exactly those: masks
+//! are nested, hence one byte a coordinate holds all of them. In memory under `dropped.TIER`.
 
 use cellm_masks::Mask;
 use cellm_plugin::{Context, PolicyError, load_bytes, save_bytes};
@@ -13,7 +13,7 @@ pub struct History {
 }
 
 impl History {
-    /// What the server's memory holds; a history without a shrink where it holds none.
+    /// The history in the server's memory; one without a shrink where the memory has none.
     pub fn load(context: &Context, space: u32) -> Result<Self, PolicyError> {
         let Some(bytes) = load_bytes(&key(context)) else {
             return Ok(Self { rounds: Vec::new(), dropped: vec![0; space as usize] });
@@ -51,8 +51,8 @@ impl History {
         Ok(())
     }
 
-    /// What a client is to be told that has the mask of round `seen`, before the broadcast of `round`: the positions that
-    /// stay, and how many positions there are. None where it has missed nothing.
+    /// The catch-up of a client that has the mask of round `seen`, before the broadcast of `round`: the positions
+    /// that stay, and the number of positions. None where it has missed nothing.
     pub fn missed(&self, seen: u32, round: u32) -> Option<(Vec<u32>, u32)> {
         let until = |last: u32| self.rounds.partition_point(|shrunk| *shrunk <= last);
         let (has, needs) = (until(seen), until(round.saturating_sub(1)));

@@ -1,4 +1,4 @@
-//! How far the mask has shrunk by a round: `keep` of what was there, every `every` rounds, down to the density.
+//! The size of the mask by round: every `every` rounds `keep` of it stays, down to the density.
 
 use cellm_plugin::{PolicyError, bad_option, share_of};
 
@@ -15,7 +15,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How many coordinates of `values` a round has; the first is round 1.
+    /// Number of coordinates of `values` in the mask of a round; the first is round 1.
     pub fn count(&self, round: u32, density: f64, values: u32) -> u32 {
         let shrinks = (round.saturating_sub(1) / self.every.max(1)).min(MOST_SHRINKS);
         share_of(self.keep.powi(shrinks as i32).max(density), values)

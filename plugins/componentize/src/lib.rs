@@ -12,7 +12,7 @@ use wit_component::ComponentEncoder;
 /// The component of a module.
 ///
 /// # Errors
-/// What does not fit: no WIT in the module, an import or export that the WIT does not have.
+/// The fault of the module: no WIT in it, or an import or export that the WIT does not have.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>, String> {
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true);

@@ -2,7 +2,7 @@
 
 use cellm_plugin::{Layout, Message, Packed, PolicyError, Unpacked, Vector};
 
-/// Where the tensors lie, and how values between two levels are rounded.
+/// Coding of eight bits: the tensors' places, and the rounding of values between two levels.
 pub struct Int8 {
     /// Name, offset and length of each tensor.
     tensors: Vec<(String, u32, u32)>,

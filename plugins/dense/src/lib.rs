@@ -10,7 +10,7 @@ use cellm_plugin::{
 };
 use int8::Int8;
 
-/// How all values travel.
+/// Coding of all values.
 enum Coding {
     Values(ValueCoding),
     Int8(Int8),

@@ -1,4 +1,4 @@
-//! What dense sends in each coding.
+//! The messages of dense in each coding.
 
 use cellm_plugin::harness::{Adapter, Harness};
 use cellm_plugin::{Direction, OptionValue, PolicyError};

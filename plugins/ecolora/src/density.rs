@@ -1,4 +1,4 @@
-//! How many values are sent: fewer as the loss falls. In: losses of uploads, kept in the memory. Out: densities.
+//! The densities of uploads: fewer values as the loss falls. In: losses of uploads, kept in the memory. Out: densities.
 
 use cellm_plugin::{Context, Packed, PolicyError, Unpacked, load_bytes, save_bytes};
 

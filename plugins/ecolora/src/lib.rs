@@ -34,10 +34,10 @@ use cellm_plugin::{
 use density::Curve;
 use segments::Segments;
 
-/// What was not sent of every segment.
+/// Key of the residual: the values of every segment that were not sent.
 const RESIDUAL: &str = "residual";
 
-/// What `init` settled.
+/// The policy's options, as `init` read them.
 struct EcoLora {
     segments: Segments,
     curve: Curve,

@@ -1,4 +1,4 @@
-//! What a client remembers of its own models: where it began, how far that was from the global model, where it ended.
+//! A client's memory of its own models: its start, the distance of that from the global model, and its end.
 
 use cellm_plugin::{Packed, PolicyError, Unpacked, Vector, forget, load, load_bytes, save, save_bytes};
 

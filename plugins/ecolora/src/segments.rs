@@ -1,4 +1,4 @@
-//! Which values a client sends: its segment of the flat vector, and the largest values of A and of the rest in it.
+//! The coordinates that a client sends: its segment of the flat vector, and the largest values of A and of the rest in it.
 
 use cellm_plugin::{IndexSet, Layout, Role, Vector, share_of};
 

@@ -1,4 +1,4 @@
-//! Which values are rotated together: a vector in blocks, each a power of two, and their rotation by a seed.
+//! Blocks of values that are rotated together: each a power of two long, and rotated by a seed.
 
 use cellm_plugin::{Vector, algebra};
 
@@ -53,7 +53,7 @@ pub fn each<E>(
 }
 
 impl Stretch {
-    /// How many blocks it has.
+    /// Number of blocks.
     pub fn count(&self) -> u32 {
         self.len / self.block
     }

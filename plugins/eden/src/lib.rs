@@ -36,7 +36,7 @@ const CENTROIDS: [&[f32]; 4] = [
 /// A block whose norm is less counts as zero: beyond it, the reciprocal of the norm is no f32 any more.
 const LEAST_NORM: f64 = 1e-30;
 
-/// What `init` settled.
+/// The policy's options, as `init` read them.
 struct Eden {
     values: u32,
     bits: u8,
@@ -50,7 +50,7 @@ impl Eden {
         self.stretches.last().map_or(0, |last| last.offset + last.len)
     }
 
-    /// How many blocks there are, each with a scale of its own.
+    /// Number of blocks, each with a scale of its own.
     fn blocks(&self) -> u32 {
         self.stretches.iter().map(Stretch::count).sum()
     }

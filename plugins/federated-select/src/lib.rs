@@ -24,7 +24,7 @@ pub struct FederatedSelect {
 }
 
 impl FederatedSelect {
-    /// How many coordinates a round works on.
+    /// Number of coordinates that a round works on.
     fn count(&self, context: &Context) -> u32 {
         if context.round <= self.dense_rounds { self.body.values } else { kept(context, self.body.values) }
     }

@@ -25,7 +25,7 @@ fn cohort(clients: u32) -> Vec<(Vec<f32>, UpdateInfo)> {
     cohort
 }
 
-/// What the layer adds to its frozen weight: `residual + scale B A`.
+/// The layer's change of its frozen weight: `residual + scale B A`.
 fn weight(pair: &Pair, values: &[f32]) -> Vec<f32> {
     let values = Vector::from_values(values.into());
     let weight = pair.residual.unwrap().of(&values);

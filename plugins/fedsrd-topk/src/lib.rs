@@ -24,10 +24,10 @@ use cellm_plugin::{
     PolicyError, Precision, Settings, TrainingPlan, Vector, forget, kept, load, option, put_chosen, save, take_chosen,
 };
 
-/// What the client started from, from `plan` to `encode`.
+/// Key of the adapter that the client started from, from `plan` to `encode`.
 const RECEIVED: &str = "received";
 
-/// What `init` settled.
+/// The policy's options, as `init` read them.
 struct FedSrdTopK {
     values: u32,
     pairs: Vec<Pair>,
@@ -36,7 +36,7 @@ struct FedSrdTopK {
 }
 
 impl FedSrdTopK {
-    /// Whether what travels is the distance from `W0`.
+    /// True where messages hold the distance from `W0`.
     fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }

@@ -1,4 +1,4 @@
-//! What is chosen, with and without a plan, and what the memory holds.
+//! The chosen coordinates, with and without a plan, and the contents of the memory.
 
 use cellm_plugin::harness::{Adapter, Feedback, Harness, Owner, spoiled};
 use cellm_plugin::{Content, Part, PolicyError, Vector, bad_option};

@@ -10,7 +10,7 @@ use cellm_plugin::{
     ValueCoding, Vector, option, share_of, value_coding,
 };
 
-/// What `new` settled.
+/// The policy's options, as `new` read them.
 struct Flasc {
     values: u32,
     decay: f64,
@@ -26,7 +26,7 @@ impl Flasc {
         share_of(density * self.decay.powi(steps.min(1 << 30) as i32), self.values)
     }
 
-    /// Whether coordinates that are not sent are `W0` at the receiver; else they are zero.
+    /// True where coordinates that are not sent are `W0` at the receiver; else they are zero.
     fn falls_back(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }

@@ -1,4 +1,4 @@
-//! What flasc keeps, and what the receiver has where nothing was sent.
+//! The coordinates that flasc keeps, and the receiver's values at the others.
 
 use cellm_plugin::harness::{Adapter, Aggregation, Harness, Rounds, Task};
 

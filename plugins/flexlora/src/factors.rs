@@ -6,14 +6,14 @@ use cellm_plugin::{IndexSet, Vector, algebra};
 /// Singular values below this share of the largest are rounding, not signal.
 const NEGLIGIBLE: f32 = 1e-6;
 
-/// What a client ended with.
+/// A client's A and B after local training.
 pub struct End {
     pub values: Vector,
     pub weight: f64,
     pub tier_rank: u32,
 }
 
-/// Which side takes the singular values.
+/// The side that takes the singular values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// The root of each on both sides.
@@ -61,13 +61,13 @@ fn stacked(pair: &Pair, ends: &[End], all: f64, inner: u32) -> (Vector, Vector) 
     (left, right)
 }
 
-/// How many of the falling singular values count.
+/// Number of the falling singular values that count.
 fn live(values: &[f32]) -> usize {
     let least = values.first().map_or(0.0, |largest| largest * NEGLIGIBLE);
     values.iter().take_while(|value| **value > least).count()
 }
 
-/// What the left and the right side take of a singular value.
+/// The factors of a singular value for the left and the right side.
 fn shares(value: f32, split: Split) -> (f32, f32) {
     match split {
         Split::Balanced => (value.sqrt(), value.sqrt()),

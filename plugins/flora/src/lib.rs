@@ -41,7 +41,7 @@ pub struct Flora {
     round: Option<Round>,
 }
 
-/// What a round gathers.
+/// The updates of a round so far.
 struct Round {
     base: Vector,
     /// For each pair the A of the next round.

@@ -1,4 +1,4 @@
-//! Where A starts again. In: the round's seed, or the base of the first round. Out: A of each pair.
+//! The new start of A in each round. In: the round's seed, or the base of the first round. Out: A of each pair.
 
 use cellm_plugin::pairs::Pair;
 use cellm_plugin::{Vector, load, save};

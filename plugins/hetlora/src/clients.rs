@@ -8,7 +8,7 @@ use cellm_plugin::{
 use crate::HetLora;
 use crate::truncation::Truncation;
 
-/// How messages are made.
+/// The settings of messages.
 pub struct Messages {
     values: u32,
     coding: ValueCoding,

@@ -1,4 +1,4 @@
-//! What a client of a lower rank is sent, and sends: the first directions of every pair, and everything else whole. In: a
+//! The coordinates of a client of a lower rank: the first directions of every pair, and everything else whole. In: a
 //! layout and a tier's rank. Out: the coordinates, which both ends derive, so that a message has values and no indices.
 
 use std::collections::BTreeMap;

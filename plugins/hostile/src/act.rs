@@ -1,5 +1,5 @@
-//! Which misdeed this component does, and in which hook. It stands in a marker among the component's data, which a test
-//! overwrites, so that each act is a component of its own; where the marker says `option`, the option `act` decides.
+//! The misdeed of this component, and the hook that does it. It stands in a marker among the component's data, which a
+//! test overwrites, so that each act is a component of its own; where the marker says `option`, the option `act` decides.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! What the component says about itself: the truth, and one lie at a time.
+//! The component's description of itself: the truth, and one lie at a time.
 
 use crate::act::OPTION_ACTS;
 use crate::bindings::cellm::policy::types::{Capabilities, Description, OptionInfo, OptionKind, OptionValue};

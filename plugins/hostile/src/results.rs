@@ -32,7 +32,7 @@ pub fn flood(deed: &str, into: &Message) -> Result<(), PolicyError> {
     }
 }
 
-/// What `encode` does.
+/// The deeds of `encode`.
 pub fn encode(deed: &str, values: &Vector, start: &Vector, into: &Message) -> Result<(), PolicyError> {
     match deed {
         "leak" => forget(Vector::new(1 << 16)),
@@ -74,7 +74,7 @@ pub fn encode(deed: &str, values: &Vector, start: &Vector, into: &Message) -> Re
     Ok(())
 }
 
-/// What a hook gives that gives a vector.
+/// The result of a hook that returns a vector.
 pub fn vector(deed: &str, honest: Vector, lent: &Vector) -> Result<Vector, PolicyError> {
     match deed {
         "long" => Ok(Vector::new(honest.len() + 1)),
@@ -102,7 +102,7 @@ pub fn vector(deed: &str, honest: Vector, lent: &Vector) -> Result<Vector, Polic
     }
 }
 
-/// What `plan` gives.
+/// The result of `plan`.
 pub fn plan(deed: &str, values: u32) -> Result<TrainingPlan, PolicyError> {
     let trainable = match deed {
         "space" => Some(IndexSet::runs(values + 1, 0, 1, 1, 3)),

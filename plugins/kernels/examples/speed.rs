@@ -1,5 +1,5 @@
-//! How fast the kernels are: `cargo run --release -p cellm-kernels --example speed`. In: nothing. Out: milliseconds for ten
-//! million values, the best of five.
+//! The speed of the kernels: `cargo run --release -p cellm-kernels --example speed`. In: nothing. Out: milliseconds
+//! for ten million values, the best of five.
 
 use std::hint::black_box;
 use std::time::Instant;

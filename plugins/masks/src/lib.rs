@@ -1,6 +1,6 @@
-//! What the masked policies (`sparse-adapter`, `federated-select`, `adapter-lth`) share: a [`Mask`] of coordinates that
-//! down, up and local training are held to, and their body, [`Masked`]. Each policy decides only when the mask changes and
-//! how that is told.
+//! The common part of the masked policies (`sparse-adapter`, `federated-select`, `adapter-lth`): a [`Mask`] of
+//! coordinates that down, up and local training are held to, and their body, [`Masked`]. Each policy decides only
+//! when the mask changes and how that is told.
 //!
 //! Goes in: scores by the weights ([`Reference`]), a message that tells a mask ([`Told`]), the memory of client or server.
 //! Comes out: the mask, the same at both ends, in memory under `mask.TIER`, so that an upload costs values and no indices.

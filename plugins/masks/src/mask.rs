@@ -33,12 +33,12 @@ impl Mask {
         Self { space: at.space(), before: at.space(), at: Some(at), since }
     }
 
-    /// How many coordinates there are in all, the `P` of the adapter.
+    /// Number of the adapter's coordinates, its `P`.
     pub fn space(&self) -> u32 {
         self.space
     }
 
-    /// How many coordinates the mask has.
+    /// Number of the mask's coordinates.
     pub fn count(&self) -> u32 {
         self.at.as_ref().map_or(self.space, IndexSet::count)
     }
@@ -53,7 +53,7 @@ impl Mask {
         self.since
     }
 
-    /// How many coordinates the mask had of which it is a part; [`Mask::space`] where it is a part of none.
+    /// Number of coordinates of the mask that this one is a part of; [`Mask::space`] where it is a part of none.
     pub fn before(&self) -> u32 {
         self.before
     }
@@ -89,7 +89,7 @@ impl Mask {
         Err(PolicyError::BadMessage(format!("a mask of {found} coordinates found, {expected} expected")))
     }
 
-    /// What training may change.
+    /// The plan of local training: the mask's coordinates.
     pub fn plan(self) -> TrainingPlan {
         TrainingPlan { trainable: self.at }
     }
@@ -122,7 +122,7 @@ impl Mask {
         save_bytes(&key(context), &bytes);
     }
 
-    /// What the memory at hand holds for the context's tier.
+    /// The mask in the memory for the context's tier.
     pub fn load(context: &Context, space: u32) -> Result<Option<Self>, PolicyError> {
         let Some(bytes) = load_bytes(&key(context)) else { return Ok(None) };
         let damaged = |what: String| PolicyError::Other(format!("memory entry {}: {what}", key(context)));
@@ -135,7 +135,7 @@ impl Mask {
         at.map(|at| Some(Self { before, ..Self::of(at, since) })).map_err(damaged)
     }
 
-    /// What the memory at hand holds, which must be something: uploads go by the mask that came with the download.
+    /// The mask in the memory, which must have one: uploads go by the mask that came with the download.
     pub fn held(policy: &str, context: &Context, space: u32) -> Result<Self, PolicyError> {
         Self::load(context, space)?.ok_or_else(|| {
             let (round, tier) = (context.round, context.tier);

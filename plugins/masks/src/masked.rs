@@ -7,11 +7,11 @@ use cellm_plugin::{
 
 use crate::{Mask, Reference, Told, needs_weights};
 
-/// What a masked policy's options settle, beside when its mask changes; the mask itself lies in memory.
+/// A masked policy's options, beside when its mask changes; the mask itself lies in memory.
 pub struct Masked {
     /// The policy's name, for errors.
     policy: &'static str,
-    /// How many coordinates there are in all.
+    /// Number of the adapter's coordinates.
     pub values: u32,
     /// By what the mask is chosen.
     pub reference: Reference,
@@ -58,7 +58,7 @@ impl Masked {
     /// Takes the values that `encode` put, and keeps the mask that a download tells; it must have `count` coordinates.
     ///
     /// # Errors
-    /// What is no such message; an upload without a download.
+    /// A message of another form; an upload without a download.
     pub fn decode(
         &self,
         context: &Context,
@@ -76,7 +76,7 @@ impl Masked {
         Ok(weights)
     }
 
-    /// What training may change: the mask's coordinates.
+    /// The plan of local training: the mask's coordinates.
     ///
     /// # Errors
     /// No download came before.
@@ -87,7 +87,7 @@ impl Masked {
     /// The mask that a catch-up tells.
     ///
     /// # Errors
-    /// What is no such message.
+    /// A message of another form.
     pub fn catch_up(&self, context: &Context, message: &Message) -> Result<Mask, PolicyError> {
         Told::catch_up(self.policy, context, message, self.values)
     }

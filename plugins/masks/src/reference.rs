@@ -21,7 +21,7 @@ impl Reference {
         )
     }
 
-    /// What the user chose.
+    /// The value of the option.
     pub fn read(options: &Options) -> Result<Self, PolicyError> {
         Ok(if options.text("reference")? == "zero" { Self::Zero } else { Self::Seeded })
     }
@@ -40,7 +40,7 @@ impl Reference {
         self.scores(weights, start).top_k(0, weights.len(), kept)
     }
 
-    /// What a receiver has before it writes the values of a mask into it.
+    /// The receiver's vector before the values of a mask are written into it.
     pub fn outside(self, start: &Vector) -> Vector {
         match self {
             Self::Seeded => start.copy(),

@@ -1,10 +1,10 @@
-//! How a download tells which coordinates its values belong to: a first byte, and coordinates where they are news.
+//! The mask in a download: a first byte, and the coordinates where they are news.
 
 use cellm_plugin::{Context, IndexSet, Message, PolicyError};
 
 use crate::Mask;
 
-/// What a message says about the mask.
+/// A message's statement about the mask.
 pub enum Told<'a> {
     /// It is all coordinates.
     All,

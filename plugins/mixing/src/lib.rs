@@ -1,4 +1,4 @@
-//! What `topk-cm` and `unicast` share: the largest values of a vector, a few levels each, in as few bits as they take.
+//! The common part of `topk-cm` and `unicast`: the largest values of a vector, a few levels each, in as few bits as they take.
 //!
 //! Goes in: a vector, and how many of its values are to be sent. Comes out: a message of two parts, the levels and the bytes
 //! of an arithmetic coder, and of it a vector again.
@@ -26,13 +26,13 @@ use range::{Decoder, Encoder};
 /// Values that are written to the host at a time.
 const CHUNK: u32 = 65_536;
 
-/// What is fixed for a run.
+/// The coder with its settings, fixed for a run.
 #[derive(Debug)]
 pub struct Codec {
     shapes: Shapes,
     tables: Tables,
     levels: u8,
-    /// What was put last: error feedback takes it again at once.
+    /// The last put: error feedback takes it again at once.
     put: Option<Put>,
 }
 

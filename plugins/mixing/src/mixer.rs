@@ -1,12 +1,12 @@
-//! How likely a decision is: several guesses, each by what happened in one context before, weighed by how good they were
-//! (logistic mixing: Mahoney 2005, "Adaptive weighing of context models for lossless data compression").
+//! The probability of a decision: several guesses, each by what happened in one context before, weighed by how good
+//! they were (logistic mixing: Mahoney 2005, "Adaptive weighing of context models for lossless data compression").
 //!
 //! In: the contexts of a decision. Out: its probability; then the decision itself, from which guesses and weights learn.
 //! Everything is f32 arithmetic without a function that a platform could round otherwise.
 
 use crate::range::Binary;
 
-/// How fast weights follow.
+/// Step size of the weights.
 const LEARNING_RATE: f32 = 0.008;
 
 /// So many decisions are needed to trust a new context as much as the general one, from which it starts.
@@ -27,14 +27,14 @@ const FAR: f32 = 8.5;
 /// Steps of a logit of 1 for which probabilities are kept.
 const FINE: f32 = 128.0;
 
-/// What every decision needs, computed once for a run.
+/// Tables for every decision, computed once for a run.
 #[derive(Debug)]
 pub struct Tables {
     /// `ln(p / (1 - p))` in the middle of each step of p.
     logits: Vec<f32>,
     /// `1 / (1 + exp(-x))` in the middle of each step of x, from `-FAR` to `FAR`.
     probabilities: Vec<f32>,
-    /// How far a guess follows a decision, by how many it has seen.
+    /// Step size of a guess towards a decision, by the number of decisions that it has seen.
     rates: Vec<f32>,
 }
 
@@ -63,7 +63,7 @@ impl Tables {
     }
 }
 
-/// What happened in one context.
+/// The counts of one context.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
     /// Estimate of the probability of true.

@@ -1,5 +1,5 @@
-//! What is known of a value before it is coded: its tensor, its component of the rank, its line (the column of A or the row of
-//! B that it belongs to), and what was sent of its neighbours.
+//! The context of a value before it is coded: its tensor, its component of the rank, its line (the column of A or the
+//! row of B that it belongs to), and what was sent of its neighbours.
 //!
 //! Large changes crowd in lines (a feature that many components read or write) and in components. Of every few neighbours it is
 //! told first whether any is sent, which most are not: at 1/32 that takes a third of the time and no more bytes.
@@ -17,16 +17,16 @@ const KINDS: usize = 3;
 /// Neighbours of one row that are told to be zero together.
 const BLOCK: usize = 8;
 
-/// How many values of the same line were sent before, counted up to here.
+/// Largest count of values of the same line that were sent before.
 const CROWD: usize = 4;
 
-/// How many values around a block were sent before, counted up to here.
+/// Largest count of values around a block that were sent before.
 const AROUND: usize = 4 * BLOCK + 1;
 
-/// How many of a block are sent, counted up to here.
+/// Largest count of values of a block that are sent.
 const FOUND: usize = 3;
 
-/// How a tensor lies in the flat vector.
+/// The layout of a tensor in the flat vector.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     kind: usize,
@@ -34,9 +34,9 @@ struct Shape {
     /// Components times lines.
     components: usize,
     lines: usize,
-    /// Whether one line's values are neighbours in the vector, as in B.
+    /// True where one line's values are neighbours in the vector, as in B.
     by_line: bool,
-    /// Where its components are counted among those of all tensors.
+    /// Index of its first component among those of all tensors.
     first_component: usize,
 }
 
@@ -94,7 +94,7 @@ pub struct Model<'a> {
     higher: Mixer<'a, 3>,
 }
 
-/// Where a value is: its kind, its tensor, its component among those of all tensors.
+/// The place of a value: its kind, its tensor, its component among those of all tensors.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     kind: usize,
@@ -222,13 +222,13 @@ impl<'a> Model<'a> {
     }
 }
 
-/// What is known of a tensor up to a block.
+/// The values of a tensor that were sent, up to a block.
 struct Seen {
     /// Of each column: a line of A, a component of B.
     columns: Vec<Past>,
     /// Of this row: a component of A, a line of B.
     row: Past,
-    /// How many were sent of the block before, of the one before that, and of each block of the row above.
+    /// Numbers of values sent: of the block before, of the one before that, and of each block of the row above.
     last: usize,
     before: usize,
     above: Vec<usize>,
@@ -240,7 +240,7 @@ impl Seen {
         Self { columns: vec![Past::default(); columns], row: Past::default(), last: 0, before: 0, above }
     }
 
-    /// What was sent in these columns, coarsely and finely: of B in the lines just before, of A in all components.
+    /// Values sent in these columns, coarsely and finely: of B in the lines just before, of A in all components.
     fn around(&self, by_line: bool, columns: Range<usize>) -> (usize, usize) {
         let (mut coarse, mut fine) = (0, 0);
         for past in &self.columns[columns] {
@@ -255,10 +255,10 @@ impl Seen {
     }
 }
 
-/// What was sent of a line or of a component so far.
+/// The values of a line or of a component that were sent so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Past {
-    /// How many values were sent.
+    /// Number of values sent.
     sent: u8,
     /// The last value, and the one before it.
     last: i8,

@@ -11,7 +11,7 @@ use crate::scheme::Part;
 /// Memory of a client: the norms of the frozen factor's ranks, as the round began.
 const FROZEN: &str = "frozen";
 
-/// Where the ranks compete.
+/// The group within which ranks compete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pool {
     /// All ranks of all pairs together, as in the paper.
@@ -21,7 +21,7 @@ pub enum Pool {
 }
 
 impl Pool {
-    /// How many ranks an upload has.
+    /// Number of ranks of an upload.
     pub fn count(self, pairs: &Pairs, density: f64) -> u32 {
         match self {
             Pool::All => share_of(density, pairs.ranks()),

@@ -33,7 +33,7 @@ use parts::Parts;
 use scheme::{Part, Scheme};
 use turns::Turns;
 
-/// What layout and options settle.
+/// The policy's layout and options.
 pub struct RoleMask {
     values: u32,
     coding: ValueCoding,
@@ -48,7 +48,7 @@ impl RoleMask {
         Turns { scheme: self.scheme, coding: self.coding, parts: &self.parts, pairs: &self.pairs }
     }
 
-    /// Whether downloads go by what clients remember.
+    /// True where downloads go by what clients remember.
     fn takes_turns(&self, context: &Context) -> bool {
         self.scheme.alternates() && context.content == Content::Weights
     }

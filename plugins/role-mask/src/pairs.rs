@@ -34,7 +34,7 @@ impl Pairs {
         Ok(Self { pairs, ranks, space: layout.values })
     }
 
-    /// How many ranks all pairs have together.
+    /// Number of ranks of all pairs together.
     pub fn ranks(&self) -> u32 {
         self.ranks
     }

@@ -10,7 +10,7 @@ pub struct Parts {
     pub a: IndexSet,
     /// All of B.
     pub b: IndexSet,
-    /// What is neither.
+    /// Coordinates of neither.
     pub others: IndexSet,
     with_a: IndexSet,
     with_b: IndexSet,

@@ -21,7 +21,7 @@ impl Part {
     }
 }
 
-/// What the option `scheme` chooses.
+/// The values of the option `scheme`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// A stays at its seed, B is trained and sent.
@@ -44,7 +44,7 @@ impl Scheme {
         )
     }
 
-    /// What the user chose.
+    /// The value of the option.
     pub fn read(options: &Options) -> Result<Self, PolicyError> {
         Ok(match options.text("scheme")? {
             "rolora" => Scheme::Rolora,
@@ -54,7 +54,7 @@ impl Scheme {
         })
     }
 
-    /// Whether A and B take turns.
+    /// True where A and B take turns.
     pub fn alternates(self) -> bool {
         matches!(self, Scheme::Rolora | Scheme::LoraA2)
     }

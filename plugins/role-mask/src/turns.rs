@@ -14,7 +14,7 @@ use crate::scheme::{Part, Scheme};
 
 const BOTH: [Part; 2] = [Part::A, Part::B];
 
-/// What the hooks of a download work on.
+/// The inputs of a download's hooks.
 pub struct Turns<'a> {
     /// The run's scheme, one that alternates.
     pub scheme: Scheme,
@@ -60,7 +60,7 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// What the client starts from: what it had, what it caught up on, and what the broadcast has.
+    /// The client's start: its own values, the catch-up's over them, and the broadcast's over those.
     pub fn decode(&self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError> {
         // The server that decodes its own broadcast, to evaluate, has what it sent and needs no view beside it.
         let sent = load(&key("sent", context));

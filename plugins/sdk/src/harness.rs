@@ -11,7 +11,7 @@
 //! assert!(sent.bytes < 1000);
 //! ```
 //!
-//! What the host would trap on is a panic here, and so is a mistake of the test: an option that was not declared.
+//! A mistake that the host would trap on is a panic here, and so is one of the test: an option that was not declared.
 
 mod adapter;
 mod aggregation;

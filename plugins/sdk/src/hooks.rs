@@ -1,24 +1,24 @@
-//! What a policy implements: one trait for each exported interface of `wit/policy.wit`, and the records that only hooks use.
+//! The hooks of a policy: one trait for each exported interface of `wit/policy.wit`, and the records that only hooks use.
 
 use crate::{Context, Description, Direction, IndexSet, Layout, Message, Options, PolicyError, Vector};
 
-/// What the run says about the direction, whatever the policy.
+/// The run's settings of the direction, whatever the policy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Which way the messages go.
+    /// Direction of the messages.
     pub direction: Direction,
     /// Bits of a value on the wire: 1, 2, 3, 4, 8, 16 or 32. A policy refuses what it cannot do.
     pub bits: u32,
 }
 
-/// What local training may do.
+/// The limits of local training.
 #[derive(Debug)]
 pub struct TrainingPlan {
     /// Coordinates that training may change; the rest keeps its value. None trains all.
     pub trainable: Option<IndexSet>,
 }
 
-/// How an upload ended.
+/// The end of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It is part of the aggregate.
@@ -27,12 +27,12 @@ pub enum Outcome {
     Rejected,
 }
 
-/// What a round is about, to an aggregator.
+/// The facts of a round, for an aggregator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RoundInfo {
     /// Number of the round; the first is 1.
     pub round: u32,
-    /// How many rounds the run has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// A seed for this round alone.
     pub seed: u64,
@@ -40,7 +40,7 @@ pub struct RoundInfo {
     pub cohort: u32,
 }
 
-/// What is known about an update.
+/// The facts of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateInfo {
     /// The client's number.
@@ -71,7 +71,7 @@ pub trait Compressor: Policy {
     /// Puts into the message what the receiver needs. `start` is the seeded start `W0`, which every participant has.
     fn encode(&mut self, context: &Context, values: &Vector, start: &Vector, into: &Message)
     -> Result<(), PolicyError>;
-    /// What the receiver works with: a vector of `layout.values`. Takes every part of the message.
+    /// The receiver's values: a vector of `layout.values`. Takes every part of the message.
     fn decode(&mut self, context: &Context, message: &Message, start: &Vector) -> Result<Vector, PolicyError>;
 }
 

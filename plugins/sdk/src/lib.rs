@@ -53,6 +53,6 @@ pub use bindings::cellm::policy::{
 #[cfg(target_arch = "wasm32")]
 pub use wasm::worlds as exports;
 
-/// What a policy is to `export_compressor!` and the like: `type Component = Exported<MyIdea>;`.
+/// A policy as `export_compressor!` and the like take it: `type Component = Exported<MyIdea>;`.
 #[derive(Debug)]
 pub struct Exported<P>(std::marker::PhantomData<P>);

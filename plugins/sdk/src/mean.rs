@@ -48,7 +48,7 @@ impl Mean {
     }
 }
 
-/// What a client counts for.
+/// The weight of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weighting {
     /// As much as every other.
@@ -64,7 +64,7 @@ impl Weighting {
         option::choice("weighting", &["uniform", "examples"], about)
     }
 
-    /// What the option says.
+    /// The value of the option.
     ///
     /// # Errors
     /// The policy does not declare it.
@@ -95,7 +95,7 @@ pub struct LossMean {
     plain: Mean,
     /// Everything that has a loss, times that loss as a share of `largest`.
     by_loss: Option<Vector>,
-    /// How many have a loss.
+    /// Number of updates with a loss.
     known: f64,
     /// The sum of these shares.
     shares: f64,

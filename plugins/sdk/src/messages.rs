@@ -1,8 +1,8 @@
-//! What most compressors settle the same way: how many values are kept, how they travel, and scalars beside them.
+//! The parts that most compressors share: the number of values that are kept, their form in messages, and scalars beside them.
 
 use crate::{BadOption, Context, PolicyError, ValueCoding};
 
-/// How many of `values` values the density of the context keeps: rounded down, one at least (unless there is none).
+/// Number of `values` values that the context's density keeps: rounded down, one at least (unless there is none).
 pub fn kept(context: &Context, values: u32) -> u32 {
     share_of(context.density, values)
 }

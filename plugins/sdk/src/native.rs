@@ -1,6 +1,6 @@
 //! The host's types, natively: the same names and signatures as on wasm, on `cellm-kernels`.
 //!
-//! What would be a trap in the engine is a panic here, with a message that names the call and both values.
+//! A mistake that is a trap in the engine is a panic here, with a message that names the call and both values.
 
 pub mod algebra;
 mod codes;
@@ -28,7 +28,7 @@ pub fn log(level: LogLevel, text: &str) {
     eprintln!("{level:?}: {text}");
 }
 
-/// What the host would trap on.
+/// Panics where the host would trap: two lengths that differ.
 #[track_caller]
 fn expect_fit(call: &str, one: usize, other: usize) {
     assert!(one == other, "{call}: {one} values on one side, {other} on the other");

@@ -60,7 +60,7 @@ impl Options {
     }
 }
 
-/// What a value is.
+/// The kind of a value, in words.
 fn held(value: &OptionValue) -> &'static str {
     match value {
         OptionValue::Number(_) => "a number",

@@ -8,7 +8,7 @@ use crate::{IndexSet, Layout, PolicyError, Role, TensorInfo, Vector, algebra};
 pub struct Place {
     /// Index of its first value.
     pub offset: u32,
-    /// How many values it has.
+    /// Number of values.
     pub len: u32,
 }
 
@@ -34,7 +34,7 @@ impl Place {
 /// A and B of one adapted layer, whose weight is `base + residual + scale * B A`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
-    /// What the names of its tensors begin with, such as `base_model.model.model.layers.0.self_attn.q_proj`.
+    /// Common prefix of its tensors' names, such as `base_model.model.model.layers.0.self_attn.q_proj`.
     pub layer: String,
     /// LoRA A, `[rank, inputs]`.
     pub a: Place,
@@ -131,7 +131,7 @@ fn pair(layer: &str, a: &TensorInfo, b: &TensorInfo, residual: Option<&TensorInf
 }
 
 impl Pair {
-    /// How many directions (rows of A, columns of B) a client trains whose tier has this rank; 0 stands for all.
+    /// Number of directions (rows of A, columns of B) that a client trains whose tier has this rank; 0 stands for all.
     pub fn trained(&self, tier_rank: u32) -> u32 {
         if tier_rank == 0 { self.rank } else { tier_rank.min(self.rank) }
     }

@@ -1,4 +1,4 @@
-//! How chosen values travel: as floats, as codes with their few levels beside them, or as signs with one magnitude.
+//! Forms of chosen values in messages: floats, codes with their few levels beside them, or signs with one magnitude.
 //!
 //! In: `bits` of the settings. Out: [`Precision`], which puts values into a message and takes them out again, and the two
 //! functions that most sparse policies consist of, [`put_chosen`] and [`take_chosen`].
@@ -8,7 +8,7 @@ use crate::{IndexSet, Message, PolicyError, ValueCoding, Vector, bad_option};
 /// Rounds of Lloyd's algorithm for the levels of a message: cheap beside the sorting, and ten leave 4 bits 30 % too coarse.
 const LLOYD_ROUNDS: u32 = 100;
 
-/// How the values of a message travel.
+/// The form of a message's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Precision {
     /// One bit a value, and the mean magnitude of all as one f32: `sign(x) * mean |x|`. Zero has the sign minus.

@@ -45,7 +45,7 @@ impl SparseAdapter {
         Ok(mask)
     }
 
-    /// How many coordinates a round has.
+    /// Number of coordinates of a round.
     fn count(&self, context: &Context) -> u32 {
         if context.round <= self.dense_rounds { self.body.values } else { kept(context, self.body.values) }
     }

@@ -16,14 +16,14 @@ use cellm_plugin::{
     Precision, Settings, Vector, bad_option, kept, option, put_chosen, take_chosen,
 };
 
-/// What `init` settled.
+/// The policy's options, as `init` read them.
 struct Stc {
     values: u32,
     seeded: bool,
 }
 
 impl Stc {
-    /// Whether what travels is the distance from `W0`.
+    /// True where messages hold the distance from `W0`.
     fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }

@@ -5,7 +5,7 @@ use cellm_plugin::{
     ValueCoding, Vector, option, share_of, value_coding,
 };
 
-/// What `new` settled. What later rounds are to know goes into the memory (`save`, `load`), never in here.
+/// The policy's options, as `new` read them. What later rounds need goes into the memory (`save`, `load`), never in here.
 struct Idea {
     values: u32,
     coding: ValueCoding,
@@ -13,7 +13,7 @@ struct Idea {
 }
 
 impl Idea {
-    /// How many values travel in this round: encoder and decoder see the same context.
+    /// Number of values that travel in this round: encoder and decoder see the same context.
     fn kept(&self, context: &Context) -> u32 {
         share_of(context.density * self.decay.powi(context.round as i32 - 1), self.values)
     }

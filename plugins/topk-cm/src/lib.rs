@@ -16,7 +16,7 @@ use cellm_plugin::{
     Settings, Vector, kept,
 };
 
-/// What `init` settled.
+/// The coder, as `init` set it.
 struct TopKCm(Codec);
 
 impl Policy for TopKCm {

@@ -1,4 +1,4 @@
-//! What arrives, in how many bytes, and that error feedback brings the rest.
+//! The values that arrive, their bits, and error feedback that brings the rest.
 
 use cellm_plugin::harness::{Adapter, Feedback, Harness, spoiled};
 use cellm_plugin::{Content, PolicyError, Vector, bad_option};

@@ -19,7 +19,7 @@ use cellm_plugin::{
     PolicyError, Precision, Settings, Vector, kept, option, put_chosen, share_of, take_chosen,
 };
 
-/// What `init` settled.
+/// The policy's options, as `init` read them.
 struct TopKEf {
     values: u32,
     /// Values of a chunk; all of them for a global top k.
@@ -29,12 +29,12 @@ struct TopKEf {
 }
 
 impl TopKEf {
-    /// How many values of a whole chunk are kept.
+    /// Number of values of a whole chunk that are kept.
     fn kept_of_a_chunk(&self, context: &Context) -> u32 {
         if self.chunk == self.values { kept(context, self.values) } else { share_of(context.density, self.chunk) }
     }
 
-    /// How many are kept of all.
+    /// Number of all values that are kept.
     fn kept(&self, context: &Context) -> u32 {
         let of_a_chunk = u64::from(self.kept_of_a_chunk(context));
         let (values, chunk) = (u64::from(self.values), u64::from(self.chunk.max(1)));
@@ -48,7 +48,7 @@ impl TopKEf {
         from.top_k_chunked(0, self.values, self.chunk, self.kept_of_a_chunk(context))
     }
 
-    /// Whether what travels is the distance from `W0`.
+    /// True where messages hold the distance from `W0`.
     fn counts_from_start(&self, context: &Context) -> bool {
         self.seeded && context.content == Content::Weights
     }

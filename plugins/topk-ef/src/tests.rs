@@ -1,4 +1,4 @@
-//! What is chosen, what it costs, what comes back, and that error feedback brings the rest.
+//! The chosen values, their bytes, the decoded vector, and error feedback that brings the rest.
 
 use cellm_plugin::harness::{Adapter, Feedback, Harness, spoiled};
 use cellm_plugin::{Content, Part, PolicyError, Vector, bad_option};

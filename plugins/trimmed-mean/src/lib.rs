@@ -68,7 +68,7 @@ impl Aggregator for TrimmedMean {
     }
 }
 
-/// How many of `updates` are cut at each end. The small number keeps a product like 0.07 * 100, which comes out above 7, at 7.
+/// Number of `updates` that are cut at each end. The small number keeps a product like 0.07 * 100, which comes out above 7, at 7.
 fn cut(trim: f64, updates: usize) -> usize {
     (trim * updates as f64 - 1e-9).ceil() as usize
 }

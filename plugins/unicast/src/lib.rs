@@ -10,7 +10,7 @@
 //! all. The server remembers `R_c - W0` of every client that ever came, 4 bytes a value, within `limits.state_mb`. Levels and
 //! coder are those of `topk-cm`. Only for downloads of weights: `download.error_feedback = false`.
 //!
-//! What is evaluated, and the adapter of the run, is the server's `W`: no client has exactly that.
+//! The server's `W` is what is evaluated and what the run's adapter holds: no client has exactly that.
 
 use cellm_mixing::Codec;
 use cellm_plugin::{
@@ -24,7 +24,7 @@ const WEIGHTS: &str = "weights";
 /// `W - W0` at the server, as catching up is not told `W0`; `R_c - W0` at client c.
 const MOVED: &str = "moved";
 
-/// What `init` settled.
+/// The coder, as `init` set it.
 struct Unicast(Codec);
 
 impl Unicast {

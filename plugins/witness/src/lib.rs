@@ -20,7 +20,7 @@ use mischief::Mischief;
 
 struct Witness {
     values: u32,
-    /// Whether results depend on what is remembered.
+    /// True where results depend on the memory.
     trace: bool,
     /// Every so many clients one sends an update of a great norm; 0 none.
     heavy: u32,

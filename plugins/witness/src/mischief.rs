@@ -1,5 +1,5 @@
-//! What the witness does that a policy should not: says much or odd things, panics, keeps a variable from one message to the
-//! next.
+//! Things that the witness does and a policy should not: it logs much or odd text, panics, keeps a variable from one
+//! message to the next.
 
 use cellm_plugin::{LogLevel, Options, PolicyError, log};
 
@@ -13,7 +13,7 @@ pub struct Mischief {
 }
 
 impl Mischief {
-    /// What the option says.
+    /// The value of the option.
     pub fn of(options: &Options) -> Result<Self, PolicyError> {
         Ok(Self { kind: options.text("mischief")?.into(), calls: 0 })
     }

@@ -57,7 +57,7 @@ impl Adapter {
         self.layout.tensors.push(TensorInfo { name: name.into(), role, shape, rank, scale, seed, offset, len });
     }
 
-    /// How many values it has.
+    /// Number of values.
     pub fn values(&self) -> u32 {
         self.layout.values
     }

@@ -4,7 +4,7 @@ use super::options::checked_options;
 use super::{Adapter, Owner, Owners};
 use crate::{Aggregator, OptionValue, PolicyError, RoundInfo, Stepping, UpdateInfo, Vector};
 
-/// What a test has to say about an update: its client; 32 examples, a loss of 2, the whole rank.
+/// The facts of an update in a test: its client; 32 examples, a loss of 2, the whole rank.
 pub fn update_info(client: u32, update: &[f32]) -> UpdateInfo {
     UpdateInfo { client, examples: 32, loss: Some(2.0), norm: cellm_kernels::norm(update), tier: 0, rank: 0 }
 }
@@ -15,7 +15,7 @@ pub fn normal_updates(clients: u32, values: u32, seed: u64) -> Vec<(Vec<f32>, Up
     (0..clients).map(|client| (update(client), update_info(client, &update(client)))).collect()
 }
 
-/// Whether both are as long and differ nowhere by more than `most`.
+/// True where both have one length and differ nowhere by more than `most`.
 pub fn near(one: &[f32], other: &[f32], most: f32) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| (one - other).abs() <= most)
 }
@@ -27,7 +27,7 @@ pub struct Aggregation<A> {
     values: usize,
     /// The server's memory is kept when a whole round went well.
     pub owners: Owners,
-    /// How many rounds the run says that it has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// The run's seed.
     pub seed: u64,

@@ -12,9 +12,9 @@ use crate::{
 /// A message on its way.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// What its encoder saw, and its decoder is going to see.
+    /// The context of its encoder, and of its decoder.
     pub context: Context,
-    /// What it holds.
+    /// Its parts.
     pub parts: Vec<Part>,
     /// Bytes of its frame.
     pub bytes: u64,
@@ -27,18 +27,18 @@ pub struct Harness<P> {
     start: Vec<f32>,
     down: Result<P, PolicyError>,
     up: Result<P, PolicyError>,
-    /// Who remembers what.
+    /// The memories of server and clients.
     pub owners: Owners,
     last_seen: BTreeMap<u32, u32>,
     /// Of messages from now on.
     pub density: f64,
-    /// What a broadcast holds: weights unless said otherwise.
+    /// Content of a broadcast: weights unless said otherwise.
     pub download: Content,
-    /// How many rounds the run says that it has.
+    /// Number of rounds of the run.
     pub rounds: u32,
     /// The run's seed.
     pub seed: u64,
-    /// What is changed about each context before it is used: tiers, budgets, losses.
+    /// A change of each context before it is used: tiers, budgets, losses.
     pub adjust: fn(&mut Context),
 }
 
@@ -168,7 +168,7 @@ impl<P: Compressor> Harness<P> {
         self.owners.roll_back_all();
     }
 
-    /// What an owner remembers.
+    /// The memory of an owner.
     pub fn memory(&self, owner: Owner) -> Memory {
         self.owners.of(owner)
     }
@@ -212,8 +212,8 @@ impl<P: CatchingUp> Harness<P> {
         self.bring_up(&context, Owner::Client(client))
     }
 
-    /// What the engine evaluates, and makes the run's adapter of: what a receiver without a number and without a memory makes
-    /// of the broadcast. Leaves no trace.
+    /// The values that the engine evaluates, and makes the run's adapter of: the broadcast as a receiver without a
+    /// number and without a memory decodes it. Leaves no trace.
     pub fn shown(&mut self, round: u32, weights: &[f32]) -> Result<Vec<f32>, PolicyError> {
         let nobody = Owner::Client(u32::MAX);
         let broadcast = self.broadcast(round, weights)?;

@@ -6,7 +6,7 @@ use crate::{Compressor, PolicyError};
 /// One client's residual.
 #[derive(Debug, Clone)]
 pub struct Feedback {
-    /// What is still owed.
+    /// The values that are still owed.
     pub residual: Vec<f32>,
     decay: f32,
 }

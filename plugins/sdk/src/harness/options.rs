@@ -43,8 +43,8 @@ fn fits(kind: &OptionKind, value: &OptionValue) -> bool {
     }
 }
 
-/// What the host would hand to `new`. Panics on what the host refuses before: unknown names, values that do not fit, and
-/// defaults that do not.
+/// The options as the host would hand them to `new`. Panics on what the host refuses before: unknown names, values
+/// that do not fit, and defaults that do not.
 #[track_caller]
 pub fn checked_options(description: &Description, given: &[(&str, OptionValue)]) -> Options {
     for (name, _) in given {

@@ -1,4 +1,4 @@
-//! Who remembers what, and when it counts: writes of a round are kept when it ends with the client's update in it.
+//! The memories of server and clients: writes of a round are kept when it ends with the client's update in it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// What this owner remembers, writes of the round under way included.
+    /// The memory of this owner, writes of the round under way included.
     pub fn of(&self, owner: Owner) -> Memory {
         self.now.get(&owner).or_else(|| self.kept.get(&owner)).cloned().unwrap_or_default()
     }

@@ -16,14 +16,14 @@ pub struct Rounds<P, A> {
     pub round: u32,
 }
 
-/// How a round ended.
+/// The result of a round.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// What each client of the cohort received, in its order.
+    /// The values that each client of the cohort received, in its order.
     pub received: Vec<Vec<f32>>,
     /// The decoded updates of those that were not lost, with what the aggregator was told.
     pub updates: Vec<(Vec<f32>, UpdateInfo)>,
-    /// What the aggregator made of them.
+    /// The aggregate of the cohort's updates.
     pub aggregate: Vec<f32>,
     /// Bytes of the broadcast, once for each client of the cohort.
     pub bytes_down: u64,

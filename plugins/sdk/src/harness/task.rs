@@ -6,7 +6,7 @@ use super::Adapter;
 #[derive(Debug, Clone)]
 pub struct Task {
     points: Vec<Vec<f32>>,
-    /// What all clients together want.
+    /// The common optimum of all clients.
     pub optimum: Vec<f32>,
     /// The share of the way to its point that a client goes in a round.
     pub rate: f32,
@@ -27,7 +27,7 @@ impl Task {
         Self { points, optimum, rate: 0.5 }
     }
 
-    /// Where a client's training ends that started from what it received.
+    /// The end of a client's training that started from what it received.
     pub fn train(&self, client: u32, received: &[f32]) -> Vec<f32> {
         let point = &self.points[client as usize % self.points.len()];
         received.iter().zip(point).map(|(from, to)| from + self.rate * (to - from)).collect()

@@ -21,24 +21,24 @@ pub struct Visits<P> {
     catch_up: Option<CatchUp<P>>,
 }
 
-/// What one client did in one round.
+/// One client's part in one round.
 #[derive(Debug, Clone)]
 pub struct Visit {
-    /// What it was sent before the broadcast; none where it needed nothing.
+    /// The message that it was sent before the broadcast; none where it needed nothing.
     pub catch_up: Option<Load>,
-    /// What it started from.
+    /// The values that it started from.
     pub received: Vec<f32>,
-    /// What it was allowed to train; none is all.
+    /// The coordinates that it was allowed to train; none is all.
     pub trainable: Option<Vec<u32>>,
-    /// What it was to send.
+    /// The delta that it was to send.
     pub delta: Vec<f32>,
-    /// What the server made of its upload.
+    /// The server's decoding of its upload.
     pub decoded: Vec<f32>,
     /// Its upload.
     pub upload: Load,
 }
 
-/// What a message holds, counted.
+/// The contents of a message, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// Coordinates in its index sets.
@@ -68,7 +68,7 @@ impl<P: Compressor> Visits<P> {
         Self { harness, weights: adapter.start.clone(), adapter, round: 0, catch_up: None }
     }
 
-    /// What the server sees that decodes the next broadcast with its own memory, to evaluate. Leaves no trace.
+    /// The values that the server evaluates: the next broadcast, decoded with the server's own memory. Leaves no trace.
     pub fn evaluated(&mut self) -> Result<Vec<f32>, PolicyError> {
         let sent = self.harness.broadcast(self.round + 1, &self.weights)?;
         let seen = self.harness.decode(Owner::Server, &sent);
@@ -76,7 +76,7 @@ impl<P: Compressor> Visits<P> {
         seen
     }
 
-    /// What an owner makes of a message of these parts, of the last round. Leaves no trace.
+    /// The decoding of a message of these parts, of the last round, by an owner. Leaves no trace.
     pub fn decoded(&mut self, owner: Owner, parts: Vec<Part>) -> Result<Vec<f32>, PolicyError> {
         let direction = if owner == Owner::Server { crate::Direction::Upload } else { crate::Direction::Download };
         let client = if let Owner::Client(client) = owner { client } else { 0 };

@@ -1,4 +1,4 @@
-//! What a message costs on the wire: the engine's codings, counted and not written.
+//! The bytes of a message on the wire: the engine's codings, counted and not written.
 
 use crate::{IndexSet, Part, ValueCoding};
 

@@ -29,7 +29,7 @@ impl Codes {
         self.bits
     }
 
-    /// How many there are.
+    /// Number of codes.
     pub fn count(&self) -> u32 {
         self.codes.len() as u32
     }

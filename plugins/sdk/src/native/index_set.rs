@@ -31,12 +31,12 @@ impl IndexSet {
         Ok(Self::new(space, indices.to_vec()))
     }
 
-    /// What its coordinates are below.
+    /// The bound that all coordinates are below.
     pub fn space(&self) -> u32 {
         self.space
     }
 
-    /// How many there are.
+    /// Number of coordinates.
     pub fn count(&self) -> u32 {
         self.indices.len() as u32
     }

@@ -1,4 +1,4 @@
-//! What a policy remembers, natively: the memory of whoever runs the hook, lent to the thread while the hook runs.
+//! A policy's memory, natively: that of whoever runs the hook, lent to the thread while the hook runs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::Vector;
 
-/// What one owner (a client, or the server) remembers for one policy. Cloning is cheap.
+/// The memory of one owner (a client, or the server) for one policy. Cloning is cheap.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
     vectors: BTreeMap<String, Rc<Vec<f32>>>,
@@ -25,7 +25,7 @@ impl Memory {
         self.bytes.get(key).map(Vec::as_slice)
     }
 
-    /// Whether nothing is remembered.
+    /// True where there is no entry.
     pub fn is_empty(&self) -> bool {
         self.vectors.is_empty() && self.bytes.is_empty()
     }
@@ -47,7 +47,7 @@ thread_local! {
     static LENT: RefCell<Memory> = RefCell::default();
 }
 
-/// What the memory holds under this key. Keys of vectors and of bytes are apart.
+/// The vector under this key. Keys of vectors and of bytes are apart.
 pub fn load(key: &str) -> Option<Vector> {
     LENT.with_borrow(|memory| memory.vectors.get(key).map(|values| Vector::from_values(values.to_vec())))
 }
@@ -57,7 +57,7 @@ pub fn save(key: &str, value: &Vector) {
     LENT.with_borrow_mut(|memory| memory.vectors.insert(key.into(), value.shared()));
 }
 
-/// What the memory holds under this key.
+/// The bytes under this key.
 pub fn load_bytes(key: &str) -> Option<Vec<u8>> {
     LENT.with_borrow(|memory| memory.bytes.get(key).cloned())
 }

@@ -1,4 +1,4 @@
-//! What travels, natively: parts in order. Values are rounded as the wire rounds them.
+//! Messages, natively: parts in order. Values are rounded as the wire rounds them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -46,7 +46,7 @@ impl Vector {
         Self::from_values(vec![0.0; len as usize])
     }
 
-    /// How many values it has.
+    /// Number of values.
     #[expect(clippy::len_without_is_empty, reason = "the host has no such function")]
     pub fn len(&self) -> u32 {
         self.0.borrow().len() as u32

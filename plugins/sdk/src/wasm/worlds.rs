@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of each exported interface: the trait `Guest` and the macro that exports a type that has it.
+//! The output of wit-bindgen for each exported interface: the trait `Guest` and the macro that exports a type that has it.
 
 /// Exports `describing`.
 pub mod describing {

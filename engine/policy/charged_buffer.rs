@@ -7,7 +7,7 @@ use super::error::Refusal;
 
 /// A run of values, cheap to clone; clones share memory and charge until one is written to.
 #[derive(Debug)]
-pub(super) struct Buffer<T>(Arc<Charged<T>>);
+pub(super) struct ChargedBuffer<T>(Arc<Charged<T>>);
 
 #[derive(Debug)]
 struct Charged<T> {
@@ -15,13 +15,13 @@ struct Charged<T> {
     _charge: Charge,
 }
 
-impl<T> Clone for Buffer<T> {
+impl<T> Clone for ChargedBuffer<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T: Clone> Buffer<T> {
+impl<T: Clone> ChargedBuffer<T> {
     /// Lends the caller's values to the policy, without copying.
     pub fn lend(values: Arc<Vec<T>>, budget: &Budget) -> Result<Self, Refusal> {
         let charge = budget.charge(size_of_val(values.as_slice()) as u64)?;
@@ -80,22 +80,22 @@ mod tests {
     fn writing_to_a_lent_buffer_copies_it_and_charges_the_copy() {
         let budget = Budget::new(1000);
         let callers = Arc::new(vec![1.0_f32; 100]);
-        let mut buffer = Buffer::lend(callers.clone(), &budget).unwrap();
+        let mut buffer = ChargedBuffer::lend(callers.clone(), &budget).unwrap();
         buffer.make_mut(&budget).unwrap()[0] = 2.0;
         assert_eq!(callers[0], 1.0);
         assert_eq!(buffer.as_slice()[0], 2.0);
-        assert!(Buffer::<f32>::make(151, &budget, Vec::new).is_err(), "400 of 1000 bytes are taken");
-        assert!(Buffer::<f32>::make(150, &budget, Vec::new).is_ok());
+        assert!(ChargedBuffer::<f32>::make(151, &budget, Vec::new).is_err(), "400 of 1000 bytes are taken");
+        assert!(ChargedBuffer::<f32>::make(150, &budget, Vec::new).is_ok());
     }
 
     #[test]
     fn a_clone_keeps_the_charge_alive() {
         let budget = Budget::new(400);
-        let first = Buffer::<f32>::make(100, &budget, || vec![0.0; 100]).unwrap();
+        let first = ChargedBuffer::<f32>::make(100, &budget, || vec![0.0; 100]).unwrap();
         let second = first.clone();
         drop(first);
-        assert!(Buffer::<f32>::make(1, &budget, Vec::new).is_err());
+        assert!(ChargedBuffer::<f32>::make(1, &budget, Vec::new).is_err());
         drop(second);
-        assert!(Buffer::<f32>::make(1, &budget, Vec::new).is_ok());
+        assert!(ChargedBuffer::<f32>::make(1, &budget, Vec::new).is_ok());
     }
 }

@@ -43,7 +43,7 @@ fn context(round: u32) -> Context {
     }
 }
 
-/// How often a hook ran, as the witness has noted it.
+/// Number of a hook's calls, as the witness counts them in its memory.
 fn count(memory: &Memory, hook: &str) -> u8 {
     match memory.get(EntryKind::Bytes, hook) {
         Some(Entry::Bytes(bytes)) => bytes[0],

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::PluginError;
 
-/// Where a program is: a path that exists, or a name that is on the path.
+/// The path of a program, given by a path that exists or by a name that is on the path.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| path.is_file());
@@ -15,7 +15,7 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&name)).find(|path| path.is_file())
 }
 
-/// What a program prints; nothing if it cannot be run or fails.
+/// The output of a program; none where it cannot be run or fails.
 pub(super) fn output(program: &Path, arguments: &[&str]) -> Option<String> {
     let done = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())

@@ -1,14 +1,15 @@
-//! A compressor at work: rounds of a server and one client, as a run has them, through bytes and with the memories of both.
+//! A simulated exchange between a server and one client that use a policy: rounds as in a run, through frames and
+//! with the memories of both.
 //!
-//! A round is [`Trial::broadcast`], [`Trial::receive`], [`Trial::plan`], [`Trial::upload`], [`Trial::collect`]; a policy that
-//! serves one direction only is asked for that one. Nothing but the [`State`] carries over from step to step, so a copy of it
+//! A round is [`Simulation::broadcast`], [`Simulation::receive`], [`Simulation::plan`], [`Simulation::upload`], [`Simulation::collect`]; a policy that
+//! serves one direction only is asked for that one. Nothing but the [`SimulationState`] carries over from step to step, so a copy of it
 //! takes everything back.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::samples::{self, Adapter};
+use super::synthetic::{self, Adapter};
 use crate::adapter::Message;
 use crate::policy::{CompressorInstance, Content, Context, Direction, Entries, Memory, Policy, PolicyError};
 use crate::wire::{BROADCAST, Frame, FrameKind, Header, Limits, UploadHeader};
@@ -16,33 +17,34 @@ use crate::wire::{BROADCAST, Frame, FrameKind, Header, Limits, UploadHeader};
 /// The client of all trials.
 const CLIENT: u32 = 3;
 
-/// Why a step failed.
+/// A failed step of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct StepFailure {
     pub reason: String,
-    /// Whether the policy refused and can still be used; else it broke down, or what it made is no good.
+    /// True where the policy answered with a typed error and can still be used; false where it broke down, or where
+    /// its result cannot be used.
     pub typed: bool,
 }
 
-impl Fault {
+impl StepFailure {
     fn broken(reason: String) -> Self {
         Self { reason, typed: false }
     }
 }
 
-impl From<PolicyError> for Fault {
+impl From<PolicyError> for StepFailure {
     fn from(error: PolicyError) -> Self {
         Self { typed: is_typed(&error), reason: error.to_string() }
     }
 }
 
-impl From<Fault> for String {
-    fn from(fault: Fault) -> Self {
+impl From<StepFailure> for String {
+    fn from(fault: StepFailure) -> Self {
         fault.reason
     }
 }
 
-/// Whether an error leaves the instance usable.
+/// True for an error that leaves the instance usable.
 pub(super) fn is_typed(error: &PolicyError) -> bool {
     matches!(
         error,
@@ -56,27 +58,27 @@ pub(super) fn is_typed(error: &PolicyError) -> bool {
     )
 }
 
-/// How a policy is used.
+/// Settings of a simulation.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setup {
+pub(super) struct SimulationSetup {
     /// Bits of a value on the way down; none where the policy does not serve it.
     pub down: Option<u32>,
     /// The same on the way up.
     pub up: Option<u32>,
     pub density: f64,
-    /// What a broadcast holds: weights, or a difference.
+    /// Content of a broadcast: weights, or their difference to the client's reference.
     pub content: Content,
     /// The policy's own options; the rest has its defaults.
     pub options: Map<String, Value>,
 }
 
-/// What server and client know.
+/// The state of server and client; all that carries over from step to step.
 #[derive(Clone)]
-pub(super) struct State {
+pub(super) struct SimulationState {
     pub server: Arc<Entries>,
     pub client: Arc<Entries>,
     pub weights: Arc<Vec<f32>>,
-    /// What the client has of the weights where differences are sent.
+    /// The client's copy of the weights, where broadcasts hold differences.
     pub reference: Arc<Vec<f32>>,
     /// Rounds begun.
     pub round: u32,
@@ -84,52 +86,56 @@ pub(super) struct State {
 }
 
 /// An instance for each direction and end.
-struct Ends {
+struct Coders {
     encoder: CompressorInstance,
     decoder: CompressorInstance,
 }
 
 /// A server and a client with one policy.
-pub(super) struct Trial<'a> {
+pub(super) struct Simulation<'a> {
     pub adapter: &'a Adapter,
-    pub state: State,
+    pub state: SimulationState,
     pub seed: u64,
     policy: Arc<Policy>,
-    setup: Setup,
-    down: Option<Ends>,
-    up: Option<Ends>,
-    /// What the client could train when it was asked last.
+    setup: SimulationSetup,
+    down: Option<Coders>,
+    up: Option<Coders>,
+    /// Coordinates of the client's last plan; none means all.
     planned: Option<Vec<u32>>,
 }
 
-/// What one round sent and what arrived, as bytes.
+/// The frames of one round and the values decoded from them, as bytes.
 pub(super) type Trace = Vec<Vec<u8>>;
 
-impl<'a> Trial<'a> {
+impl<'a> Simulation<'a> {
     /// Fresh instances that remember nothing, before the first round.
-    pub fn new(policy: &Arc<Policy>, adapter: &'a Adapter, setup: &Setup) -> Result<Self, PolicyError> {
-        let ends = |direction: Direction, bits: Option<u32>| {
+    pub fn new(policy: &Arc<Policy>, adapter: &'a Adapter, setup: &SimulationSetup) -> Result<Self, PolicyError> {
+        let coders = |direction: Direction, bits: Option<u32>| {
             let Some(bits) = bits else { return Ok(None) };
             let fresh = || instance(policy, adapter, (direction, bits), &setup.options);
-            Ok::<_, PolicyError>(Some(Ends { encoder: fresh()?, decoder: fresh()? }))
+            Ok::<_, PolicyError>(Some(Coders { encoder: fresh()?, decoder: fresh()? }))
         };
-        let (down, up) = (ends(Direction::Download, setup.down)?, ends(Direction::Upload, setup.up)?);
+        let (down, up) = (coders(Direction::Download, setup.down)?, coders(Direction::Upload, setup.up)?);
         let start = adapter.start.clone();
         let (server, client) = (Arc::default(), Arc::default());
-        let state = State { server, client, weights: start.clone(), reference: start, round: 0, last_seen: None };
+        let state =
+            SimulationState { server, client, weights: start.clone(), reference: start, round: 0, last_seen: None };
         Ok(Self { adapter, state, seed: 1, policy: policy.clone(), setup: setup.clone(), down, up, planned: None })
     }
 
-    /// Whether some instance broke down.
+    /// True where an instance broke down.
     pub fn poisoned(&self) -> bool {
-        [&self.down, &self.up].into_iter().flatten().any(|ends| ends.encoder.poisoned() || ends.decoder.poisoned())
+        [&self.down, &self.up]
+            .into_iter()
+            .flatten()
+            .any(|coders| coders.encoder.poisoned() || coders.decoder.poisoned())
     }
 
-    /// What the calls of one direction are about in this round.
+    /// The context of this round's calls in one direction.
     pub fn context(&self, direction: Direction) -> Context {
         let upload = direction == Direction::Upload;
         let content = if upload { Content::Delta } else { self.setup.content };
-        let mut context = samples::context(content, self.setup.density);
+        let mut context = synthetic::context(content, self.setup.density);
         (context.round, context.seed) = (self.state.round, self.seed);
         if upload {
             (context.client, context.last_seen) = (Some(CLIENT), self.state.last_seen);
@@ -137,7 +143,7 @@ impl<'a> Trial<'a> {
         context
     }
 
-    /// What a broadcast of this round holds.
+    /// The values of this round's broadcast.
     pub fn outgoing(&self) -> Arc<Vec<f32>> {
         if self.setup.content == Content::Weights {
             return self.state.weights.clone();
@@ -146,23 +152,23 @@ impl<'a> Trial<'a> {
         Arc::new(apart.collect())
     }
 
-    /// The server begins a round and encodes these values (see [`Trial::outgoing`]); none where the policy does not serve
+    /// The server begins a round and encodes these values (see [`Simulation::outgoing`]); none where the policy does not serve
     /// downloads.
-    pub fn broadcast(&mut self, values: &Arc<Vec<f32>>) -> Result<Option<Message>, Fault> {
+    pub fn broadcast(&mut self, values: &Arc<Vec<f32>>) -> Result<Option<Message>, StepFailure> {
         let (context, mut memory) = (self.context(Direction::Download), Memory::new(self.state.server.clone()));
-        let Some(ends) = &mut self.down else { return Ok(None) };
-        let message = ends.encoder.encode(&context, values.clone(), self.adapter.start.clone(), &mut memory)?;
-        keep(&memory, &mut self.state.server);
+        let Some(coders) = &mut self.down else { return Ok(None) };
+        let message = coders.encoder.encode(&context, values.clone(), self.adapter.start.clone(), &mut memory)?;
+        keep_written(&memory, &mut self.state.server);
         Ok(Some(message))
     }
 
     /// The client decodes: what it starts from.
-    pub fn receive(&mut self, message: Option<Message>) -> Result<Arc<Vec<f32>>, Fault> {
+    pub fn receive(&mut self, message: Option<Message>) -> Result<Arc<Vec<f32>>, StepFailure> {
         let (context, mut memory) = (self.context(Direction::Download), Memory::new(self.state.client.clone()));
-        let (Some(ends), Some(message)) = (&mut self.down, message) else { return Ok(self.state.weights.clone()) };
-        let decoded = ends.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
+        let (Some(coders), Some(message)) = (&mut self.down, message) else { return Ok(self.state.weights.clone()) };
+        let decoded = coders.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
         let decoded = finite(decoded)?;
-        keep(&memory, &mut self.state.client);
+        keep_written(&memory, &mut self.state.client);
         if self.setup.content == Content::Weights {
             return Ok(decoded);
         }
@@ -171,74 +177,74 @@ impl<'a> Trial<'a> {
         Ok(self.state.reference.clone())
     }
 
-    /// Which coordinates the client may train; none means all.
-    pub fn plan(&mut self, received: &Arc<Vec<f32>>) -> Result<Option<Vec<u32>>, Fault> {
+    /// The coordinates that the client may train; none means all.
+    pub fn plan(&mut self, received: &Arc<Vec<f32>>) -> Result<Option<Vec<u32>>, StepFailure> {
         let (context, mut memory) = (self.context(Direction::Upload), Memory::new(self.state.client.clone()));
-        let Some(ends) = &mut self.up else { return Ok(None) };
-        let plan = ends.encoder.plan(&context, received.clone(), self.adapter.start.clone(), &mut memory)?;
-        keep(&memory, &mut self.state.client);
+        let Some(coders) = &mut self.up else { return Ok(None) };
+        let plan = coders.encoder.plan(&context, received.clone(), self.adapter.start.clone(), &mut memory)?;
+        keep_written(&memory, &mut self.state.client);
         Ok(plan)
     }
 
     /// The client encodes its delta; none where the policy does not serve uploads.
-    pub fn upload(&mut self, delta: &Arc<Vec<f32>>) -> Result<Option<Message>, Fault> {
+    pub fn upload(&mut self, delta: &Arc<Vec<f32>>) -> Result<Option<Message>, StepFailure> {
         let (context, mut memory) = (self.context(Direction::Upload), Memory::new(self.state.client.clone()));
-        let Some(ends) = &mut self.up else { return Ok(None) };
-        let message = ends.encoder.encode(&context, delta.clone(), self.adapter.start.clone(), &mut memory)?;
-        keep(&memory, &mut self.state.client);
+        let Some(coders) = &mut self.up else { return Ok(None) };
+        let message = coders.encoder.encode(&context, delta.clone(), self.adapter.start.clone(), &mut memory)?;
+        keep_written(&memory, &mut self.state.client);
         Ok(Some(message))
     }
 
     /// The server decodes.
-    pub fn collect(&mut self, message: Option<Message>, sent: &Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, Fault> {
+    pub fn collect(&mut self, message: Option<Message>, sent: &Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, StepFailure> {
         let (context, mut memory) = (self.context(Direction::Upload), Memory::new(self.state.server.clone()));
-        let (Some(ends), Some(message)) = (&mut self.up, message) else { return Ok(sent.clone()) };
-        let decoded = ends.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
-        keep(&memory, &mut self.state.server);
+        let (Some(coders), Some(message)) = (&mut self.up, message) else { return Ok(sent.clone()) };
+        let decoded = coders.decoder.decode(&context, message, self.adapter.start.clone(), &mut memory)?;
+        keep_written(&memory, &mut self.state.server);
         finite(decoded)
     }
 
     /// News of the upload's end, at the client.
-    pub fn acknowledge(&mut self, accepted: bool) -> Result<(), Fault> {
+    pub fn acknowledge(&mut self, accepted: bool) -> Result<(), StepFailure> {
         let (context, mut memory) = (self.context(Direction::Upload), Memory::new(self.state.client.clone()));
-        let Some(ends) = &mut self.up else { return Ok(()) };
-        ends.encoder.on_ack(&context, accepted, &mut memory)?;
-        keep(&memory, &mut self.state.client);
+        let Some(coders) = &mut self.up else { return Ok(()) };
+        coders.encoder.on_ack(&context, accepted, &mut memory)?;
+        keep_written(&memory, &mut self.state.client);
         Ok(())
     }
 
-    /// What this client needs that has missed rounds, encoded by the server and decoded by the client; its bytes, or none.
-    /// Comes between `broadcast` and `receive`.
-    pub fn catch_up(&mut self) -> Result<Option<usize>, Fault> {
+    /// Brings a client up to date that has missed rounds: encoded by the server, decoded by the client. The length of
+    /// its frame in bytes; none where the policy sends none. Called between `broadcast` and `receive`.
+    pub fn catch_up(&mut self) -> Result<Option<usize>, StepFailure> {
         let mut context = self.context(Direction::Download);
         (context.client, context.last_seen) = (Some(CLIENT), self.state.last_seen);
         let mut memory = Memory::new(self.state.server.clone());
-        let Some(ends) = &mut self.down else { return Ok(None) };
-        let message = ends.encoder.encode_catch_up(&context, &mut memory)?;
-        keep(&memory, &mut self.state.server);
+        let Some(coders) = &mut self.down else { return Ok(None) };
+        let message = coders.encoder.encode_catch_up(&context, &mut memory)?;
+        keep_written(&memory, &mut self.state.server);
         let Some(message) = message else { return Ok(None) };
-        let (frame, message) = self.travel(&context, &message)?;
+        let (frame, message) = self.through_wire(&context, &message)?;
         let mut memory = Memory::new(self.state.client.clone());
-        if let Some(ends) = &mut self.down {
-            ends.decoder.decode_catch_up(&context, message, &mut memory)?;
+        if let Some(coders) = &mut self.down {
+            coders.decoder.decode_catch_up(&context, message, &mut memory)?;
         }
-        keep(&memory, &mut self.state.client);
+        keep_written(&memory, &mut self.state.client);
         Ok(Some(frame.len()))
     }
 
     /// A whole round with a client; `noise` seeds what its training does.
-    pub fn round(&mut self, noise: u64) -> Result<Trace, Fault> {
+    pub fn round(&mut self, noise: u64) -> Result<Trace, StepFailure> {
         self.state.round += 1;
         let mut trace = Vec::new();
         let (outgoing, down) = (self.outgoing(), self.context(Direction::Download));
         let message = self.broadcast(&outgoing)?;
-        let message = self.travel_all(&down, message, &mut trace)?;
+        let message = self.through_wire_traced(&down, message, &mut trace)?;
         let received = self.receive(message)?;
         trace.push(bytes(&received));
         let delta = self.train(&received, noise)?;
         let up = self.context(Direction::Upload);
         let message = self.upload(&delta)?;
-        let message = self.travel_all(&up, message, &mut trace)?;
+        let message = self.through_wire_traced(&up, message, &mut trace)?;
         let arrived = self.collect(message, &delta)?;
         trace.push(bytes(&arrived));
         self.acknowledge(true)?;
@@ -248,7 +254,7 @@ impl<'a> Trial<'a> {
 
     /// A round in which this client has no part: the server's weights move by what a newcomer does, who remembers nothing
     /// and is sent what it needs.
-    pub fn round_without(&mut self, noise: u64) -> Result<(), Fault> {
+    pub fn round_without_client(&mut self, noise: u64) -> Result<(), StepFailure> {
         let own = (std::mem::take(&mut self.state.client), self.state.last_seen.take(), self.planned.take());
         let reference = self.state.reference.clone();
         self.state.round += 1;
@@ -265,10 +271,10 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// What local training leaves, where the policy lets it.
-    pub fn train(&mut self, received: &Arc<Vec<f32>>, noise: u64) -> Result<Arc<Vec<f32>>, Fault> {
+    /// A made-up delta of local training on the planned coordinates; `noise` seeds it.
+    pub fn train(&mut self, received: &Arc<Vec<f32>>, noise: u64) -> Result<Arc<Vec<f32>>, StepFailure> {
         self.planned = self.plan(received)?;
-        Ok(samples::masked_delta(self.adapter, noise, self.planned.as_deref()))
+        Ok(synthetic::masked_delta(self.adapter, noise, self.planned.as_deref()))
     }
 
     /// The update becomes part of the weights.
@@ -279,7 +285,7 @@ impl<'a> Trial<'a> {
     }
 
     /// A message as bytes, and as its receiver has it.
-    pub fn travel(&self, context: &Context, message: &Message) -> Result<(Vec<u8>, Message), Fault> {
+    pub fn through_wire(&self, context: &Context, message: &Message) -> Result<(Vec<u8>, Message), StepFailure> {
         let header = Header {
             kind: match context.direction {
                 Direction::Download => FrameKind::Download,
@@ -293,22 +299,23 @@ impl<'a> Trial<'a> {
             upload: UploadHeader::default(),
         };
         let frame = Frame::encode(&header, message);
-        let bytes = frame.map_err(|error| Fault::broken(format!("its message cannot travel: {error}")))?.to_bytes();
+        let bytes =
+            frame.map_err(|error| StepFailure::broken(format!("its message cannot travel: {error}")))?.to_bytes();
         let limits = Limits::for_values(self.adapter.values());
         match Frame::read(bytes.clone()).and_then(|frame| frame.decode(&limits)) {
             Ok(message) => Ok((bytes, message)),
-            Err(error) => Err(Fault::broken(format!("its message is refused as a frame: {error}"))),
+            Err(error) => Err(StepFailure::broken(format!("its message is refused as a frame: {error}"))),
         }
     }
 
-    fn travel_all(
+    fn through_wire_traced(
         &self,
         context: &Context,
         message: Option<Message>,
         trace: &mut Trace,
-    ) -> Result<Option<Message>, Fault> {
+    ) -> Result<Option<Message>, StepFailure> {
         let Some(message) = message else { return Ok(None) };
-        let (frame, message) = self.travel(context, &message)?;
+        let (frame, message) = self.through_wire(context, &message)?;
         trace.push(frame);
         Ok(Some(message))
     }
@@ -327,13 +334,13 @@ pub(super) fn instance(
     policy.compressor(&adapter.layout, &Value::Object(all).to_string())
 }
 
-fn keep(memory: &Memory, entries: &mut Arc<Entries>) {
+fn keep_written(memory: &Memory, entries: &mut Arc<Entries>) {
     memory.written().apply(Arc::make_mut(entries));
 }
 
-fn finite(values: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, Fault> {
+fn finite(values: Arc<Vec<f32>>) -> Result<Arc<Vec<f32>>, StepFailure> {
     match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(Fault::broken(format!("value {at} of {} was decoded as {}", values.len(), values[at]))),
+        Some(at) => Err(StepFailure::broken(format!("value {at} of {} was decoded as {}", values.len(), values[at]))),
         None => Ok(values),
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn masked_delta(adapter: &Adapter, seed: u64, plan: Option<&[u32]>) -
     Arc::new(masked)
 }
 
-/// What a call of this kind is about, in the first of 40 rounds.
+/// The context of a call with this content, in the first of 40 rounds.
 pub(super) fn context(content: Content, density: f64) -> Context {
     let upload = content == Content::Delta;
     Context {

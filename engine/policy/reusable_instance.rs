@@ -1,5 +1,5 @@
-//! A warm instance and who makes the next one: taken for each call, thrown away when the call broke it, or when no other
-//! message may meet what it has in its variables.
+//! A policy instance that is used for several calls, and the maker of the next one: dropped when a call broke it, or
+//! after each call where no other message may meet its variables.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::metrics::{Hook, PolicyMetrics};
 
 /// An instance that a call can break.
 pub trait Breakable {
-    /// Whether a call broke it.
+    /// True where a call broke it.
     fn poisoned(&self) -> bool;
 }
 
@@ -25,14 +25,14 @@ impl Breakable for AggregatorInstance {
 }
 
 /// Holds at most one instance, made when it is first needed.
-pub struct Warm<I> {
+pub struct ReusableInstance<I> {
     make: Box<dyn Fn() -> Result<I, PolicyError> + Send>,
     instance: Option<I>,
     reuse: bool,
     metrics: PolicyMetrics,
 }
 
-impl<I: Breakable> Warm<I> {
+impl<I: Breakable> ReusableInstance<I> {
     /// `make` gives a fresh instance; calls and traps are counted in `metrics`. Without `reuse` every call gets a fresh one.
     pub fn new(
         metrics: PolicyMetrics,
@@ -50,7 +50,7 @@ impl<I: Breakable> Warm<I> {
     /// Makes the instance now, so that what is wrong with it shows.
     ///
     /// # Errors
-    /// What the policy's `init` says.
+    /// The error of the policy's `init`.
     pub fn warm_up(&mut self) -> Result<(), PolicyError> {
         if self.instance.is_none() {
             self.instance = Some((self.make)()?);
@@ -58,10 +58,10 @@ impl<I: Breakable> Warm<I> {
         Ok(())
     }
 
-    /// Calls the warm instance, or a fresh one, and times it. A broken instance is thrown away, never used again.
+    /// Calls the instance of earlier calls, or a fresh one, and times it. A broken instance is thrown away, never used again.
     ///
     /// # Errors
-    /// What the call says, or why there is no instance.
+    /// The call's error, or the error of making an instance.
     pub fn call<R>(
         &mut self,
         hook: Hook,
@@ -104,30 +104,31 @@ mod tests {
         let made = Arc::new(AtomicU32::new(0));
         let counter = made.clone();
         let metrics = Metrics::new();
-        let mut warm = Warm::new(metrics.policy("fragile"), true, move || {
+        let mut instance = ReusableInstance::new(metrics.policy("fragile"), true, move || {
             counter.fetch_add(1, Ordering::Relaxed);
             Ok(Fragile(false))
         });
-        warm.warm_up().unwrap();
+        instance.warm_up().unwrap();
         let refused = PolicyError::Poisoned { policy: "fragile".into(), hook: "encode" };
-        warm.call(Hook::Encode, |_| Err::<(), _>(refused)).unwrap_err();
-        warm.call(Hook::Encode, |_| Ok(())).unwrap();
+        instance.call(Hook::Encode, |_| Err::<(), _>(refused)).unwrap_err();
+        instance.call(Hook::Encode, |_| Ok(())).unwrap();
         assert_eq!(made.load(Ordering::Relaxed), 1, "an error that breaks nothing costs no instance");
-        warm.call(Hook::Decode, |fragile| {
-            fragile.0 = true;
-            Ok(())
-        })
-        .unwrap();
-        assert!(!warm.call(Hook::Decode, |fragile| Ok(fragile.0)).unwrap());
+        instance
+            .call(Hook::Decode, |fragile| {
+                fragile.0 = true;
+                Ok(())
+            })
+            .unwrap();
+        assert!(!instance.call(Hook::Decode, |fragile| Ok(fragile.0)).unwrap());
         assert_eq!((made.load(Ordering::Relaxed), metrics.policy("fragile").traps.get()), (2, 1));
     }
 
     #[test]
     fn without_reuse_no_call_meets_what_another_left() {
-        let mut warm = Warm::new(Metrics::new().policy("marked"), false, || Ok(Fragile(false)));
-        warm.warm_up().unwrap();
+        let mut instance = ReusableInstance::new(Metrics::new().policy("marked"), false, || Ok(Fragile(false)));
+        instance.warm_up().unwrap();
         for _ in 0..2 {
-            let marked = warm.call(Hook::Encode, |fragile| Ok(std::mem::replace(&mut fragile.0, true))).unwrap();
+            let marked = instance.call(Hook::Encode, |fragile| Ok(std::mem::replace(&mut fragile.0, true))).unwrap();
             assert!(!marked);
         }
     }

@@ -2,39 +2,41 @@
 
 use std::sync::Arc;
 
-use super::taken::{Taken, named};
+use super::accepted_inputs::{AcceptedInputs, description};
 use crate::adapter::{Message, Part, ValueCoding};
-use crate::plugin::trial::{Fault, Trial};
+use crate::plugin::simulation::{Simulation, StepFailure};
 use crate::policy::{Direction, Policy};
 
-pub(super) fn findings(policy: &Arc<Policy>, taken: &Taken) -> Result<String, String> {
+pub(super) fn findings(policy: &Arc<Policy>, accepted: &AcceptedInputs) -> Result<String, String> {
     let mut count = 0;
-    for adapter in &taken.adapters {
-        for setup in taken.setups() {
-            let mut trial = Trial::new(policy, adapter, &setup).map_err(|error| error.to_string())?;
-            trial.round(1).map_err(String::from)?;
-            let tried = second_round(&mut trial);
-            count += tried.map_err(|fault| format!("{}, {}", named(adapter, &setup), fault.reason))?;
+    for adapter in &accepted.adapters {
+        for setup in accepted.setups() {
+            let mut simulation = Simulation::new(policy, adapter, &setup).map_err(|error| error.to_string())?;
+            simulation.round(1).map_err(String::from)?;
+            let tried = second_round(&mut simulation);
+            count += tried.map_err(|fault| format!("{}, {}", description(adapter, &setup), fault.reason))?;
         }
     }
     Ok(format!("{count} messages, and good ones are decoded as before"))
 }
 
 /// Both messages of a round, each in many damaged forms before the good one.
-fn second_round(trial: &mut Trial<'_>) -> Result<usize, Fault> {
-    trial.state.round += 1;
+fn second_round(simulation: &mut Simulation<'_>) -> Result<usize, StepFailure> {
+    simulation.state.round += 1;
     let mut count = 0;
-    let (outgoing, down) = (trial.outgoing(), trial.context(Direction::Download));
-    let mut received = trial.state.weights.clone();
-    if let Some(message) = trial.broadcast(&outgoing)? {
-        let (_, message) = trial.travel(&down, &message)?;
-        let (tried, decoded) = damaged_then_good(trial, &message, |trial, message| trial.receive(Some(message)))?;
+    let (outgoing, down) = (simulation.outgoing(), simulation.context(Direction::Download));
+    let mut received = simulation.state.weights.clone();
+    if let Some(message) = simulation.broadcast(&outgoing)? {
+        let (_, message) = simulation.through_wire(&down, &message)?;
+        let (tried, decoded) =
+            damaged_then_good(simulation, &message, |simulation, message| simulation.receive(Some(message)))?;
         (count, received) = (count + tried, decoded);
     }
-    let (delta, up) = (trial.train(&received, 2)?, trial.context(Direction::Upload));
-    if let Some(message) = trial.upload(&delta)? {
-        let (_, message) = trial.travel(&up, &message)?;
-        let (tried, _) = damaged_then_good(trial, &message, |trial, message| trial.collect(Some(message), &delta))?;
+    let (delta, up) = (simulation.train(&received, 2)?, simulation.context(Direction::Upload));
+    if let Some(message) = simulation.upload(&delta)? {
+        let (_, message) = simulation.through_wire(&up, &message)?;
+        let (tried, _) =
+            damaged_then_good(simulation, &message, |simulation, message| simulation.collect(Some(message), &delta))?;
         count += tried;
     }
     Ok(count)
@@ -42,28 +44,31 @@ fn second_round(trial: &mut Trial<'_>) -> Result<usize, Fault> {
 
 /// Decodes the good message, then damaged ones, then the good one again, each from the same state.
 fn damaged_then_good<'a>(
-    trial: &mut Trial<'a>,
+    simulation: &mut Simulation<'a>,
     good: &Message,
-    mut decode: impl FnMut(&mut Trial<'a>, Message) -> Result<Arc<Vec<f32>>, Fault>,
-) -> Result<(usize, Arc<Vec<f32>>), Fault> {
-    let before = trial.state.clone();
-    let expected = decode(trial, good.clone())?;
-    let after = trial.state.clone();
+    mut decode: impl FnMut(&mut Simulation<'a>, Message) -> Result<Arc<Vec<f32>>, StepFailure>,
+) -> Result<(usize, Arc<Vec<f32>>), StepFailure> {
+    let before = simulation.state.clone();
+    let expected = decode(simulation, good.clone())?;
+    let after = simulation.state.clone();
     let tries = damaged(good);
     let count = tries.len();
     for (what, message) in tries {
-        trial.state = before.clone();
-        let decoded = decode(trial, message);
-        if trial.poisoned() {
+        simulation.state = before.clone();
+        let decoded = decode(simulation, message);
+        if simulation.poisoned() {
             let reason = decoded.err().map(String::from).unwrap_or_default();
-            return Err(Fault { reason: format!("{what}: {reason}"), typed: false });
+            return Err(StepFailure { reason: format!("{what}: {reason}"), typed: false });
         }
     }
-    trial.state = before;
-    if decode(trial, good.clone())? != expected {
-        return Err(Fault { reason: "after damaged messages a good one is decoded otherwise".into(), typed: false });
+    simulation.state = before;
+    if decode(simulation, good.clone())? != expected {
+        return Err(StepFailure {
+            reason: "after damaged messages a good one is decoded otherwise".into(),
+            typed: false,
+        });
     }
-    trial.state = after;
+    simulation.state = after;
     Ok((count, expected))
 }
 

@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::cellm::policy::host::Host;
 use super::bindings::cellm::policy::types::LogLevel;
-use super::buffer::Buffer;
+use super::charged_buffer::ChargedBuffer;
 use super::error::Refusal;
 use super::memory::{Entry, EntryKind, Memory};
 use super::resources::Vector;
@@ -33,7 +33,7 @@ impl Host for State {
         let Some(Entry::Vector(values)) = self.lent_memory("host.load")?.get(EntryKind::Vector, &key) else {
             return Ok(None);
         };
-        let values = Buffer::lend(values.clone(), &self.budget)?;
+        let values = ChargedBuffer::lend(values.clone(), &self.budget)?;
         Ok(Some(self.push(Vector(values))?))
     }
 
@@ -61,7 +61,7 @@ impl Host for State {
     }
 
     fn log(&mut self, level: LogLevel, text: String) -> wasmtime::Result<()> {
-        self.words.say(level, text);
+        self.call_log.say(level, text);
         Ok(())
     }
 }

@@ -1,26 +1,27 @@
-//! What a compressor takes: a policy in; the adapters, directions and bits that it does not refuse out, as setups to try it in.
+//! The inputs of a compressor's checks: a policy in; the adapters, directions and bits that it does not refuse out,
+//! as setups of simulations.
 
 use std::sync::Arc;
 
 use serde_json::Map;
 
-use crate::plugin::samples::{Adapter, adapters};
-use crate::plugin::trial::{Setup, instance, is_typed};
+use crate::plugin::simulation::{SimulationSetup, instance, is_typed};
+use crate::plugin::synthetic::{Adapter, adapters};
 use crate::policy::{Content, Direction, Policy};
 
 const BITS: [u32; 7] = [32, 16, 8, 4, 3, 2, 1];
 
-/// What a policy takes: adapters, and for each direction the bits.
-pub(super) struct Taken {
+/// The inputs that a policy accepts: adapters, and bits for each direction.
+pub(super) struct AcceptedInputs {
     pub adapters: Vec<Adapter>,
     down: Vec<u32>,
     up: Vec<u32>,
 }
 
-impl Taken {
+impl AcceptedInputs {
     /// The most bits in both directions, and the fewest.
-    pub fn setups(&self) -> Vec<Setup> {
-        let setup = |down: Option<&u32>, up: Option<&u32>| Setup {
+    pub fn setups(&self) -> Vec<SimulationSetup> {
+        let setup = |down: Option<&u32>, up: Option<&u32>| SimulationSetup {
             down: down.copied(),
             up: up.copied(),
             density: 0.25,
@@ -42,9 +43,9 @@ impl Taken {
 }
 
 /// Adapters, directions and bits that it takes; what it does not take it must refuse, not break on.
-pub(super) fn taken(policy: &Arc<Policy>) -> Result<(Taken, String), String> {
-    let mut found = Taken { adapters: Vec::new(), down: Vec::new(), up: Vec::new() };
-    let mut refused = Refused::default();
+pub(super) fn accepted(policy: &Arc<Policy>) -> Result<(AcceptedInputs, String), String> {
+    let mut found = AcceptedInputs { adapters: Vec::new(), down: Vec::new(), up: Vec::new() };
+    let mut refused = Refusals::default();
     for adapter in adapters() {
         let mut takes = false;
         for bits in BITS {
@@ -75,11 +76,11 @@ pub(super) fn taken(policy: &Arc<Policy>) -> Result<(Taken, String), String> {
     Ok((found, seen))
 }
 
-/// What `init` answered, each reason once, with the bits that it was given for.
+/// The reasons of `init`'s refusals, each once, with the bits that it was given for.
 #[derive(Default)]
-struct Refused(Vec<(String, Vec<u32>)>);
+struct Refusals(Vec<(String, Vec<u32>)>);
 
-impl Refused {
+impl Refusals {
     fn add(&mut self, bits: u32, reason: String) {
         // The same but for the bits is the same.
         let reason = ["upload.bits", "download.bits"]
@@ -102,8 +103,8 @@ impl Refused {
     }
 }
 
-/// What a trial was about.
-pub(super) fn named(adapter: &Adapter, setup: &Setup) -> String {
+/// A simulation's inputs in words, for findings.
+pub(super) fn description(adapter: &Adapter, setup: &SimulationSetup) -> String {
     let bits = |bits: Option<u32>| bits.map_or_else(|| "none".into(), |bits| bits.to_string());
     let (values, density) = (adapter.values(), setup.density);
     format!("{values} values, density {density}, bits down {}, up {}", bits(setup.down), bits(setup.up))
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_reason_to_refuse_is_told_once() {
-        let mut refused = Refused::default();
+        let mut refused = Refusals::default();
         for bits in [32, 16, 8, 4, 32] {
             let reason = match bits {
                 16.. => "it trips over an option".into(),
