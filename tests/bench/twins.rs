@@ -34,7 +34,7 @@ pub fn flasc_encode(values: &[f32], k: usize) -> Vec<Part> {
         indices.remove(last.expect("a surplus is of ties"));
         surplus -= 1;
     }
-    let sent = indices.iter().map(|index| values[*index as usize]).collect();
+    let sent: Vec<f32> = indices.iter().map(|index| values[*index as usize]).collect();
     let space = values.len() as u32;
     vec![Part::Indices { space, indices }, Part::Values { coding: ValueCoding::F32, values: sent.into() }]
 }
@@ -58,7 +58,7 @@ fn compact(values: &[f32], each: impl Fn(u32, f32) -> (u32, bool), into: &mut Ve
 pub fn flasc_decode(values: usize, parts: &[Part]) -> Vec<f32> {
     let [Part::Indices { indices, .. }, Part::Values { values: sent, .. }] = parts else { panic!("{parts:?}") };
     let mut whole = vec![0.0; values];
-    for (index, value) in indices.iter().zip(sent) {
+    for (index, value) in indices.iter().zip(&**sent) {
         whole[*index as usize] = *value;
     }
     whole
@@ -111,14 +111,14 @@ pub fn eden_encode(values: &[f32], block: usize, seed: u64) -> Vec<Part> {
     let codes = cellm_kernels::quantize(&rotated, &EDEN_LEVELS);
     let centroids = cellm_kernels::dequantize(&codes, &EDEN_LEVELS).expect("every code has a level");
     let agreements = rotated.chunks(block).zip(centroids.chunks(block)).map(|(a, b)| cellm_kernels::dot(a, b));
-    let scales = agreements.zip(&norms).map(|(agreement, norm)| (norm * root / agreement) as f32).collect();
+    let scales: Vec<f32> = agreements.zip(&norms).map(|(agreement, norm)| (norm * root / agreement) as f32).collect();
     vec![Part::Values { coding: ValueCoding::F32, values: scales.into() }, Part::Codes { bits: 2, codes }]
 }
 
 pub fn eden_decode(block: usize, parts: &[Part], seed: u64) -> Vec<f32> {
     let [Part::Values { values: scales, .. }, Part::Codes { codes, .. }] = parts else { panic!("{parts:?}") };
     let mut rotated = cellm_kernels::dequantize(codes, &EDEN_LEVELS).expect("every code has a level");
-    for (block, scale) in rotated.chunks_mut(block).zip(scales) {
+    for (block, scale) in rotated.chunks_mut(block).zip(&**scales) {
         cellm_kernels::scale(block, *scale);
     }
     for turn in (0..2).rev() {
