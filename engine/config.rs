@@ -39,25 +39,25 @@ pub struct Config {
     pub model: trainer::ModelConfig,
     /// The trained adapter.
     pub lora: trainer::LoraConfig,
-    /// Which text, and how it becomes tokens.
+    /// The text, and its way to tokens.
     pub data: data::Config,
-    /// Who owns which record.
+    /// The owner of each record.
     pub partition: data::partition::Config,
-    /// How the server runs its rounds.
+    /// The server's rounds.
     pub server: server::Config,
-    /// What a sampled client does.
+    /// The work of a sampled client.
     pub client: trainer::LocalConfig,
     /// Compression from the server to the clients.
     pub download: compressor::Config,
     /// Compression from a client to the server.
     pub upload: compressor::Config,
-    /// How many updates become one.
+    /// The aggregation of updates.
     pub aggregate: aggregator::Config,
     /// Differential privacy of clients.
     pub privacy: privacy::Config,
-    /// What a policy may use up.
+    /// The resources that a policy may use.
     pub limits: policy::LimitsConfig,
-    /// Which policies may run at all.
+    /// The policies that may run.
     pub policy: policy::PolicyConfig,
     /// The Prometheus endpoint.
     pub metrics: metrics::Config,

@@ -1,4 +1,4 @@
-//! What each key means. The doc comment on the field of the room's config struct is the only text; it is read from the
+//! The meaning of each key. The doc comment on the field of the room's config struct is the only text; it is read from the
 //! source that was compiled in, so `cellm config keys` and the reference documentation cannot disagree.
 
 const SECTIONS: [(&str, &str, &str); 14] = [

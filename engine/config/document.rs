@@ -18,9 +18,9 @@ const FILE_KEYS: usize = 10_000;
 /// A TOML file.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// Where it was read.
+    /// The file that it was read from.
     pub path: PathBuf,
-    /// What it says.
+    /// Its text.
     pub table: toml::Table,
     /// Line of each dotted key, from 1.
     pub lines: BTreeMap<String, usize>,
@@ -29,7 +29,7 @@ pub struct Document {
 /// Sections of a config that are no file of their own.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    /// What errors and origins call it, such as `grid.toml, methods.dense`.
+    /// The name in errors and origins, such as `grid.toml, methods.dense`.
     pub name: String,
     /// The sections.
     pub sections: toml::Table,

@@ -1,10 +1,10 @@
-//! What can be wrong with a config. Each message names where the value comes from.
+//! Errors of a config. Each message names where the value comes from.
 
 use std::path::PathBuf;
 
 use crate::data::DataError;
 
-/// Why a config was refused.
+/// The reason that a config was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A config file is missing or unreadable.
@@ -12,7 +12,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A config file is not TOML.
@@ -22,7 +22,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Line number from 1.
         line: usize,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
     /// A config file beyond a limit.
@@ -30,9 +30,9 @@ pub enum ConfigError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How much of what was found.
+        /// The amount that was found, with its unit.
         found: String,
-        /// How much is allowed.
+        /// The limit.
         limit: String,
     },
     /// An experiment where a config was expected.
@@ -46,7 +46,7 @@ pub enum ConfigError {
     UnknownKey {
         /// The key as found.
         key: String,
-        /// Where it was found.
+        /// The origin of the key.
         origin: String,
         /// The known key that looks most like it.
         nearest: String,
@@ -70,7 +70,7 @@ pub enum ConfigError {
     Variable {
         /// The variable.
         name: String,
-        /// What was probably meant.
+        /// The key that was probably meant.
         meant: String,
     },
     /// A value of the wrong type.
@@ -80,7 +80,7 @@ pub enum ConfigError {
         key: String,
         /// Found and expected.
         reason: String,
-        /// Where the value comes from.
+        /// The origin of the value.
         origin: String,
     },
     /// A value outside its range.
@@ -90,12 +90,12 @@ pub enum ConfigError {
         key: String,
         /// The value.
         found: String,
-        /// What would be accepted.
+        /// The values that would be accepted.
         allowed: String,
-        /// Where the value comes from, as ` (origin)`; empty where not known.
+        /// The origin of the value, as ` (origin)`; empty where not known.
         origin: String,
     },
-    /// What the data room refuses.
+    /// A refusal of the data room.
     #[error(transparent)]
     Data(DataError),
 }

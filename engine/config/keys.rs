@@ -1,12 +1,12 @@
 //! Every key of the config, declared once: whose it is, whether it changes results, and its range. Its sentence and its default
 //! stand with the field of its section's struct.
 //!
-//! What a model learns, and how, is the federation's; where a participant's files lie, what its machine does and what it lets
+//! Keys of what a model learns, and how, are the federation's; where a participant's files lie, what its machine does and what it lets
 //! others do there is its own. A path is always a site's: that what lies there is the same for all is known from its hash.
 
 use super::range::Range;
 
-/// Who sets a key in a deployed federation.
+/// The side that sets a key in a deployed federation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// The same for all participants: the server's counts.
@@ -32,7 +32,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Whose it is.
     pub(super) scope: Scope,
-    /// Whether a run with another value may end with another adapter or other rows.
+    /// True where a run with another value may end with another adapter or other rows.
     pub(super) changes_results: bool,
     /// The values that it may have, if it is a number or holds numbers. What depends on other keys is in `validate`.
     pub(super) range: Option<Range>,
@@ -215,7 +215,7 @@ pub(super) static KEYS: &[Key] = &[
     site("metrics.listen").without_effect(),
 ];
 
-/// Whether a key may change what a run ends with. What is no key may.
+/// True for a key that may change what a run ends with, and for a name that is no key.
 pub fn changes_results(name: &str) -> bool {
     find(name).is_none_or(|key| key.changes_results)
 }

@@ -40,7 +40,7 @@ impl Override {
     }
 }
 
-/// Where to read the config from.
+/// The sources of a config, from the weakest to the strongest.
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     /// Files, lowest first; each must exist.
@@ -159,13 +159,13 @@ impl Layers {
 }
 
 impl Loaded {
-    /// Where the value of a dotted key comes from: `default`, a file with its line, a profile, a variable or an option.
+    /// The origin of a dotted key's value: `default`, a file with its line, a profile, a variable or an option.
     pub fn origin(&self, key: &str) -> String {
         let name = self.figment.find_metadata(key).map_or("default", |metadata| metadata.name.as_ref());
         place(&self.lines, name, key)
     }
 
-    /// Whether nothing but the defaults set this key.
+    /// True where nothing but the defaults set this key.
     pub fn is_default(&self, key: &str) -> bool {
         self.origin(key) == "default"
     }

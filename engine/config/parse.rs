@@ -35,7 +35,7 @@ pub fn parse(key: &str, text: &str) -> Value {
     readings.into_iter().flatten().find(|value| takes(key, value)).unwrap_or_else(given)
 }
 
-/// Whether a config with this value under the key can be read; its range is checked later.
+/// True where a config with this value under the key can be read; its range is checked later.
 fn takes(key: &str, value: &Value) -> bool {
     let mut config = defaults();
     let Some((section, rest)) = key.split_once('.') else { return false };
@@ -49,7 +49,7 @@ fn toml_value(text: &str) -> Option<Value> {
     table.and_then(|mut table| Value::serialize(table.remove("value")?).ok())
 }
 
-/// Whether a text is a TOML text from its first sign to its last, with no comment behind it.
+/// True for a text that is a TOML string from its first sign to its last, with no comment behind it.
 fn is_quoted(text: &str) -> bool {
     let line = format!("value = {text}");
     let Ok(table) = toml::de::DeTable::parse(&line) else { return false };
@@ -57,7 +57,7 @@ fn is_quoted(text: &str) -> bool {
     value.is_some_and(|value| value.get_ref().as_str().is_some() && value.span() == (8..line.len()))
 }
 
-/// Whether a text is one expression rather than names: it has signs that no name has.
+/// True for a text that is one expression rather than names: it has signs that no name has.
 fn is_expression(text: &str) -> bool {
     text.contains(['*', '\\', '(', '|', '^', '$', '?', '+']) && !text.trim_start().starts_with('[')
 }
@@ -79,7 +79,7 @@ pub fn nest(key: &str, value: Value) -> Dict {
     }
 }
 
-/// Whether a key may have keys of a policy below it.
+/// True for a key that may have keys of a policy below it.
 pub fn is_free(key: &str) -> bool {
     FREE.iter().any(|free| key.strip_prefix(free).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }

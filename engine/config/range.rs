@@ -39,7 +39,7 @@ impl Range {
         }
     }
 
-    /// Whether a number lies in it; what is no number never does.
+    /// True where a number lies in it; NaN never does.
     pub(super) fn holds(&self, number: f64) -> bool {
         let above = match self.low {
             Included(low) => number >= low,

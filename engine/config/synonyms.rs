@@ -1,4 +1,4 @@
-//! What other tools call our keys: a key that does not exist in, the one that is meant out.
+//! Names that other tools give to our keys: a key that does not exist in, the one that is meant out.
 
 /// The field's words for a key, by the key. A word without a section may stand in any; where a section has its own meaning
 /// of a word, the entry with that section comes first.

@@ -27,7 +27,7 @@ pub fn check(layer: &Dict, origin: impl Fn(&str) -> String) -> Result<(), Config
     Ok(())
 }
 
-/// Whether `section` is one of ours.
+/// True for a section of the config.
 pub fn is_section(section: &str) -> bool {
     KEYS.iter().any(|key| key.parts().0 == section)
 }

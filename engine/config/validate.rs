@@ -94,7 +94,7 @@ fn local(config: &Config) -> Result<(), ConfigError> {
     tiers(config)
 }
 
-/// How far the shares of all tiers may be from 1 together: thirds written with a few digits are meant as thirds.
+/// The tolerance on the sum of all tiers' shares, which is 1: thirds written with a few digits are meant as thirds.
 const SHARES: f64 = 1e-3;
 
 fn tiers(config: &Config) -> Result<(), ConfigError> {
@@ -147,7 +147,7 @@ mod tests {
     use super::super::{Layers, Override};
     use super::*;
 
-    /// What nobody means, but anybody can write.
+    /// Values that anybody can write and nobody means.
     const EXTREMES: [&str; 12] = [
         "0",
         "1",

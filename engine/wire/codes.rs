@@ -9,7 +9,7 @@ pub(super) fn packed_bytes(count: usize, bits: u8) -> usize {
     (count / 8).saturating_mul(usize::from(bits)).saturating_add((count % 8 * usize::from(bits)).div_ceil(8))
 }
 
-/// Whether these are codes of so many bits.
+/// True where every code fits into so many bits.
 ///
 /// # Errors
 /// When a code needs more, or the bits are not 1 to 8.

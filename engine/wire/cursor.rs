@@ -7,7 +7,7 @@ use super::WireError;
 use super::piece::Piece;
 
 pub(super) struct Cursor<'a> {
-    /// What is left of the piece that is being read.
+    /// The rest of the piece that is being read.
     rest: &'a [u8],
     /// The pieces after it: shared values, bytes, and so on in turn.
     later: &'a [Piece],
@@ -84,7 +84,7 @@ pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u32) {
     out.push(value as u8);
 }
 
-/// How many bytes [`write_varint`] takes.
+/// The bytes that [`write_varint`] takes.
 pub(super) fn varint_bytes(value: u32) -> usize {
     (value.checked_ilog2().unwrap_or(0) / 7 + 1) as usize
 }

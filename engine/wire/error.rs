@@ -2,7 +2,7 @@
 
 use crate::adapter::ValueCoding;
 
-/// Why a frame was not made or not read. Parts count from 0.
+/// The reason that a frame was not made or not read. Parts count from 0.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WireError {
     /// The frame is longer than allowed.
@@ -16,7 +16,7 @@ pub enum WireError {
     /// The bytes end before the frame does.
     #[error("frame is cut off at byte {offset}: {needed} bytes needed, {found} left")]
     Truncated {
-        /// Where reading stopped.
+        /// The place at which reading stopped, bytes from the frame's start.
         offset: usize,
         /// Bytes that should follow there.
         needed: usize,
@@ -48,7 +48,7 @@ pub enum WireError {
     /// A training loss without end.
     #[error("the client's loss is {found}, expected a finite number or none")]
     Loss {
-        /// What it said.
+        /// The value that was found.
         found: f32,
     },
     /// Damaged on its way.
@@ -62,13 +62,13 @@ pub enum WireError {
     /// Bytes between the last part and the checksum.
     #[error("{found} bytes follow the last part, expected 0")]
     Trailing {
-        /// How many.
+        /// Their number.
         found: usize,
     },
     /// A varint that does not fit 32 bits.
     #[error("number at byte {offset} does not fit 32 bits")]
     Varint {
-        /// Where it starts.
+        /// The place at which it starts.
         offset: usize,
     },
     /// More parts than allowed.
@@ -182,7 +182,7 @@ pub enum WireError {
     CodeRange {
         /// The part.
         part: usize,
-        /// Which of its codes.
+        /// The code's place in the part, from 0.
         position: usize,
         /// The code.
         code: u8,
@@ -200,7 +200,7 @@ pub enum WireError {
         count: usize,
         /// Bits of each.
         bits: u8,
-        /// What is there instead of zeros.
+        /// The bits that are there in place of zeros.
         found: u8,
     },
     /// NaN or an infinity.
@@ -208,7 +208,7 @@ pub enum WireError {
     NotFinite {
         /// The part.
         part: usize,
-        /// Which of its values.
+        /// The value's place in the part, from 0.
         position: usize,
         /// The value.
         value: f32,
@@ -218,7 +218,7 @@ pub enum WireError {
     Overflow {
         /// The part.
         part: usize,
-        /// Which of its values.
+        /// The value's place in the part, from 0.
         position: usize,
         /// The value.
         value: f32,

@@ -13,7 +13,7 @@ use crate::adapter::{Message, Part};
 
 const CHECKSUM_BYTES: usize = 4;
 
-/// Where the bytes of a frame go.
+/// The bytes of a frame by what they carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ByteSplit {
     /// Payloads of index parts.
@@ -151,12 +151,12 @@ impl Frame {
         Ok(Message { parts })
     }
 
-    /// What it says of itself.
+    /// Its header.
     pub fn header(&self) -> &Header {
         &self.0.header
     }
 
-    /// Where its bytes go; the four numbers add up to its length.
+    /// Its bytes by what they carry; the four numbers add up to its length.
     pub fn split(&self) -> ByteSplit {
         self.0.split
     }
@@ -186,7 +186,7 @@ impl Frame {
         bytes
     }
 
-    /// Whether both are clones of one frame.
+    /// True where both are clones of one frame.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

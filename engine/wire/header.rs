@@ -14,7 +14,7 @@ pub(super) const MAGIC: [u8; 4] = *b"CELM";
 /// Bytes of what is always there and of one length: magic, version, kind, and two hashes.
 const FIXED_BYTES: usize = 14;
 
-/// Which way a frame travels.
+/// The direction and purpose of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameKind {
@@ -28,7 +28,7 @@ pub enum FrameKind {
     Verdict = 4,
 }
 
-/// What a client says about its update; travels with every upload.
+/// A client's figures of its update, which travel with every upload.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct UploadHeader {
     /// Training examples that it has.
@@ -37,10 +37,10 @@ pub struct UploadHeader {
     pub loss: Option<f32>,
 }
 
-/// What a frame says about itself.
+/// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Header {
-    /// Which way it travels.
+    /// Its direction and purpose.
     pub kind: FrameKind,
     /// [`LayoutHash::short`](crate::adapter::LayoutHash::short) of the adapter.
     pub layout: u32,
@@ -53,19 +53,19 @@ pub struct Header {
     /// Number of the broadcast of a tracked download, or the last one that a snapshot has in it; else 0. Only downloads and
     /// catch-up carry it.
     pub sequence: u32,
-    /// What the client says, in an upload; in every other frame it is empty and takes no bytes.
+    /// The client's figures, in an upload; in every other frame they are empty and take no bytes.
     pub upload: UploadHeader,
 }
 
 impl FrameKind {
-    /// Whether its frames carry a sequence number.
+    /// True for frames that carry a sequence number.
     fn has_sequence(self) -> bool {
         matches!(self, Self::Download | Self::CatchUp)
     }
 }
 
 impl Header {
-    /// How many bytes it takes.
+    /// Its length, bytes.
     pub(super) fn bytes(&self) -> usize {
         let mut bytes = FIXED_BYTES + varint_bytes(self.round) + varint_bytes(self.addressee());
         if self.kind.has_sequence() {

@@ -7,7 +7,7 @@
 
 use super::{WireError, bitmap, rice};
 
-/// How a part's indices travel.
+/// The coding of a part's indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IndexCoding {
     /// One bit a coordinate.

@@ -16,7 +16,7 @@ use super::indices::{self, IndexCoding, IndexPlan};
 use super::values;
 use crate::adapter::{Part, ValueCoding};
 
-/// What a receiver takes. Decoding allocates at most `12 * values + bytes` bytes, and less for short input.
+/// The limits of a receiver. Decoding allocates at most `12 * values + bytes` bytes, and less for short input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The longest vector that indices may point into; also the most indices, and the most values and codes, of all
@@ -26,7 +26,7 @@ pub struct Limits {
     pub parts: usize,
     /// The longest frame.
     pub bytes: usize,
-    /// Whether NaN and infinities are errors.
+    /// True where NaN and infinities are errors.
     pub finite: bool,
 }
 
@@ -42,7 +42,7 @@ impl Limits {
 /// From how many bytes on f32 values are a piece of their own.
 const SHARED_BYTES: usize = 64 << 10;
 
-/// What is left of [`Limits::values`] while a frame is read.
+/// The rest of [`Limits::values`] while a frame is read.
 #[derive(Default)]
 pub(super) struct Spent {
     values: usize,
@@ -80,7 +80,7 @@ impl Head {
         })
     }
 
-    /// Whether its values are a piece of the frame of their own. Fewer are cheaper to copy.
+    /// True where its values are a piece of the frame of their own. Fewer are cheaper to copy.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Values { coding: ValueCoding::F32, count } if *count as usize * 4 >= SHARED_BYTES)
     }
