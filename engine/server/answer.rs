@@ -7,6 +7,7 @@ use ractor::rpc::CallResult;
 
 use super::exchange::Answer;
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
+use super::metrics::raise_clients;
 use super::open_round::{Candidate, Exchange, UploadStats};
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
@@ -269,13 +270,7 @@ impl ServerState {
             open.last_drop = Some((client, reason.clone()));
         }
         open.outcomes.count(outcome);
-        let clients = &self.args.metrics.clients;
-        match outcome {
-            "completed" => clients.completed.inc(),
-            "late" => clients.late.inc(),
-            "rejected" => clients.rejected.inc(),
-            _ => clients.failed.inc(),
-        }
+        raise_clients(&self.args.metrics.clients, &self.tally.clients.plus(&open.outcomes));
         let (round, done, asked) = (open.number, open.client_rows.len() as u32, open.machine.asked());
         self.emit(ServerEvent::Client { round, client, dropped: reason, done, asked });
     }

@@ -1,8 +1,9 @@
 //! The server's writes to the metrics: a closed round, and the counters of a resumed run.
 
+use super::outcomes::Outcomes;
 use super::round_row::RoundRow;
 use super::state::ServerState;
-use crate::metrics::raise;
+use crate::metrics::{Clients, raise};
 
 impl ServerState {
     /// Counts a round that has just been closed.
@@ -22,11 +23,7 @@ impl ServerState {
         // Round 0 is closed like any other.
         raise(&metrics.rounds, u64::from(latest.round) + 1);
         metrics.round.set(latest.round.into());
-        let clients = &self.tally.clients;
-        raise(&metrics.clients.completed, clients.completed);
-        raise(&metrics.clients.failed, clients.failed);
-        raise(&metrics.clients.late, clients.late);
-        raise(&metrics.clients.rejected, clients.rejected);
+        raise_clients(&metrics.clients, &self.tally.clients);
         // A row written by another version may lack the gauges.
         if let Ok(row) = serde_json::from_str(&latest.row) {
             self.set_gauges(&row);
@@ -49,10 +46,39 @@ impl ServerState {
     }
 }
 
+/// Brings the counters of clients up to the run's outcomes so far. A round that is begun again counts its clients from 0, so their
+/// outcomes in the abandoned opening are not counted twice.
+pub(super) fn raise_clients(clients: &Clients, so_far: &Outcomes) {
+    raise(&clients.completed, so_far.completed);
+    raise(&clients.failed, so_far.failed);
+    raise(&clients.late, so_far.late);
+    raise(&clients.rejected, so_far.rejected);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
+
+    #[test]
+    fn a_client_of_a_round_begun_again_is_counted_once() {
+        let metrics = Metrics::new();
+        let closed = Outcomes { completed: 8, ..Outcomes::default() };
+        let mut open = Outcomes::default();
+        for outcome in ["completed", "completed", "late"] {
+            open.count(outcome);
+            raise_clients(&metrics.clients, &closed.plus(&open));
+        }
+        let mut reopened = Outcomes::default();
+        for outcome in ["completed", "rejected", "late", "completed"] {
+            reopened.count(outcome);
+            raise_clients(&metrics.clients, &closed.plus(&reopened));
+        }
+        let clients = &metrics.clients;
+        let counted =
+            [&clients.completed, &clients.failed, &clients.late, &clients.rejected].map(|counter| counter.get());
+        assert_eq!(counted, [10, 0, 1, 1]);
+    }
 
     #[test]
     fn a_counter_goes_on_from_the_journal_and_never_back() {

@@ -26,6 +26,16 @@ impl Outcomes {
         }
     }
 
+    /// Both counts together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            completed: self.completed + other.completed,
+            failed: self.failed + other.failed,
+            late: self.late + other.late,
+            rejected: self.rejected + other.rejected,
+        }
+    }
+
     /// Clients whose update is in no aggregate.
     pub fn dropped(&self) -> u64 {
         self.failed + self.late + self.rejected
@@ -47,10 +57,7 @@ pub struct Tally {
 impl Tally {
     /// Adds a closed round; `counts` where it reached its quorum.
     pub fn add(&mut self, clients: &Outcomes, counts: bool) {
-        self.clients.completed += clients.completed;
-        self.clients.failed += clients.failed;
-        self.clients.late += clients.late;
-        self.clients.rejected += clients.rejected;
+        self.clients = self.clients.plus(clients);
         self.missed += u32::from(!counts);
         self.missed_in_a_row = if counts { 0 } else { self.missed_in_a_row + 1 };
     }
