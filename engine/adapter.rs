@@ -1,9 +1,9 @@
 //! The goods that every room hands on: what a LoRA adapter looks like, its values, and what a policy makes of them.
 
+pub mod float_bytes;
 mod layout;
 mod message;
 pub mod peft;
-pub mod stored;
 mod weights;
 
 pub use layout::{AdapterLayout, LayoutHash, Role, TensorInfo, TensorSpec};

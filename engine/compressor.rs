@@ -6,13 +6,13 @@
 
 mod codec;
 mod config;
+mod dry_run;
 mod error;
 mod feedback;
 mod memories;
 mod plan;
 mod pool;
 mod reference;
-mod rehearsal;
 mod tracker;
 mod worker;
 

@@ -5,13 +5,13 @@
 //! (or whatever its `sweep` names), then the best point of each on all seeds. A cell that is finished is not run again.
 
 mod cell;
-mod choice;
 mod error;
 mod estimate;
 mod file;
 mod grid;
 mod results;
 mod run;
+mod sweep_winner;
 
 pub use cell::{Cell, Failed};
 pub use error::ExperimentError;

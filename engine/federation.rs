@@ -3,18 +3,18 @@
 //! In: a validated [`Start`]. Out: [`Progress`] while it runs, files in the run directory, a [`Summary`].
 
 mod check;
-mod core;
+mod compatibility;
+mod core_actors;
+mod cpu_seconds;
 mod error;
-mod inputs;
 mod journal_dir;
 mod message;
-mod pairs;
 mod plan;
+mod policies;
 mod progress;
 mod root;
 mod run_dir;
-mod serving;
-mod timing;
+mod shared_inputs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +33,9 @@ use crate::server::Finished;
 pub use crate::link::DirectionBytes;
 pub use crate::server::RoundRow;
 pub use check::{Checked, check};
+use cpu_seconds::Clock;
+pub use cpu_seconds::Timing;
 pub use error::FederationError;
-pub use inputs::Inputs;
 pub use journal_dir::is_run;
 use message::FederationMsg;
 use plan::Plan;
@@ -42,8 +43,7 @@ pub use plan::dense_frame_length;
 pub use progress::{Progress, Summary};
 use root::{Federation, FederationArgs};
 use run_dir::RunDir;
-use timing::Clock;
-pub use timing::Timing;
+pub use shared_inputs::Inputs;
 
 /// The start of a run: its config, directory and mode.
 pub struct Start {

@@ -5,6 +5,8 @@
 //! `client`; `compressor`s and the `aggregator` run `policy` components; the `trainer` trains on `data`;
 //! the `journal` makes it durable; `wire` frames carry the `adapter`.
 
+#![warn(clippy::missing_errors_doc)]
+
 // The blank lines keep rustfmt from sorting the reading order away.
 pub mod cli;
 

@@ -9,9 +9,9 @@ mod cpu;
 mod error;
 mod exporter;
 mod exporter_actor;
-mod families;
 pub mod names;
 mod policies;
+mod registration;
 mod registry;
 mod wire;
 

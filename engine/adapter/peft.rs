@@ -3,9 +3,9 @@
 //! in residual.safetensors, with a README.md that says what to do with them.
 
 mod config;
+mod config_match;
 mod error;
-mod fit;
-mod renamed;
+mod layer_names;
 mod rules;
 mod targets;
 mod tensors;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
-use super::intake::Intake;
+use super::accumulator::Accumulator;
 use super::{Accepted, Aggregate, AggregateError, Config, Offer, Opening};
 use crate::adapter::AdapterLayout;
 use crate::compressor::Plans;
@@ -81,7 +81,7 @@ enum Waiting {
 
 /// The actor's state.
 pub struct AggregatorState {
-    intake: Option<Intake>,
+    accumulator: Option<Accumulator>,
     opening: u32,
     round: u32,
     next: u32,
@@ -111,10 +111,10 @@ impl Actor for Aggregator {
         // A first instance is made and its `init` runs.
         let make = move || {
             let codecs = (&*codecs.download, &codecs.upload);
-            Intake::new(&config, policy, layout, codecs, (max_norm, clip), &metrics)
+            Accumulator::new(&config, policy, layout, codecs, (max_norm, clip), &metrics)
         };
-        let intake = blocking("the start of the aggregator", make).await??;
-        Ok(AggregatorState { intake: Some(intake), opening: 0, round: 0, next: 0, waiting: BTreeMap::new() })
+        let accumulator = blocking("the start of the aggregator", make).await??;
+        Ok(AggregatorState { accumulator: Some(accumulator), opening: 0, round: 0, next: 0, waiting: BTreeMap::new() })
     }
 
     async fn handle(
@@ -140,7 +140,7 @@ impl AggregatorState {
         self.round = opening.round;
         self.next = 0;
         self.waiting.clear();
-        self.on_blocking_thread(move |intake| intake.begin(opening)).await
+        self.on_blocking_thread(move |accumulator| accumulator.begin(opening)).await
     }
 
     async fn put(&mut self, opening: u32, position: u32, waiting: Waiting) -> Result<(), ActorProcessingErr> {
@@ -162,9 +162,9 @@ impl AggregatorState {
             return Ok(());
         }
         let round = self.round;
-        self.on_blocking_thread(move |intake| {
+        self.on_blocking_thread(move |accumulator| {
             for (offer, reply) in turn {
-                drop(reply.send(intake.accept(round, offer)));
+                drop(reply.send(accumulator.accept(round, offer)));
             }
         })
         .await
@@ -181,20 +181,20 @@ impl AggregatorState {
             return Ok(());
         }
         let round = self.round;
-        self.on_blocking_thread(move |intake| drop(reply.send(intake.finish(round, weights)))).await
+        self.on_blocking_thread(move |accumulator| drop(reply.send(accumulator.finish(round, weights)))).await
     }
 
     async fn on_blocking_thread<R: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut Intake) -> R + Send + 'static,
+        work: impl FnOnce(&mut Accumulator) -> R + Send + 'static,
     ) -> Result<R, ActorProcessingErr> {
-        let mut intake = self.intake.take().ok_or("the aggregator's accumulator was lost in a crash")?;
-        let (intake, result) = blocking("aggregation", move || {
-            let result = work(&mut intake);
-            (intake, result)
+        let mut accumulator = self.accumulator.take().ok_or("the aggregator's accumulator was lost in a crash")?;
+        let (accumulator, result) = blocking("aggregation", move || {
+            let result = work(&mut accumulator);
+            (accumulator, result)
         })
         .await?;
-        self.intake = Some(intake);
+        self.accumulator = Some(accumulator);
         Ok(result)
     }
 }

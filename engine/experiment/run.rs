@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::cell::CellState;
-use super::{Cell, ExperimentError, Failed, Grid, choice, results};
+use super::{Cell, ExperimentError, Failed, Grid, results, sweep_winner};
 use crate::federation::{self, Inputs, Progress, Start, Summary};
 use crate::pool::{Task, blocking};
 use crate::report::{self, Run};
@@ -256,7 +256,7 @@ impl Runner<'_> {
             Run::read(&dir).ok().and_then(|run| experiment.utility.first_and_last(&run)).map(|(_, end)| end)
         };
         let of_point = |point| experiment.sweep_seeds.iter().map(|seed| end(point, *seed)).collect();
-        choice::best_point(&(0..points).map(of_point).collect::<Vec<_>>(), experiment.utility)
+        sweep_winner::best_point(&(0..points).map(of_point).collect::<Vec<_>>(), experiment.utility)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::journal_dir::{is_run, journal_dir};
+use super::policies::{Bench, Policies, Serving};
 use super::run_dir::{RunDir, begin};
-use super::serving::{Bench, Policies, Serving};
 use super::{FederationError, Inputs, Start};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
 use crate::config::{Config, changes_results};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorCell, ActorProcessingErr, SupervisionEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Core, Standing};
+use super::core_actors::{Core, Standing};
 use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
 use super::run_dir::RunDir;

@@ -1,8 +1,8 @@
 //! The database behind the journal: its tables, and one transaction for each change.
 
 mod clients;
+mod policies;
 mod server;
-mod serving;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

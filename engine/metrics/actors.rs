@@ -2,8 +2,8 @@
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::families::{counters, gauges};
 use super::names;
+use super::registration::{counters, gauges};
 
 /// The actors that are watched; the values of the label `actor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 
-use super::families::{CALL_SECONDS, counters, histograms};
 use super::names;
+use super::registration::{CALL_SECONDS, counters, histograms};
 
 /// The hooks of a policy; the values of the label `hook`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

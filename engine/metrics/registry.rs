@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::actors::{Actor, Actors};
-use super::families::{
+use super::policies::{Policies, PolicyMetrics};
+use super::registration::{
     CALL_SECONDS, ROUND_SECONDS, WORK_SECONDS, counter, counters, float_gauge, gauge, histogram, info, seconds,
 };
-use super::policies::{Policies, PolicyMetrics};
 use super::wire::{DirectionMetrics, Wire};
 use super::{MetricsError, names};
 

@@ -2,8 +2,8 @@
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 
-use super::families::{CALL_SECONDS, counters, histograms};
 use super::names;
+use super::registration::{CALL_SECONDS, counters, histograms};
 
 /// Bytes of real frames, by what they carry. Their sum is the length of the frames.
 #[derive(Debug, Clone)]

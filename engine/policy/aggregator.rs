@@ -128,6 +128,9 @@ impl AggregatorInstance {
     }
 
     /// The aggregated delta of the round: a vector of all values of the layout.
+    ///
+    /// # Errors
+    /// When no round was begun, or the policy traps, returns an error or exceeds its limits.
     pub fn finish(&mut self, memory: &mut Memory) -> Result<Arc<Vec<f32>>, PolicyError> {
         self.check_begun("finish")?;
         let (guest, values) = (&self.guest, self.values);

@@ -74,6 +74,9 @@ impl CompressorInstance {
 
     /// Encodes `values` for the receiver. `start` is `W0`. Where the policy sends all values as they are, the message shares
     /// them.
+    ///
+    /// # Errors
+    /// When the policy traps, returns an error or exceeds its limits, or its message breaks a rule.
     pub fn encode(
         &mut self,
         context: &Context,
@@ -101,6 +104,9 @@ impl CompressorInstance {
 
     /// The vector of all values of the layout that the receiver makes of a message; the message's own, where the policy
     /// changes nothing.
+    ///
+    /// # Errors
+    /// When the policy traps, returns an error or exceeds its limits, or its vector has another length.
     pub fn decode(
         &mut self,
         context: &Context,

@@ -31,8 +31,8 @@ pub(super) fn update(position: u32, update: &mut ClientUpdate) -> StoredUpdate {
     let state = state.take().unwrap_or_default();
     StoredUpdate { position, frame: Some(frame.clone()), meta: serde_json::json!(meta).to_string(), state }
 }
-/// The drop of a client for the journal.
 
+/// The drop of a client for the journal.
 pub(super) fn dropped(position: u32, outcome: &str, reason: &str) -> StoredUpdate {
     let meta = Meta { dropped: Some(reason.into()), late: outcome == "late", steps: 0, seconds: 0.0 };
     let (frame, state) = (None, Vec::new());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::model_path::{ModelFolder, locate};
 use super::weights::{Checkpoint, INDEX, TensorEntry};
 use super::{ModelConfig, Trainer, TrainerError, family, model, model_path};
-use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, stored};
+use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, float_bytes};
 
 /// The file that is rewritten for a classifier head.
 const CONFIG: &str = "config.json";
@@ -196,7 +196,7 @@ impl<'a> Merger<'a> {
 
     /// A base weight plus its change, as bytes of its type.
     fn merge(&self, stored: &TensorEntry, change: &WeightChange) -> Vec<u8> {
-        let read = stored::floats(stored.dtype, self.checkpoint.bytes(stored));
+        let read = float_bytes::floats(stored.dtype, self.checkpoint.bytes(stored));
         let mut weight = read.unwrap_or_else(|| unreachable!("`changes` checked the types"));
         let [outputs, inputs] = change.shape();
         for (row, delta) in change.delta(self.values).chunks_exact(inputs).enumerate() {
@@ -205,7 +205,7 @@ impl<'a> Merger<'a> {
                 weight[at] += delta;
             }
         }
-        stored::bytes(stored.dtype, &weight).unwrap_or_else(|| unreachable!("a type that is read is written"))
+        float_bytes::bytes(stored.dtype, &weight).unwrap_or_else(|| unreachable!("a type that is read is written"))
     }
 }
 
@@ -263,7 +263,7 @@ impl View for MergedTensor<'_> {
             (None, change) => {
                 let head = change.and_then(|change| change.residual);
                 let values = head.map_or(&[][..], |head| &self.merger.values[head.offset..head.offset + head.len]);
-                stored::bytes(Dtype::F32, values).unwrap_or_default().into()
+                float_bytes::bytes(Dtype::F32, values).unwrap_or_default().into()
             }
         }
     }

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::{TrainerError, model_path};
-use crate::adapter::stored;
+use crate::adapter::float_bytes;
 
 /// The file of a checkpoint without shards.
 const SINGLE_FILE: &str = "model.safetensors";
@@ -165,7 +165,7 @@ impl<'a> Checkpoint<'a> {
     pub fn values(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, TrainerError> {
         let stored = self.check(tensor, shape)?;
         let file = || self.shards[stored.shard].file.clone();
-        let values = stored::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| TrainerError::TensorType {
+        let values = float_bytes::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| TrainerError::TensorType {
             file: file(),
             tensor: tensor.into(),
             found: format!("{:?}", stored.dtype),
@@ -208,7 +208,7 @@ impl Shard<'_> {
 
     /// Every tensor of the file, as of shard `shard`.
     fn tensors(&self, shard: usize) -> Result<impl Iterator<Item = (String, TensorEntry)> + use<>, TrainerError> {
-        let (header, metadata) = stored::parsed(self.bytes(), SafeTensors::read_metadata)
+        let (header, metadata) = float_bytes::parsed(self.bytes(), SafeTensors::read_metadata)
             .map_err(|reason| TrainerError::Weights { file: self.file.clone(), reason })?;
         let tensors = metadata.tensors().into_iter().map(|(name, info)| {
             // Offsets count from the end of the header, whose own length precedes it.

@@ -70,7 +70,7 @@ fn deliver(warm: &mut Warm, choice: [u8; 3], message: &Message) {
         loss: Some(1.5),
         last_seen: (flags & 8 == 0).then_some(1),
     };
-    let start = Arc::new(LAYOUT.start().0);
+    let start = LAYOUT.start().0;
     let mut memory = Memory::default();
     let done = |what: &str, done: Result<(), PolicyError>, poisoned: bool| {
         let name = NAMES[key.0];

@@ -6,7 +6,7 @@
 use fancy_regex::Regex;
 
 use super::PeftConfig;
-use super::renamed::in_memory;
+use super::layer_names::in_memory;
 use super::targets::{Patterns, Targets};
 
 /// Rank and scale of a pair.

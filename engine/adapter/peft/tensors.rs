@@ -7,10 +7,10 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::error::Named;
-use super::renamed::{in_checkpoints, in_memory};
+use super::layer_names::{in_checkpoints, in_memory};
 use super::{PairRules, PeftError, load, replace};
 use crate::adapter::layout::PREFIX;
-use crate::adapter::{Role, TensorInfo, stored};
+use crate::adapter::{Role, TensorInfo, float_bytes};
 
 /// Writes these tensors of the flat vector `values`.
 ///
@@ -69,7 +69,7 @@ pub(super) fn read(
             let (tensor, expected) = (name.clone(), expected.clone());
             return Err(PeftError::Shape { path: path.into(), tensor, expected, found });
         }
-        let Some(read) = stored::floats(view.dtype(), view.data()) else {
+        let Some(read) = float_bytes::floats(view.dtype(), view.data()) else {
             let found = format!("{:?}", view.dtype());
             return Err(PeftError::Type { path: path.into(), tensor: name.clone(), found });
         };
@@ -79,7 +79,7 @@ pub(super) fn read(
         values[tensor.offset..tensor.offset + tensor.len].copy_from_slice(&read);
     }
     let surplus = views.into_iter().map(|(tensor, view)| {
-        let whole = (!tensor.contains(LORA)).then(|| stored::floats(view.dtype(), view.data())).flatten();
+        let whole = (!tensor.contains(LORA)).then(|| float_bytes::floats(view.dtype(), view.data())).flatten();
         (Named { tensor, shape: view.shape().to_vec() }, whole.unwrap_or_default())
     });
     let mut surplus: Vec<_> = surplus.collect();
@@ -148,7 +148,7 @@ pub(super) fn rows(path: &Path, name: &str) -> Result<Option<usize>, PeftError> 
 /// The tensors of a file by the names that a layout has for them.
 fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<HashMap<String, TensorView<'a>>, PeftError> {
     let failed = |reason: String| PeftError::Weights { path: path.into(), reason };
-    let file = stored::parsed(bytes, SafeTensors::deserialize).map_err(failed)?;
+    let file = float_bytes::parsed(bytes, SafeTensors::deserialize).map_err(failed)?;
     let mut views = HashMap::new();
     for (name, view) in file.tensors() {
         let present = present(&name);

@@ -168,7 +168,7 @@ fn half_precision_adapters_are_read_and_other_types_refused() {
             .iter()
             .map(|tensor| {
                 let values = &values(&layout).0[tensor.offset..tensor.offset + tensor.len];
-                crate::adapter::stored::bytes(dtype, values).unwrap_or_else(|| vec![0; 8 * values.len()])
+                crate::adapter::float_bytes::bytes(dtype, values).unwrap_or_else(|| vec![0; 8 * values.len()])
             })
             .collect();
         let views = layout.tensors().iter().zip(&bytes).map(|(tensor, bytes)| {

@@ -241,8 +241,8 @@ fn in_f32(base: &std::path::Path) -> tempfile::TempDir {
         .tensors()
         .into_iter()
         .map(|(name, view)| {
-            let values = crate::adapter::stored::floats(view.dtype(), view.data()).unwrap();
-            (name, view.shape().to_vec(), crate::adapter::stored::bytes(Dtype::F32, &values).unwrap())
+            let values = crate::adapter::float_bytes::floats(view.dtype(), view.data()).unwrap();
+            (name, view.shape().to_vec(), crate::adapter::float_bytes::bytes(Dtype::F32, &values).unwrap())
         })
         .collect();
     let views =
@@ -330,8 +330,8 @@ fn half_base() -> (tempfile::TempDir, ModelConfig) {
             .step_by(2)
             .map(|name| {
                 let view = whole.tensor(name).unwrap();
-                let values = crate::adapter::stored::floats(view.dtype(), view.data()).unwrap();
-                (*name, view.shape().to_vec(), crate::adapter::stored::bytes(Dtype::F16, &values).unwrap())
+                let values = crate::adapter::float_bytes::floats(view.dtype(), view.data()).unwrap();
+                (*name, view.shape().to_vec(), crate::adapter::float_bytes::bytes(Dtype::F16, &values).unwrap())
             })
             .collect();
         map.extend(halves.iter().map(|(name, ..)| (name.to_string(), shard.clone().into())));

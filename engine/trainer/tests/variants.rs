@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::adapter::stored;
+use crate::adapter::float_bytes;
 use crate::data::Goal;
 use crate::trainer::family::Spec;
 
@@ -32,18 +32,20 @@ fn folder(variant: &Value) -> tempfile::TempDir {
     std::fs::copy(base.join("tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
     let bytes = std::fs::read(base.join("model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let values =
-        |name: &str| stored::floats(file.tensor(name).unwrap().dtype(), file.tensor(name).unwrap().data()).unwrap();
+    let values = |name: &str| {
+        float_bytes::floats(file.tensor(name).unwrap().dtype(), file.tensor(name).unwrap().data()).unwrap()
+    };
     let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
     let dropped =
         |name: &str| variant["drop_tensors"].as_array().is_some_and(|all| all.iter().any(|gone| gone == name));
     let kept = file.names().into_iter().filter(|name| !dropped(name));
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> =
-        kept.map(|name| (name.to_owned(), shape(name), stored::bytes(Dtype::F32, &values(name)).unwrap())).collect();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = kept
+        .map(|name| (name.to_owned(), shape(name), float_bytes::bytes(Dtype::F32, &values(name)).unwrap()))
+        .collect();
     for (name, made) in variant["tensors"].as_object().into_iter().flatten() {
         let (source, factor) = (made[0].as_str().unwrap(), made[1].as_f64().unwrap() as f32);
         let made: Vec<f32> = values(source).iter().map(|value| value * factor).collect();
-        tensors.push((name.clone(), shape(source), stored::bytes(Dtype::F32, &made).unwrap()));
+        tensors.push((name.clone(), shape(source), float_bytes::bytes(Dtype::F32, &made).unwrap()));
     }
     let views =
         tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));

@@ -9,7 +9,7 @@ use ractor::{ActorCell, ActorId};
 use super::FederationError;
 use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
-use super::serving::Policies;
+use super::policies::Policies;
 use crate::aggregator::{Aggregator, AggregatorArgs};
 use crate::client::Participants;
 use crate::compressor::Compressors;

@@ -101,7 +101,7 @@ impl AggregateError {
 }
 
 /// The working part; synchronous.
-pub(super) struct Intake {
+pub(super) struct Accumulator {
     codec: Codec,
     download_policy: String,
     policy: Arc<Policy>,
@@ -113,7 +113,7 @@ pub(super) struct Intake {
     broken: Option<PolicyError>,
 }
 
-impl Intake {
+impl Accumulator {
     pub(super) fn new(
         config: &super::Config,
         policy: Arc<Policy>,

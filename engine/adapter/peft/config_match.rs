@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::renamed::in_memory;
+use super::layer_names::in_memory;
 use super::rules::{PairRules, PatternError};
 use super::targets::Targets;
 use super::{CONFIG, PeftConfig, PeftError, README, RESIDUAL, WEIGHTS};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::FederationError;
-use super::pairs::{Pairs, warnings};
+use super::compatibility::{Pairs, warnings};
 use crate::adapter::AdapterLayout;
 use crate::compressor::{CodecPlan, OfRun, Plans};
 use crate::config::Config;
