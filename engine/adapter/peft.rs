@@ -68,7 +68,7 @@ pub struct Read {
     pub left_out: Vec<String>,
 }
 
-/// Reads what [`write`], or `peft` itself, wrote: every tensor of the layout by its name. What a folder never had keeps its
+/// Reads what [`write()`], or `peft` itself, wrote: every tensor of the layout by its name. What a folder never had keeps its
 /// value of `start`: the heads where `modules_to_save` names none, and all of them without `heads`; the residuals.
 ///
 /// # Errors

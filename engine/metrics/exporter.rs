@@ -39,8 +39,8 @@ impl Exporter {
     }
 
     /// Answers until `stop` is ready, then until the requests in progress are answered. A peer that holds its connection
-    /// open can delay the end: give it a deadline. No more than [`MAX_CONNECTIONS`] are open at a time, none for longer than
-    /// [`IDLE_TIMEOUT`] without an answer.
+    /// open can delay the end: give it a deadline. No more than `MAX_CONNECTIONS` are open at a time, none for longer than
+    /// `IDLE_TIMEOUT` without an answer.
     ///
     /// # Errors
     /// The listener's error.

@@ -1,4 +1,4 @@
-//! A policy for tests only: it misbehaves in one hook in one way, as [`act`] says, and is a dense compressor and a mean
+//! A policy for tests only: it misbehaves in one hook in one way, as `act` says, and is a dense compressor and a mean
 //! otherwise. Built for the interface as it was released first, which the engine must go on running.
 
 mod bindings {

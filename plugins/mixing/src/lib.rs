@@ -11,7 +11,7 @@
 //!
 //! A uniform step with a dead zone and entropy coding is near what rate-distortion theory allows at few bits (Sullivan 1996),
 //! and is what codecs of neural networks do (DeepCABAC: Wiedemann et al. 2020, arXiv 1907.11900; for differences of
-//! federated learning: Becking et al. 2023). Here probabilities are mixed of several contexts, see [`Model`].
+//! federated learning: Becking et al. 2023). Here probabilities are mixed of several contexts, see `Model`.
 
 mod mixer;
 mod model;
