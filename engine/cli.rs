@@ -21,7 +21,6 @@ mod plugin_project;
 mod progress;
 mod run;
 mod signals;
-
 mod summary_table;
 mod visible;
 
