@@ -4,6 +4,7 @@
 //! one JSON object, whatever the command. Exit codes: 0 done, 2 usage or config, 3 data or model, 4 policy, 5 interrupted but
 //! resumable, 1 anything else, a run whose last rounds changed nothing among it.
 
+mod adapted_config;
 mod args;
 mod config;
 mod data;
@@ -12,6 +13,7 @@ mod eval;
 mod experiment;
 mod export;
 mod failure;
+mod generate;
 mod logging;
 mod output;
 mod plugin;
@@ -46,6 +48,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(run) => run::run(&run, verbosity),
         Command::Eval(eval) => eval::eval(&eval, verbosity),
+        Command::Generate(generate) => generate::generate(&generate, verbosity),
         Command::Export(export) => export::export(&export, verbosity),
         Command::Experiment(experiment) => experiment::experiment(&experiment, verbosity),
         Command::Report(report) => export::report(&report, verbosity.json),

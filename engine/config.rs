@@ -20,7 +20,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregator, compressor, data, metrics, policy, privacy, server, trainer};
+use crate::{aggregator, compressor, data, metrics, policy, privacy, report, server, trainer};
 
 pub use document::{Document, Table};
 pub use error::ConfigError;
@@ -61,6 +61,8 @@ pub struct Config {
     pub policy: policy::PolicyConfig,
     /// The Prometheus endpoint.
     pub metrics: metrics::Config,
+    /// The report.
+    pub report: report::Config,
 }
 
 impl Default for Config {
@@ -81,6 +83,7 @@ impl Default for Config {
             limits: Default::default(),
             policy: Default::default(),
             metrics: Default::default(),
+            report: Default::default(),
         }
     }
 }

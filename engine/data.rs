@@ -47,4 +47,4 @@ pub use left_out::LeftOut;
 pub use partition::{Partition, Shard, partition};
 pub use record::Record;
 pub use sequence::{Goal, Sequence, tokenize};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{PromptForm, TokenStream, Tokenizer};

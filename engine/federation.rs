@@ -4,6 +4,7 @@
 
 mod check;
 mod compatibility;
+mod completions;
 mod core_actors;
 mod cpu_seconds;
 mod error;
@@ -141,6 +142,11 @@ fn finish(
     let missed = |row: &&RoundRow| row.completed < row.quorum;
     let after = |value: fn(&RoundRow) -> Option<f64>| rows.iter().filter(|row| row.round > 0).rev().find_map(value);
     let (bytes_total, dense_bytes_total) = last.map_or((0, 0), |row| (row.bytes_total, row.dense_bytes_total));
+    // The adapter is written: a completion that fails must not take it along.
+    let completions = completions::completions(plan, &weights.0).unwrap_or_else(|error| {
+        tracing::warn!("no completions: {error}");
+        Vec::new()
+    });
     let summary = Summary {
         run_dir: plan.run_dir.clone(),
         rounds: finished.rounds,
@@ -168,6 +174,7 @@ fn finish(
         epsilon: last.and_then(|row| row.epsilon),
         interrupted: finished.interrupted,
         peak_rss_bytes: peak_rss_bytes(),
+        completions,
     };
     files.summarize(&summary)?;
     Ok(summary)

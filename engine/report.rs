@@ -5,6 +5,8 @@
 //! is still going on, was killed, or was made by another version: fields it does not know are ignored.
 
 mod compare;
+mod completions;
+mod config;
 mod escape;
 mod evaluation_metric;
 mod format;
@@ -17,10 +19,11 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
+pub use config::Config;
 pub use evaluation_metric::EvaluationMetric;
 pub use format::{bytes, duration, loss, percent, ratio};
 pub use methods::{Comparison, write as write_comparison};
-pub use run::Run;
+pub use run::{Completion, Run};
 
 /// A failure to read runs or to write the report's page.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ mod embedding;
 mod error;
 mod family;
 mod fingerprint;
+mod generation;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
@@ -36,6 +37,7 @@ mod weights;
 pub use client_data::{ClientData, EVALUATION_CHUNK};
 pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
 pub use error::TrainerError;
+pub use generation::{Ended, Generation};
 pub use hub_name::Download;
 pub use local_training::{Evaluated, TrainKey, Trained, Trainer};
 pub use model::{Model, positions, tokenizer};

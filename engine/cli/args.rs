@@ -38,6 +38,8 @@ pub enum Command {
     Run(Run),
     /// Measure the loss of a model with an adapter on a data file, or on the validation data of a run.
     Eval(Eval),
+    /// Write the text that a model, with an adapter or a run's, puts after a prompt.
+    Generate(Generate),
     /// Write the adapter of a run as a PEFT folder, or merged into its model.
     Export(Export),
     /// Run a grid of runs (methods, seeds, partitions, learning rates) and compare them; finished ones are kept.
@@ -90,6 +92,40 @@ pub struct Eval {
     /// Take model, data and adapter of this run directory.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[command(flatten)]
+    pub sources: ConfigSources,
+    /// Take model and adapter of this run directory.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// The prompt; - reads it from stdin.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: String,
+    /// The system's turn before the prompt, in a chat.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// Go on with the prompt as it is. By default a run's prompt gets the form of its data, and that of another model its
+    /// chat template where it has one.
+    #[arg(long, conflicts_with = "chat")]
+    pub raw: bool,
+    /// Put the prompt into the chat template.
+    #[arg(long)]
+    pub chat: bool,
+    /// Tokens to write, at most.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Divisor of the logits before a token is drawn; 0 takes the most likely one each time.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Share of the most likely tokens that one is drawn from.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Seed of the draws.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -8,13 +8,14 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::adapter::peft;
-use crate::config::{Config, Loaded};
+use crate::config::Config;
 use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task, partition, tokenize};
 use crate::federation;
-use crate::trainer::{EVALUATION_CHUNK, HeadStart, LoraConfig, Model, Trainer, TrainerKind};
+use crate::trainer::{EVALUATION_CHUNK, Model, Trainer};
 
+use super::adapted_config::AdaptedConfig;
 use super::args::{ConfigSources, Eval, Verbosity};
-use super::{Failure, config, output, progress, run};
+use super::{Failure, output, progress, run};
 
 /// Sequences a forward pass; the loss does not depend on it.
 const BATCH: usize = 16;
@@ -22,39 +23,24 @@ const BATCH: usize = 16;
 /// Measures and prints one JSON object.
 pub fn eval(arguments: &Eval, verbosity: Verbosity) -> Result<u8, Failure> {
     let started = Instant::now();
-    let loaded = match &arguments.run {
-        Some(dir) => run::stored(dir, &arguments.sources)?.0,
-        None => config::load(&arguments.sources)?,
-    };
-    let given = |key: &str| is_given(&loaded, arguments.run.as_deref(), key);
-    let mut config = loaded.config.clone();
-    if let Some(dir) = &arguments.run {
-        if config.client.trainer == TrainerKind::Noop {
-            return Err(Failure::usage(format!(
-                "{} was a run of client.trainer noop: it trained no model",
-                dir.display()
-            )));
-        }
-        if !given("lora.init") {
-            config.lora.init = Some(dir.join("adapter"));
-            // The head that the run left, wherever it had begun.
-            config.lora.head = HeadStart::Own;
-        }
-    }
+    let mut adapted = AdaptedConfig::load(&arguments.sources, arguments.run.as_deref())?;
+    let config = &mut adapted.config;
     let named = config.lora.init.as_ref().map(|folder| peft::read_config(folder)).transpose()?;
     let named = named.is_some_and(|adapter| !adapter.classes.is_empty());
-    if let (Some(dir), true, true) = (&arguments.run, given("data.path"), config.data.classes.is_empty() && !named) {
-        config.data.classes = run_classes(dir)?;
+    let unnamed = config.data.classes.is_empty() && !named;
+    if let (Some(dir), true, true) = (&arguments.run, adapted.given("data.path"), unnamed) {
+        adapted.config.data.classes = run_classes(dir)?;
     }
 
-    progress::fetch(&config.model, verbosity)?;
-    let model = Model::load(&config.model)?;
-    follow_adapter(&mut config.lora, &model, given)?;
-    let Examples { sequences, records, left_out, classes } = if arguments.run.is_some() && !given("data.path") {
-        validation(&config, &model)?
+    progress::fetch(&adapted.config.model, verbosity)?;
+    let model = Model::load(&adapted.config.model)?;
+    adapted.follow_adapter(&model)?;
+    let config = &adapted.config;
+    let Examples { sequences, records, left_out, classes } = if arguments.run.is_some() && !adapted.given("data.path") {
+        validation(config, &model)?
     } else {
-        let limit = if given("data.max_tokens") { config.data.max_tokens } else { usize::MAX };
-        whole(&config, &model, limit)?
+        let limit = if adapted.given("data.max_tokens") { config.data.max_tokens } else { usize::MAX };
+        whole(config, &model, limit)?
     };
     if let Some(warning) = left_out.warning(records) {
         tracing::warn!("{warning}");
@@ -65,7 +51,7 @@ pub fn eval(arguments: &Eval, verbosity: Verbosity) -> Result<u8, Failure> {
     output::print_json(&json!({
         "eval_loss": measured.loss(),
         "eval_metric": measured.accuracy(),
-        "metric": federation::metric(&config),
+        "metric": federation::metric(config),
         "perplexity": measured.loss().exp(),
         "tokens": measured.tokens,
         "records": records,
@@ -86,41 +72,6 @@ fn run_classes(dir: &Path) -> Result<Vec<String>, Failure> {
         Task::Classification => Ok(Dataset::load(&own, None, None)?.classes().to_vec()),
         Task::Text | Task::Instruction => Ok(Vec::new()),
     }
-}
-
-/// True where the user of this command set the key; false for defaults and for the run's own config.
-fn is_given(loaded: &Loaded, run: Option<&Path>, key: &str) -> bool {
-    let own = run.map(|dir| dir.join("config.toml").display().to_string());
-    let origin = loaded.origin(key);
-    !loaded.is_default(key) && !own.is_some_and(|own| origin.starts_with(&own))
-}
-
-/// An adapter folder tells its ranks, scales, targets and residuals itself; a key that was set all the same must agree with it.
-fn follow_adapter(lora: &mut LoraConfig, model: &Model, given: impl Fn(&str) -> bool) -> Result<(), Failure> {
-    let Some(folder) = &lora.init else { return Ok(()) };
-    let adapter = model.resolve_adapter(peft::read_config(folder)?)?;
-    if !given("lora.rank") {
-        lora.rank = adapter.rank;
-    }
-    if !given("lora.alpha") {
-        lora.alpha = adapter.alpha;
-    }
-    if !given("lora.rank_pattern") {
-        lora.rank_pattern = adapter.rank_pattern;
-    }
-    if !given("lora.alpha_pattern") {
-        lora.alpha_pattern = adapter.alpha_pattern;
-    }
-    if !given("lora.rslora") {
-        lora.rslora = adapter.rslora;
-    }
-    if !given("lora.targets") {
-        lora.targets = adapter.targets;
-    }
-    if !given("lora.residual") {
-        lora.residual = adapter.residual;
-    }
-    Ok(())
 }
 
 /// The examples to evaluate on.

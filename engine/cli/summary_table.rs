@@ -1,7 +1,7 @@
 //! The table at the end of a run.
 
 use crate::federation::Summary;
-use crate::report::{bytes, duration, loss, percent, ratio};
+use crate::report::{Completion, bytes, duration, loss, percent, ratio};
 
 /// A run's results as text, one fact a line.
 pub fn summary(summary: &Summary) -> String {
@@ -40,8 +40,22 @@ pub fn summary(summary: &Summary) -> String {
         ("adapter hash".into(), summary.adapter_hash.clone()),
         ("report".into(), summary.report.display().to_string()),
     ]);
+    if let Some(Completion { prompt, before, after }) = summary.completions.first() {
+        let texts = [("prompt", prompt), ("completion before", before), ("completion after", after)];
+        rows.extend(texts.map(|(name, text)| (name.to_owned(), one_line(text))));
+    }
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+}
+
+/// A text on one line, cut where it is long.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 160;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 /// The share of the CPU time that neither trained nor evaluated.

@@ -1,7 +1,7 @@
 //! The meaning of each key. The doc comment on the field of the room's config struct is the only text; it is read from the
 //! source that was compiled in, so `cellm config keys` and the reference documentation cannot disagree.
 
-const SECTIONS: [(&str, &str, &str); 14] = [
+const SECTIONS: [(&str, &str, &str); 15] = [
     ("run", "RunConfig", include_str!("run.rs")),
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
@@ -16,6 +16,7 @@ const SECTIONS: [(&str, &str, &str); 14] = [
     ("limits", "LimitsConfig", include_str!("../policy/config.rs")),
     ("policy", "PolicyConfig", include_str!("../policy/config.rs")),
     ("metrics", "Config", include_str!("../metrics/config.rs")),
+    ("report", "Config", include_str!("../report/config.rs")),
 ];
 
 /// The sentence of every `section.key`, in the order of the sections and of their fields.

@@ -213,6 +213,8 @@ pub(super) static KEYS: &[Key] = &[
     site("policy.keys").without_effect(),
     site("policy.watch").without_effect(),
     site("metrics.listen").without_effect(),
+    site("report.prompts").without_effect(),
+    site("report.completion_tokens").within(0.0, MILLION).without_effect(),
 ];
 
 /// True for a key that may change what a run ends with, and for a name that is no key.

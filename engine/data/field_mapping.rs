@@ -196,6 +196,42 @@ impl FieldMapping {
         Ok(Content::Text { text, answer })
     }
 
+    /// True where a record is a conversation.
+    pub(super) fn reads_chats(&self) -> bool {
+        matches!(self.shape, ContentSource::Chat(_))
+    }
+
+    /// True where a record has an answer.
+    pub(super) fn has_answers(&self) -> bool {
+        matches!(&self.shape, ContentSource::Text { answer: Some(_), .. })
+    }
+
+    /// The text before the answer of a record whose only field is `text`.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] where the template has more fields, or the records are no text.
+    pub(super) fn prompt(&self, text: &str) -> Result<String, DataError> {
+        let refused = |found: String, has: &str| {
+            DataError::value("data.template", found, format!("one field, as a prompt gives one: it has {has}"))
+        };
+        let ContentSource::Text { prompt, context, .. } = &self.shape else {
+            return Err(refused("no text".into(), "none"));
+        };
+        let template = context.as_ref().map_or(prompt, |(_, without)| without);
+        let mut fields: Vec<&str> = template.fields().collect();
+        fields.sort_unstable();
+        fields.dedup();
+        if fields.len() != 1 {
+            return Err(refused(format!("`{}`", template.source()), &fields.join(", ")));
+        }
+        let mut filled = String::new();
+        template.fill(&mut filled, |_, to| {
+            to.push_str(text);
+            Ok(())
+        })?;
+        Ok(filled)
+    }
+
     /// A record's label, where the config names its field.
     ///
     /// # Errors

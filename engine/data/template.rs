@@ -54,6 +54,16 @@ impl Template {
         Ok(Self { setting, pieces })
     }
 
+    /// The template as it is written.
+    pub(super) fn source(&self) -> String {
+        let braces = |text: &str| text.replace('{', "{{").replace('}', "}}");
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => braces(text),
+            Piece::Field(name) => format!("{{{name}}}"),
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+
     /// The key that holds the template.
     pub(super) fn setting(&self) -> &'static str {
         self.setting

@@ -3,7 +3,9 @@
 
 mod limits;
 mod long_text;
+mod prompt;
 mod special_tokens;
+mod token_stream;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +13,9 @@ use std::path::Path;
 
 use tokenizers::AddedToken;
 
+pub use self::prompt::PromptForm;
 use self::special_tokens::SpecialTokens;
+pub use self::token_stream::TokenStream;
 use super::DataError;
 use super::chat::{ChatTemplate, Conversation};
 use super::panic_guard::catch_panic;
@@ -24,6 +28,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     name: String,
     end: EndOfTurn,
+    /// Tokens that end a generated text, ascending.
+    ends: Vec<u32>,
     /// Chat templates by name; the error of one that does not parse shows where it is used.
     templates: BTreeMap<String, Result<ChatTemplate, String>>,
     /// True where there are texts that it cannot encode.
@@ -74,7 +80,7 @@ impl Tokenizer {
             Ok((inner, may_fail))
         };
         let (inner, may_fail) = catch_panic(read).map_err(failed)?.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { inner, name, end: EndOfTurn::Unnamed, templates: BTreeMap::new(), may_fail })
+        Ok(Self { inner, name, end: EndOfTurn::Unnamed, ends: Vec::new(), templates: BTreeMap::new(), may_fail })
     }
 
     /// Reads a model folder: `tokenizer.json` and the files beside it.
@@ -104,6 +110,12 @@ impl Tokenizer {
             (Some(token), _) => EndOfTurn::Lost(token.clone()),
             (None, _) => EndOfTurn::Unnamed,
         };
+        self.ends = special.ends;
+        if let EndOfTurn::Token(end) = self.end {
+            self.ends.push(end);
+        }
+        self.ends.sort_unstable();
+        self.ends.dedup();
         let parsed = |(name, source): (String, String)| (name, ChatTemplate::parse(&source, special.named.clone()));
         self.templates = special.templates.into_iter().map(parsed).collect();
         Ok(self)
@@ -204,9 +216,15 @@ impl Tokenizer {
     /// A conversation as its chat template renders it, with the byte ranges of its answers. The outer error is the
     /// tokenizer's, the inner one the template's error for this conversation.
     pub(super) fn render(&self, conversation: &Conversation) -> Result<Result<Rendered, String>, DataError> {
-        let of_tools = self.templates.get("tool_use").filter(|_| conversation.has_tools());
+        let template = self.template(conversation.has_tools())?;
+        Ok(template.render(conversation).map_err(|reason| format!("chat template: {reason}")))
+    }
+
+    /// The chat template for conversations with or without tools.
+    fn template(&self, tools: bool) -> Result<&ChatTemplate, DataError> {
+        let of_tools = self.templates.get("tool_use").filter(|_| tools);
         match of_tools.or_else(|| self.templates.get("default")) {
-            Some(Ok(template)) => Ok(template.render(conversation).map_err(|reason| format!("chat template: {reason}"))),
+            Some(Ok(template)) => Ok(template),
             Some(Err(reason)) => Err(self.failed(format!("its chat template cannot be read: {reason}"))),
             None if self.templates.is_empty() => Err(self.failed(
                 "it has no chat template, in a tokenizer_config.json or chat_template.jinja beside it, which data.template \
@@ -260,6 +278,16 @@ impl Tokenizer {
     pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
         let decoded = catch_panic(|| self.inner.decode(tokens, true)).map_err(|reason| self.failed(reason))?;
         decoded.map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// The tokens that end a generated text, by the model's configs and the tokenizer's.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// True where it has a chat template for conversations without tools.
+    pub fn has_chat_template(&self) -> bool {
+        self.templates.contains_key("default")
     }
 
     /// Number of tokens in the vocabulary, added ones included.

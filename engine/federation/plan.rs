@@ -57,7 +57,7 @@ impl Plan {
         let Start { config, effective_toml, run_dir, resume } = start;
         let metrics = Arc::new(Metrics::new());
         let parts = Parts::load(&config, inputs)?;
-        let warnings = parts.warnings(&config);
+        let mut warnings = parts.warnings(&config);
         let Parts { shards, initial, tiers, serving, spending } = parts;
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
@@ -71,7 +71,11 @@ impl Plan {
         let trainable = Arc::new((0..config.client.tiers.len() as u32).map(of_tier).collect());
         // Last of all, so that nothing is a run that cannot go on.
         let (journal, files) = match resume {
-            true => resume_run(&run_dir, &effective_toml, config.policy.watch, &record)?,
+            true => {
+                let (journal, files, begun_on) = resume_run(&run_dir, &effective_toml, config.policy.watch, &record)?;
+                warnings.extend(other_arithmetic(&begun_on, &record.arithmetic));
+                (journal, files)
+            }
             false => begin_run(&run_dir, &effective_toml, &record)?,
         };
         metrics.rounds_planned.set(config.run.rounds.into());
@@ -233,7 +237,8 @@ fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Poli
             sections.insert("start".into(), json!(blake3::hash(&bytes).to_hex().to_string()));
         }
     }
-    sealed(&settings, layout.hash().to_string(), config.run.seed)
+    let record = sealed(&settings, layout.hash().to_string(), config.run.seed);
+    RunRecord { arithmetic: model.arithmetic().into(), ..record }
 }
 
 /// Key of the policies' hashes in the settings of a record.
@@ -241,7 +246,8 @@ const POLICIES: &str = "policies";
 
 fn sealed(settings: &serde_json::Value, layout_hash: String, seed: u64) -> RunRecord {
     let json = settings.to_string();
-    RunRecord { config_hash: blake3::hash(json.as_bytes()).to_hex().to_string(), layout_hash, seed, json }
+    let config_hash = blake3::hash(json.as_bytes()).to_hex().to_string();
+    RunRecord { config_hash, layout_hash, seed, json, arithmetic: String::new() }
 }
 
 /// A record that does not say which policies it had.
@@ -263,13 +269,24 @@ fn begin_run(run_dir: &Path, config: &str, record: &RunRecord) -> Result<(Journa
     Ok((journal, files))
 }
 
-/// `watch`: policies may be others than those that the run began with.
+/// A warning where a run goes on with another arithmetic than it began with.
+fn other_arithmetic(begun_on: &str, now: &str) -> Option<String> {
+    (!begun_on.is_empty() && begun_on != now).then(|| {
+        format!(
+            "the run began with the arithmetic of {begun_on} and goes on with that of {now}: its adapter is not to the bit \
+             what either alone gives"
+        )
+    })
+}
+
+/// The journal and the files of a run, and the arithmetic that it began with. `watch`: policies may be others than those
+/// that the run began with.
 fn resume_run(
     run_dir: &Path,
     config: &str,
     watch: bool,
     record: &RunRecord,
-) -> Result<(Journal, RunDir), FederationError> {
+) -> Result<(Journal, RunDir, String), FederationError> {
     if !is_run(run_dir) {
         return Err(FederationError::NoRun(run_dir.into()));
     }
@@ -283,7 +300,7 @@ fn resume_run(
         return Err(FederationError::Differs { run_dir: run_dir.into(), differences });
     }
     let files = RunDir::open(run_dir, config, &journal.rows_after(None)?)?.with_journal(journal.path().into())?;
-    Ok((journal, files))
+    Ok((journal, files, stored.arithmetic))
 }
 
 /// Length of a real frame that carries every value in f32, bytes: the baseline of every reduction, both ways.
@@ -297,4 +314,16 @@ pub fn dense_frame_length(values: usize) -> Result<u64, FederationError> {
     let frame = Frame::encode(&header, &Message { parts: vec![part] })
         .map_err(|source| FederationError::Compressor(source.into()))?;
     Ok(frame.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_goes_on_with_another_arithmetic_says_so() {
+        assert_eq!(other_arithmetic("AVX2", "AVX2").or(other_arithmetic("", "AVX2")), None);
+        let warning = other_arithmetic("AVX-512", "AVX2").unwrap();
+        assert!(warning.contains("AVX-512") && warning.contains("AVX2"), "{warning}");
+    }
 }

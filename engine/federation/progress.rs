@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Timing;
+use crate::report::Completion;
 use crate::server::RoundRow;
 
 /// An event of a run. The receiver prints it; nothing depends on it.
@@ -112,6 +113,9 @@ pub struct Summary {
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.
     pub peak_rss_bytes: u64,
+    /// What the model puts after prompts, before and after training.
+    #[serde(default)]
+    pub completions: Vec<Completion>,
 }
 
 impl Summary {

@@ -19,6 +19,10 @@ pub struct RunRecord {
     pub seed: u64,
     /// The settings behind `config_hash` as a JSON object, so that a mismatch can be named.
     pub json: String,
+    /// Name of the processor's or device's arithmetic. Another one rounds in other places, but does not keep a run from
+    /// going on. Empty in journals that do not say.
+    #[serde(default)]
+    pub arithmetic: String,
 }
 
 /// One thing in which two runs differ.
@@ -150,7 +154,8 @@ mod tests {
     use super::*;
 
     fn record(config_hash: &str, json: &str) -> RunRecord {
-        RunRecord { config_hash: config_hash.into(), layout_hash: "b".into(), seed: 1, json: json.into() }
+        let arithmetic = String::new();
+        RunRecord { config_hash: config_hash.into(), layout_hash: "b".into(), seed: 1, json: json.into(), arithmetic }
     }
 
     #[test]

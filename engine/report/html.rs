@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::compare;
+use super::completions;
 use super::escape::escape;
 use super::plot::{Axis, Plot, Point, Scale, Series, Unit};
 use super::run::{Row, Run};
@@ -27,6 +28,7 @@ pub fn page(runs: &[Run]) -> String {
         if runs.len() > 1 {
             let _ = write!(page, "<h2>{}</h2>\n{}", escape(&run.name), tables::summary(run));
         }
+        page.push_str(&completions::section(run));
         page.push_str(&tables::bytes_by_kind(run));
         page.push_str(&tables::clients(run));
         page.push_str(&tables::config(run));

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::ReportError;
 
@@ -153,6 +153,20 @@ pub struct Summary {
     /// CPU seconds by purpose.
     #[serde(default)]
     pub timing: Timing,
+    /// Completions before and after training.
+    #[serde(default)]
+    pub completions: Vec<Completion>,
+}
+
+/// A prompt with two greedy completions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The prompt.
+    pub prompt: String,
+    /// The completion with the adapter that the run started from.
+    pub before: String,
+    /// The completion with the adapter that it ended with.
+    pub after: String,
 }
 
 /// CPU seconds by what they were for.

@@ -17,6 +17,8 @@ pub(super) struct Batch {
     pub patches: Vec<f32>,
     /// Positions of each sequence, padding included.
     pub lengths: Vec<usize>,
+    /// The position of the first row of each sequence.
+    pub start: usize,
     /// Rows whose prediction is in the loss, ascending.
     pub rows: Vec<i64>,
     /// The target of each of `rows`: a token, or a class.
@@ -75,8 +77,20 @@ impl Batch {
         }
     }
 
+    /// Tokens that follow `start` others of the same sequence; the last one is asked for.
+    pub fn of_next(tokens: &[u32], start: usize) -> Self {
+        Self { start, rows: vec![tokens.len() as i64 - 1], ..Self::of_tokens(tokens) }
+    }
+
     fn empty() -> Self {
-        Self { tokens: Vec::new(), patches: Vec::new(), lengths: Vec::new(), rows: Vec::new(), targets: Vec::new() }
+        Self {
+            tokens: Vec::new(),
+            patches: Vec::new(),
+            lengths: Vec::new(),
+            start: 0,
+            rows: Vec::new(),
+            targets: Vec::new(),
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use burn::tensor::Tensor;
 
 use super::family::{Linear, Spec};
-use super::kernel::{Activation, Attention, AttentionPattern, HeadNorms, Heads, Masks, Norm, NormKind, Place, Rotary};
+use super::kernel::{
+    Activation, Attention, AttentionPattern, HeadNorms, Heads, KeyValueCache, Masks, Norm, NormKind, Place, Rotary,
+    read_f32,
+};
 use super::projection::{PairPlan, Pairs, Projection, Saved};
 use super::weights::Checkpoint;
 use super::{TrainerError, dropout::Dropout};
@@ -36,15 +39,17 @@ pub(super) struct Pass<'a> {
     pub place: &'a Place,
     /// Positions of each sequence, padding included.
     pub lengths: &'a [usize],
+    /// The position of the first row of each sequence.
+    pub start: usize,
 }
 
-/// The tensors that a block's forward pass saves for its backward pass.
-pub(super) struct BlockSaved {
+/// The tensors that a block's forward pass saves for its backward pass; `A` are those of the attention.
+pub(super) struct BlockSaved<A = Attention> {
     input: Tensor<2>,
     middle: Tensor<2>,
     /// Queries, keys and values before the norms of each head; none where the model has no such norms.
     unnormed: Option<Tensor<2>>,
-    attention: Attention,
+    attention: A,
     /// The input of the activation.
     inner: Tensor<2>,
     projections: [Saved; 4],
@@ -97,8 +102,38 @@ impl Block {
         x: Tensor<2>,
         pairs: &BlockPairs,
         pass: &Pass,
-        mut dropout: Option<&mut Dropout>,
+        dropout: Option<&mut Dropout>,
     ) -> (Tensor<2>, BlockSaved) {
+        let seen = (self.pattern, &pass.masks);
+        let attend = |qkv| Attention::forward(qkv, pass.heads, seen, pass.lengths, pass.place);
+        self.forward_with(x, pairs, pass, dropout, attend)
+    }
+
+    /// The block's output for positions that follow those in `cache`, which gets them too.
+    pub fn extend(&self, x: Tensor<2>, pairs: &BlockPairs, pass: &Pass, cache: &mut KeyValueCache) -> Tensor<2> {
+        let attend = |qkv: Tensor<2>| {
+            let first = cache.is_empty();
+            read_f32(&qkv, |qkv| cache.append(pass.heads, qkv));
+            let attended = match first {
+                true => Attention::forward(qkv, pass.heads, (self.pattern, &pass.masks), pass.lengths, pass.place).0,
+                false => {
+                    let attended = read_f32(&qkv, |qkv| cache.attend(pass.heads, self.pattern, qkv));
+                    pass.place.tensor(attended, [qkv.dims()[0], pass.heads.query * pass.heads.size])
+                }
+            };
+            (attended, ())
+        };
+        self.forward_with(x, pairs, pass, None, attend).0
+    }
+
+    fn forward_with<A>(
+        &self,
+        x: Tensor<2>,
+        pairs: &BlockPairs,
+        pass: &Pass,
+        mut dropout: Option<&mut Dropout>,
+        attend: impl FnOnce(Tensor<2>) -> (Tensor<2>, A),
+    ) -> (Tensor<2>, BlockSaved<A>) {
         let mut project = |number: usize, input: Tensor<2>| {
             let mask = match &mut dropout {
                 Some(dropout) if pairs[number].is_some() => Some(dropout.mask(input.dims(), pass.place)),
@@ -111,9 +146,7 @@ impl Block {
             Some(norms) => (norms.forward(&qkv), Some(qkv)),
             None => (qkv, None),
         };
-        let qkv = pass.rotary.forward(qkv, pass.lengths, self.scale);
-        let seen = (self.pattern, &pass.masks);
-        let (attended, attention) = Attention::forward(qkv, pass.heads, seen, pass.lengths, pass.place);
+        let (attended, attention) = attend(pass.rotary.forward(qkv, pass.lengths, pass.start, self.scale));
         let (attended, kept_out) = project(1, attended);
         let middle = x.clone() + attended;
         let (inner, kept_up) = project(2, self.norms[1].forward(&middle));

@@ -51,6 +51,23 @@ pub(super) fn place(config: &ModelConfig) -> Result<Place, TrainerError> {
     }
 }
 
+/// The name of the arithmetic of a place: where it differs, sums are rounded in other places.
+pub(super) fn arithmetic(place: &Place) -> &'static str {
+    if !place.host {
+        return "a GPU";
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2";
+        }
+    }
+    std::env::consts::ARCH
+}
+
 fn of_gpu(device: Device, dtype: Dtype) -> Place {
     let dtype = match dtype {
         Dtype::F32 => DType::F32,

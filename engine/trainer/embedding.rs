@@ -84,7 +84,10 @@ impl Embedding {
 
     /// The hidden states of a batch, `[sum of lengths, hidden]`.
     pub fn forward(&self, batch: &Batch, place: &Place) -> Tensor<2> {
-        let at = || -> Vec<i64> { batch.lengths.iter().flat_map(|length| 0..*length as i64).collect() };
+        let at = || -> Vec<i64> {
+            let positions = |length: &usize| batch.start as i64..(batch.start + length) as i64;
+            batch.lengths.iter().flat_map(positions).collect()
+        };
         match self {
             Self::Tokens { tokens, positions } => {
                 let x = tokens.clone().select(0, indices(&batch.tokens, place));

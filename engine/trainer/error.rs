@@ -328,10 +328,18 @@ pub enum TrainerError {
         /// Number of sequences given.
         sequences: usize,
     },
-    /// A loss or gradient norm that is NaN or infinite.
-    #[error("{what} is {value} in step {step} of the local training")]
+    /// Text asked of a model that predicts no next token.
+    #[error("no text can be generated: {}", no_next_token(family, *classes))]
+    NoGeneration {
+        /// The family's name.
+        family: &'static str,
+        /// Classes of the adapter's head; 0 where it has none.
+        classes: usize,
+    },
+    /// A loss, gradient norm or logit that is NaN or infinite.
+    #[error("{what} is {value} in step {step}")]
     NotFinite {
-        /// The loss, or the gradient norm.
+        /// The loss, the gradient norm or a logit.
         what: &'static str,
         /// The step, from 0.
         step: u32,
@@ -353,4 +361,11 @@ pub enum TrainerError {
     /// The adapter of `lora.init`.
     #[error(transparent)]
     Peft(#[from] PeftError),
+}
+
+fn no_next_token(family: &str, classes: usize) -> String {
+    match classes {
+        0 => format!("a {family} model reads in both directions and predicts no next token"),
+        classes => format!("the adapter tells {classes} classes apart and predicts no next token"),
+    }
 }

@@ -220,6 +220,11 @@ impl Spec {
         matches!(self.input, Input::Patches(_))
     }
 
+    /// True where each position attends to itself and those before it, so that it can predict the next token.
+    pub fn is_causal(&self) -> bool {
+        !self.patterns.contains(&AttentionPattern::Full)
+    }
+
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.patterns.len()

@@ -17,7 +17,7 @@ mod swiglu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub(super) use activation::Activation;
-pub(super) use attention::{Attention, AttentionPattern, Heads, Masks};
+pub(super) use attention::{Attention, AttentionPattern, Heads, KeyValueCache, Masks};
 pub(super) use cross_entropy::{cross_entropy, sum_losses};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
 pub(super) use rotary::{RopeParameters, Rotary};
@@ -75,6 +75,11 @@ fn edit<const D: usize>(tensor: Tensor<D>, change: impl FnOnce(&mut [f32])) -> T
     let mut data = tensor.into_data();
     change(data.as_mut_slice().unwrap_or_else(|_| unreachable!("tensors of this room are f32")));
     Tensor::from_data(data, &device)
+}
+
+/// Reads the values of a tensor on any device, as f32.
+pub(super) fn read_f32<const D: usize, R>(tensor: &Tensor<D>, reader: impl FnOnce(&[f32]) -> R) -> R {
+    read(&to_f32(tensor.clone()), reader)
 }
 
 /// Reads the values of a tensor in main memory.

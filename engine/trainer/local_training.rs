@@ -1,4 +1,4 @@
-//! Local training, evaluation and generation: adapter values and sequences in; a delta, a loss or tokens out.
+//! Local training and evaluation: adapter values and sequences in; a delta, a loss or logits out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -255,33 +255,12 @@ impl Trainer {
         values(logits)
     }
 
-    /// The prompt and the `count` most likely tokens after it, chosen one by one. Costs a whole forward pass a token.
-    /// Needs a language head.
-    ///
-    /// # Errors
-    /// As [`Self::logits`].
-    pub fn generate_greedy(
-        &self,
-        weights: Option<&[f32]>,
-        prompt: &[u32],
-        count: usize,
-    ) -> Result<Vec<u32>, TrainerError> {
-        let mut tokens = prompt.to_vec();
-        for _ in 0..count {
-            let logits = self.logits(weights, &tokens)?;
-            let last = &logits[logits.len() - self.limits().embeddings..];
-            let largest = (0..last.len()).fold(0, |best, at| if last[at] > last[best] { at } else { best });
-            tokens.push(largest as u32);
-        }
-        Ok(tokens)
-    }
-
     fn adapter_tensors(&self, weights: &[f32]) -> Result<AdapterTensors, TrainerError> {
         let (transformer, weights) = (&self.model.transformer, self.check_values(weights)?);
         Ok(transformer.adapter_tensors(&self.plan, &transformer.with_residuals(&self.plan, weights), weights))
     }
 
-    fn adapter_or_base(&self, weights: Option<&[f32]>) -> Result<AdapterTensors, TrainerError> {
+    pub(super) fn adapter_or_base(&self, weights: Option<&[f32]>) -> Result<AdapterTensors, TrainerError> {
         let transformer = &self.model.transformer;
         match weights {
             Some(weights) => self.adapter_tensors(weights),
@@ -299,7 +278,7 @@ impl Trainer {
         }
     }
 
-    fn limits(&self) -> Limits<'_> {
+    pub(super) fn limits(&self) -> Limits<'_> {
         let spec = &self.model.transformer.spec;
         Limits {
             positions: spec.positions,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::DType;
 use half::bf16;
 
-use super::device::place;
+use super::device::{arithmetic, place};
 use super::family::{Input, Spec};
 use super::hub_name::Download;
 use super::image_processor::ImageProcessor;
@@ -283,6 +283,11 @@ impl Model {
         };
         let count = self.parameters();
         format!("{}: {}, {count} parameters, {} blocks, on {device}", self.name, spec.family, spec.blocks())
+    }
+
+    /// The name of the arithmetic that it computes with: vectors of the processor, or a GPU.
+    pub fn arithmetic(&self) -> &'static str {
+        arithmetic(&self.transformer.place)
     }
 
     /// True where it computes on a GPU.

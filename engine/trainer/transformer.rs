@@ -13,10 +13,17 @@ use super::dropout::Dropout;
 use super::embedding::{Embedding, indices, token_table};
 use super::family::{Input, Spec};
 use super::head::{ClassPlan, Head, HeadPlan, LANGUAGE_HEAD};
-use super::kernel::{Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
+use super::kernel::{KeyValueCache, Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
 use super::values::{floats, values};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
+
+/// The keys and values of a sequence's positions so far, block by block.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    positions: usize,
+    blocks: Vec<KeyValueCache>,
+}
 
 /// The frozen weights of a model on a device.
 #[derive(Debug)]
@@ -146,6 +153,20 @@ impl Transformer {
         self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
     }
 
+    /// The logits `[1, vocabulary]` of the last of `tokens`, which follow those that the cache has seen, and which it gets
+    /// too. The cache begins as `Cache::default()`.
+    pub fn extend(&self, tokens: &[u32], adapted: &AdapterTensors, cache: &mut Cache) -> Tensor<2> {
+        let batch = Batch::of_next(tokens, cache.positions);
+        let pass = Pass { start: batch.start, ..self.pass(&batch.lengths) };
+        cache.blocks.resize_with(self.blocks.len(), KeyValueCache::default);
+        cache.positions += tokens.len();
+        let blocks = self.blocks.iter().zip(&adapted.blocks).zip(&mut cache.blocks);
+        let hidden = blocks.fold(self.embedding.forward(&batch, &self.place), |x, ((block, pairs), cache)| {
+            block.extend(x, pairs, &pass, cache)
+        });
+        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
+    }
+
     /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat. With
     /// `checkpointing` a block saves its input alone and its backward pass computes the rest again (Chen et al. 2016):
     /// the same bits, for less memory and a second forward pass.
@@ -242,7 +263,7 @@ impl Transformer {
     fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
         let length = lengths.first().copied().unwrap_or_default();
         let masks = Masks::new(&self.spec.patterns, length, &self.place);
-        Pass { rotary: &self.rotary, masks, heads: self.spec.heads, place: &self.place, lengths }
+        Pass { rotary: &self.rotary, masks, heads: self.spec.heads, place: &self.place, lengths, start: 0 }
     }
 
     fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {

@@ -20,6 +20,17 @@ impl ChatTemplate {
         on_a_deep_stack(|| self.render_here(conversation))?
     }
 
+    /// A conversation as text, with the beginning of the answer that is to come.
+    ///
+    /// # Errors
+    /// The template's error for this conversation.
+    pub(in crate::data) fn prompt(&self, conversation: &Conversation) -> Result<String, String> {
+        on_a_deep_stack(|| {
+            let turns = Turns::new(conversation);
+            self.text(&turns, turns.count(), true, &Steps::of_a_record())
+        })?
+    }
+
     fn render_here(&self, conversation: &Conversation) -> Result<(String, Vec<Range<usize>>), String> {
         let steps = Steps::of_a_record();
         let turns = Turns::new(conversation);

@@ -89,6 +89,13 @@ impl Conversation {
         Ok(Self { turns, tools })
     }
 
+    /// A conversation that waits for its first answer.
+    pub(in crate::data) fn prompt(system: Option<&str>, user: &str) -> Self {
+        let turn = |role, content| vec![pair("role", Json::text(role)), pair("content", Json::text(content))];
+        let system = system.map(|system| turn(SYSTEM, system));
+        Self { turns: system.into_iter().chain([turn("user", user)]).collect(), tools: None }
+    }
+
     /// Calls `each` with the text of every turn.
     pub(in crate::data) fn texts(&self, mut each: impl FnMut(&str)) {
         for turn in &self.turns {

@@ -20,6 +20,8 @@ pub(super) struct SpecialTokens {
     pub(super) added: Vec<AddedToken>,
     /// The end-of-text token by the model's own config; for folders whose tokenizer names none.
     pub(super) end: Option<u32>,
+    /// All tokens that end a generated text by the model's own configs.
+    pub(super) ends: Vec<u32>,
     /// Chat templates by name; `default` is the general one, `tool_use` the one for records with tools.
     pub(super) templates: BTreeMap<String, String>,
 }
@@ -65,7 +67,11 @@ impl SpecialTokens {
         let config = object(folder, "tokenizer_config.json")?.unwrap_or_default();
         let model = object(folder, "config.json")?.unwrap_or_default();
         let generation = object(folder, "generation_config.json")?.unwrap_or_default();
-        let mut special = Self { end: end(&generation).or_else(|| end(&model)), ..Self::default() };
+        let mut special = Self {
+            end: end(&generation).or_else(|| end(&model)),
+            ends: ends(&generation).into_iter().chain(ends(&model)).collect(),
+            ..Self::default()
+        };
         special.name(&of_class(&config, &model));
         special.name(&config);
         match config.get("added_tokens_decoder").and_then(Value::as_object) {
@@ -157,9 +163,14 @@ fn of_class(config: &Fields, model: &Fields) -> Fields {
 
 /// `eos_token_id`: a number, or the first of several.
 fn end(config: &Fields) -> Option<u32> {
-    let value = config.get("eos_token_id")?;
-    let value = value.as_array().map_or(Some(value), |list| list.first())?;
-    value.as_u64().and_then(|number| u32::try_from(number).ok())
+    ends(config).first().copied()
+}
+
+/// `eos_token_id`: a number, or several.
+fn ends(config: &Fields) -> Vec<u32> {
+    let Some(value) = config.get("eos_token_id") else { return Vec::new() };
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    values.iter().filter_map(Value::as_u64).filter_map(|number| u32::try_from(number).ok()).collect()
 }
 
 /// The chat templates in files of their own, else those in the config. `chat_template.json` is the file of processors;

@@ -56,7 +56,13 @@ mod tests {
     fn other_policies_drop_the_round_in_progress_and_kept_broadcasts_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let text = String::from;
-        let run = RunRecord { config_hash: text("c"), layout_hash: text("l"), seed: 1, json: text("{}") };
+        let run = RunRecord {
+            config_hash: text("c"),
+            layout_hash: text("l"),
+            seed: 1,
+            json: text("{}"),
+            arithmetic: text("avx2"),
+        };
         let journal = Journal::create(dir.path(), &run).unwrap();
         let (kind, upload) = (FrameKind::Download, UploadHeader::default());
         let header = Header { kind, layout: 1, policy: 2, round: 4, client: 0, sequence: 4, upload };

@@ -11,7 +11,13 @@ use crate::journal::{StoredOptimizer, StoredReference};
 use crate::wire::{FrameKind, Header, UploadHeader};
 
 fn record() -> RunRecord {
-    RunRecord { config_hash: "c0ffee".into(), layout_hash: "beef".into(), seed: 7, json: "{}".into() }
+    RunRecord {
+        config_hash: "c0ffee".into(),
+        layout_hash: "beef".into(),
+        seed: 7,
+        json: "{}".into(),
+        arithmetic: "avx2".into(),
+    }
 }
 
 /// A frame of about so many bytes: a fifth a policy's own, the rest values.

@@ -2,10 +2,13 @@
 //! other; in main memory each has its own length, elsewhere all have the same, padded on the right. With causal
 //! attention no real position sees a padded one; with full attention all sequences must have one length.
 
+mod cache;
 mod host;
 mod host_loops;
 
 use burn::tensor::{DType, Tensor, activation};
+
+pub(crate) use cache::KeyValueCache;
 
 use super::{Place, edit, read, simd, slice, to_f32};
 

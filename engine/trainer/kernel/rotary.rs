@@ -79,22 +79,23 @@ impl Rotary {
     }
 
     /// Rotates the queries and keys of `[sum of lengths, (q + k + v) * head_size]` by their positions and multiplies
-    /// the queries by `scale`, one of those given to [`Self::new`]; values stay.
-    pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize], scale: f32) -> Tensor<2> {
-        self.rotate(qkv, lengths, scale, 1.0)
+    /// the queries by `scale`, one of those given to [`Self::new`]; values stay. The first row of each sequence has
+    /// position `start`.
+    pub fn forward(&self, qkv: Tensor<2>, lengths: &[usize], start: usize, scale: f32) -> Tensor<2> {
+        self.rotate(qkv, (lengths, start), scale, 1.0)
     }
 
     /// The gradient of the input, given that of the output.
     pub fn backward(&self, gradient: Tensor<2>, lengths: &[usize], scale: f32) -> Tensor<2> {
-        self.rotate(gradient, lengths, scale, -1.0)
+        self.rotate(gradient, (lengths, 0), scale, -1.0)
     }
 
-    fn rotate(&self, qkv: Tensor<2>, lengths: &[usize], scale: f32, direction: f32) -> Tensor<2> {
-        let tables = self.tables(lengths.iter().copied().max().unwrap_or_default());
+    fn rotate(&self, qkv: Tensor<2>, (lengths, start): (&[usize], usize), scale: f32, direction: f32) -> Tensor<2> {
+        let tables = self.tables(start + lengths.iter().copied().max().unwrap_or_default());
         let scales = self.scales.iter().find(|(known, _)| *known == scale);
         let (Some([cos, sin]), Some((_, scales))) = (&tables.device, scales) else {
             debug_assert!(self.place.host);
-            return edit(qkv, |rows| self.rotate_rows(rows, lengths, &tables, scale, direction));
+            return edit(qkv, |rows| self.rotate_rows(rows, (lengths, start), &tables, scale, direction));
         };
         let [rows, columns] = qkv.dims();
         let (heads, size) = (self.heads.query + self.heads.key_value, self.heads.size);
@@ -102,14 +103,21 @@ impl Rotary {
         let x = qkv.clone().slice([0..rows, 0..rotated]).reshape([batch, length, heads, size]);
         // Swapping the halves is a flip of an axis of length two.
         let swapped = x.clone().reshape([rows * heads, 2, size / 2]).flip([1]).reshape([batch, length, heads, size]);
-        let [cos, sin] = [cos, sin].map(|table| table.clone().slice([0..1, 0..length, 0..1, 0..size]));
+        let [cos, sin] = [cos, sin].map(|table| table.clone().slice([0..1, start..start + length, 0..1, 0..size]));
         let x = ((x * cos + swapped * (sin * direction)) * scales.clone()).reshape([rows, rotated]);
         Tensor::cat(vec![x, qkv.slice([0..rows, rotated..columns])], 1)
     }
 
-    fn rotate_rows(&self, rows: &mut [f32], lengths: &[usize], tables: &Tables, query_scale: f32, direction: f32) {
+    fn rotate_rows(
+        &self,
+        rows: &mut [f32],
+        (lengths, start): (&[usize], usize),
+        tables: &Tables,
+        query_scale: f32,
+        direction: f32,
+    ) {
         let (size, half) = (self.heads.size, self.heads.size / 2);
-        let positions = lengths.iter().flat_map(|length| 0..*length);
+        let positions = lengths.iter().flat_map(|length| start..start + length);
         for (position, values) in positions.zip(rows.chunks_exact_mut(self.heads.columns())) {
             let at = position * half;
             let (cos, sin) = (&tables.cos[at..at + half], &tables.sin[at..at + half]);

@@ -104,6 +104,60 @@ fn the_logits_of_every_family_are_those_of_transformers() {
 }
 
 #[test]
+fn positions_read_one_by_one_give_the_logits_of_all_read_together() {
+    for golden in MODELS.map(Golden::read).iter().filter(|golden| golden.trainer.classes() == 0) {
+        let (weights, tokens) = (&golden.trainer.start().0, &golden.sequence.tokens);
+        let whole = golden.trainer.logits(Some(weights), tokens).unwrap();
+        let width = whole.len() / tokens.len();
+        for place in [kernel::Place::cpu(), kernel::Place { host: false, ..kernel::Place::cpu() }] {
+            let model = Model::load_on(&golden.config, place).unwrap();
+            let trainer = Trainer::new(model, &golden.lora, 0, 1).unwrap();
+            let adapted = trainer.adapter_or_base(Some(weights)).unwrap();
+            let mut cache = transformer::Cache::default();
+            let mut read = 0;
+            // More at once at first, and once in between, too.
+            for count in [5, 1, 1, 4].into_iter().chain(std::iter::repeat_n(1, tokens.len() - 11)) {
+                let new = &tokens[read..read + count];
+                let found = values::values(trainer.model().transformer.extend(new, &adapted, &mut cache)).unwrap();
+                read += count;
+                for (found, expected) in found.iter().zip(&whole[(read - 1) * width..read * width]) {
+                    assert!((found - expected).abs() < 1e-4, "{} {read}: {found} is not {expected}", golden.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_ends_at_its_end_token_its_most_tokens_or_the_last_position_and_pictures_have_none() {
+    let golden = Golden::read("gpt2");
+    let positions = golden.trainer.model().max_positions();
+    let prompt = vec![3; positions - 2];
+    let mut how = Generation { max_tokens: 9, temperature: 0.0, top_p: 1.0, seed: 1, ends: Vec::new() };
+    let generated = |how: &Generation| {
+        let mut tokens = Vec::new();
+        let receive = |token| {
+            tokens.push(token);
+            true
+        };
+        (golden.trainer.generate(None, &prompt, how, receive).unwrap(), tokens)
+    };
+    let (ended, tokens) = generated(&how);
+    assert_eq!((ended, tokens.len()), (Ended::Positions, 3));
+    how.max_tokens = 2;
+    assert_eq!(generated(&how), (Ended::MaxTokens, tokens[..2].to_vec()));
+    how.ends = vec![tokens[0]];
+    assert_eq!(generated(&how), (Ended::Token, Vec::new()));
+    how.top_p = 0.0;
+    let refused = |trainer: &Trainer| trainer.generate(None, &[3], &how, |_| true).unwrap_err().to_string();
+    assert_eq!(refused(&golden.trainer), "top-p is 0, but must be above 0 and at most 1");
+    let error = refused(&Golden::read("gpt2-classes").trainer);
+    assert_eq!(error, "no text can be generated: the adapter tells 3 classes apart and predicts no next token");
+    let error = refused(&Golden::read("vit").trainer);
+    assert!(error.starts_with("no text can be generated: a "), "{error}");
+}
+
+#[test]
 fn the_logits_and_the_loss_of_every_adapter_are_those_of_peft() {
     for golden in MODELS.map(Golden::read) {
         let (weights, sequence) = (&golden.trainer.start().0, &golden.sequence);

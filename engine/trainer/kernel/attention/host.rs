@@ -123,7 +123,7 @@ impl Heads {
 
 impl AttentionPattern {
     /// The keys that some query of a block attends to.
-    fn attended_keys(self, block: &Range<usize>, length: usize) -> Range<usize> {
+    pub(super) fn attended_keys(self, block: &Range<usize>, length: usize) -> Range<usize> {
         match self {
             Self::Causal => 0..block.end,
             Self::SlidingWindow(window) => (block.start + 1).saturating_sub(window)..block.end,
