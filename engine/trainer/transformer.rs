@@ -53,13 +53,11 @@ impl Transformer {
     pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
         let embedding = Embedding::read(file, &spec, &place)?;
         let (language_head, tied) = read_language_head(file, &spec, &embedding, &place)?;
-        let read = |number| -> Result<Block, TrainerError> {
-            let block = Block::read(file, &spec, number, &place)?;
-            Ok(match quantize {
-                Quantize::None => block,
-                Quantize::Int8 => block.quantized(&place),
-            })
-        };
+        if quantize == Quantize::Keep && !place.host {
+            let expected = "none or int8 on a GPU, which does not read the file's blocks";
+            return Err(TrainerError::Setting { key: "model.quantize", found: "keep".into(), expected });
+        }
+        let read = |number| Block::read(file, &spec, number, (quantize, &place));
         let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
