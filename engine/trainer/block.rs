@@ -215,16 +215,9 @@ fn keep_projection(
     for linear in linears {
         inputs = linear.inputs;
         let name = tensor_name(file, spec, block, linear.path, "weight");
-        let stored = file.check(&name, &[linear.outputs, linear.inputs])?;
-        let rows = file.mapped_rows(stored).ok_or(TrainerError::Setting {
-            key: "model.quantize",
-            found: "keep".into(),
-            expected: "none or int8 where model.path is no GGUF file: there are no blocks to keep",
-        })?;
-        file.check_values(&name, &rows)?;
-        parts.push(rows);
+        parts.push(file.kept_rows(&name, &[linear.outputs, linear.inputs])?);
     }
-    Ok(Projection::kept(KeptWeight::new(parts, inputs), read_biases(file, spec, block, linears)?, place))
+    Ok(Projection::kept(KeptWeight::new(parts, inputs, place), read_biases(file, spec, block, linears)?, place))
 }
 
 /// The biases of linear layers; none where no layer has one.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 
-use super::kept_weight::KeptWeight;
+use super::kept_weight::{FrozenWeight, KeptWeight};
 use super::kernel::{Place, add_columns};
 
 /// Values of a row that share a scale in 8 bits, at most.
@@ -18,24 +18,6 @@ pub(super) struct Projection {
     weight: FrozenWeight,
     /// `[1, outputs]`.
     bias: Option<Tensor<2>>,
-}
-
-/// A frozen weight, `[outputs, inputs]`.
-#[derive(Debug, Clone)]
-enum FrozenWeight {
-    /// In the place's type or in 8 bits.
-    Tensor(Tensor<2>),
-    /// In the blocks of its file.
-    Kept(KeptWeight),
-}
-
-impl FrozenWeight {
-    fn dims(&self) -> [usize; 2] {
-        match self {
-            Self::Tensor(weight) => weight.dims(),
-            Self::Kept(weight) => weight.dims(),
-        }
-    }
 }
 
 /// The place of one trained pair in the flat adapter vector and in its projection.
@@ -142,7 +124,7 @@ impl Projection {
         place: &Place,
     ) -> (Tensor<2>, Saved) {
         let output = match self.kept_weight(pairs) {
-            Some(kept) => kept.times_transposed(&input, place),
+            Some(kept) => kept.times_transposed(&input),
             None => input.clone().matmul(self.weight(pairs, place).transpose()),
         };
         let output = match &self.bias {
@@ -168,7 +150,7 @@ impl Projection {
         place: &Place,
     ) -> Tensor<2> {
         let through_base = match self.kept_weight(pairs) {
-            Some(kept) => kept.times(gradient, place),
+            Some(kept) => kept.times(gradient),
             None => gradient.clone().matmul(self.weight(pairs, place)),
         };
         let Some(pairs) = pairs else { return through_base };
@@ -195,7 +177,7 @@ impl Projection {
     fn frozen(&self, place: &Place) -> Tensor<2> {
         match &self.weight {
             FrozenWeight::Tensor(weight) => weight.clone().dequantize().cast(place.dtype),
-            FrozenWeight::Kept(kept) => kept.whole(place),
+            FrozenWeight::Kept(kept) => kept.whole(),
         }
     }
 }

@@ -208,12 +208,6 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// The rows of a matrix of a GGUF file, which stay there; none of another file.
-    pub fn mapped_rows(&self, stored: &TensorEntry) -> Option<MappedRows> {
-        let (Some(rows), Bytes::Mapped(map)) = (stored.rows, &self.shards[stored.shard].bytes) else { return None };
-        Some(MappedRows { map: map.clone(), range: stored.range.clone(), rows, count: stored.shape[0] })
-    }
-
     /// The values of a tensor as f32, row-major; `None` for a type that is not read.
     pub fn floats(&self, stored: &TensorEntry) -> Option<Vec<f32>> {
         let Some(rows) = &stored.rows else { return float_bytes::floats(stored.dtype, self.bytes(stored)) };
@@ -252,17 +246,23 @@ impl<'a> Checkpoint<'a> {
         Ok(values)
     }
 
-    /// Checks that all values of rows that stay in their file are numbers, a row at a time.
+    /// The rows of a matrix that stay in their GGUF file, after a check of its shape and values.
     ///
     /// # Errors
-    /// [`TrainerError::NotANumber`].
-    pub fn check_values(&self, tensor: &str, rows: &MappedRows) -> Result<(), TrainerError> {
-        let mut values = vec![0.0; rows.rows.width];
-        for row in 0..rows.count {
-            rows.write(row..row + 1, &mut values);
-            check_finite(&values, &self.file, tensor, row * rows.rows.width)?;
+    /// As [`Self::values`]; and a checkpoint that is no GGUF file, by the key that asks for it.
+    pub fn kept_rows(&self, tensor: &str, shape: &[usize]) -> Result<MappedRows, TrainerError> {
+        let stored = self.check(tensor, shape)?;
+        let (Some(rows), Bytes::Mapped(map)) = (stored.rows, &self.shards[stored.shard].bytes) else {
+            let expected = "none or int8 where model.path is no GGUF file: there are no blocks to keep";
+            return Err(TrainerError::Setting { key: "model.quantize", found: "keep".into(), expected });
+        };
+        let kept = MappedRows { map: map.clone(), range: stored.range.clone(), rows, count: stored.shape[0] };
+        let mut values = vec![0.0; rows.width];
+        for row in 0..kept.count {
+            kept.write(row..row + 1, &mut values);
+            check_finite(&values, &self.file, tensor, row * rows.width)?;
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// The entry of a tensor, after a check of its shape.

@@ -41,7 +41,7 @@ const DEEPSEEK_V3: &[&str] = &[
     r"\p{N}{1,3}",
     KANA,
     concat!(
-        r##"[!"#$%&'()*+,\-./:;<=>?@\[\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
+        r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
         r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
 ];
@@ -136,6 +136,46 @@ mod tests {
     fn a_name_that_is_not_known_is_refused_with_those_that_are() {
         let error = PreTokenizer::of("kimi-k2").unwrap_err();
         assert!(error.starts_with("key tokenizer.ggml.pre is kimi-k2, but only default, gpt-2, "), "{error}");
+    }
+
+    /// The pieces of a text: each expression cuts those before it.
+    fn pieces(name: &str, text: &str) -> String {
+        let mut pieces = vec![text];
+        for expression in PreTokenizer::of(name).unwrap().expressions {
+            let expression = fancy_regex::Regex::new(expression).unwrap();
+            let cut = |piece| {
+                let (mut cut, mut at): (Vec<&str>, usize) = (Vec::new(), 0);
+                for found in expression.find_iter(piece) {
+                    let found: fancy_regex::Match = found.unwrap();
+                    cut.extend([&piece[at..found.start()], found.as_str()]);
+                    at = found.end();
+                }
+                cut.push(&piece[at..]);
+                cut.retain(|piece| !piece.is_empty());
+                cut
+            };
+            pieces = pieces.into_iter().flat_map(cut).collect();
+        }
+        pieces.join("|")
+    }
+
+    // llama.cpp cut 400 texts of all kinds of letters as these expressions do.
+    #[test]
+    fn texts_are_cut_as_each_vocabulary_was_made_with() {
+        for (name, expected) in [
+            ("gpt-2", "It|'s| 12345| x|=[|\n\n | YourHat|!"),
+            ("smollm", "It|'s| |1|2|3|4|5| x|=[|\n\n | YourHat|!"),
+            ("llama-bpe", "It|'s| |123|45| x|=[\n\n| | YourHat|!"),
+            ("qwen2", "It|'s| |1|2|3|4|5| x|=[\n\n| | YourHat|!"),
+            ("tekken", "It|'s| |1|2|3|4|5| x|=[\n\n| | Your|Hat|!"),
+            ("falcon", "It|'|s| |123|45| x|=[|\n\n | YourHat|!"),
+            ("default", "It|'|s| |123|45| x|=[|\n\n | YourHat|!"),
+            ("deepseek-llm", "It|'|s| |12345| x|=[|\n|\n| | YourHat|!"),
+            ("deepseek-coder", "It|'|s| |1|2|3|4|5| x|=|[|\n|\n| | YourHat|!"),
+            ("deepseek-v3", "It|'s| |123|45| x|=[\n\n| | YourHat|!"),
+        ] {
+            assert_eq!(pieces(name, "It's 12345 x=[\n\n  YourHat!"), expected, "{name}");
+        }
     }
 
     #[test]
