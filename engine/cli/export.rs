@@ -53,10 +53,11 @@ fn load_and_write(arguments: &Export, from: Option<PathBuf>, verbosity: Verbosit
     let finished = from.is_some();
     let (trainer, labels) = run.trainer(from)?;
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
-    Ok(match arguments.format {
+    match arguments.format {
         AdapterFormat::Gguf => trainer.write_gguf(&weights, &arguments.to)?,
         AdapterFormat::Peft => trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?,
-    })
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {

@@ -100,7 +100,6 @@ impl KeptWeight {
 
 /// A frozen weight, `[outputs, inputs]`. `Clone` shares it.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there are a few a block; a box would buy nothing")]
 pub(super) enum FrozenWeight {
     /// In the place's type or in 8 bits.
     Tensor(Tensor<2>),

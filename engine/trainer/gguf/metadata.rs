@@ -201,7 +201,7 @@ impl<'a> List<'a> {
             }
             (LIST, _) => return Err(format!("{part} is a list of lists, but only lists of values are read")),
             (_, Some(width)) => {
-                let length = count.checked_mul(width).unwrap_or(u64::MAX);
+                let length = count.saturating_mul(width);
                 cursor.skip(length, part)?;
             }
             (_, None) => return Err(format!("{part} is a list of the type {kind}, but only 0 to 12 are known")),
