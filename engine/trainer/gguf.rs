@@ -11,6 +11,7 @@ mod metadata;
 mod names;
 mod pre_tokenizers;
 mod rows;
+mod scale;
 mod settings;
 mod tokenizer;
 

@@ -4,6 +4,7 @@
 use half::{bf16, f16};
 
 use super::k_quants;
+use super::scale::half;
 
 /// A type of values in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +130,6 @@ fn each<const BYTES: usize, const VALUES: usize>(
     for (to, block) in to.as_chunks_mut().0.iter_mut().zip(blocks.as_chunks().0) {
         *to = values(block);
     }
-}
-
-/// A half-precision number at a place of a block.
-pub(super) fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 fn q8_0(block: &[u8; 34]) -> [f32; 32] {

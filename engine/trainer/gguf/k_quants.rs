@@ -1,7 +1,7 @@
 //! The k-quants of llama.cpp: blocks of 256 values in parts of 16 or 32, whose scales are themselves rounded to a few
 //! bits.
 
-use super::block_type::half;
+use super::scale::half;
 
 /// Values of a block.
 pub(super) const VALUES: usize = 256;
