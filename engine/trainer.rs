@@ -14,11 +14,14 @@ mod error;
 mod family;
 mod fingerprint;
 mod generation;
+mod gguf;
+mod gguf_export;
 mod head;
 #[cfg(feature = "hub")]
 mod hub;
 mod hub_name;
 mod image_processor;
+mod kept_weight;
 mod kernel;
 mod local_training;
 mod lora;

@@ -40,7 +40,7 @@ pub enum Command {
     Eval(Eval),
     /// Write the text that a model, with an adapter or a run's, puts after a prompt.
     Generate(Generate),
-    /// Write the adapter of a run as a PEFT folder, or merged into its model.
+    /// Write the adapter of a run as a PEFT folder or a GGUF file, or merged into its model.
     Export(Export),
     /// Run a grid of runs (methods, seeds, partitions, learning rates) and compare them; finished ones are kept.
     Experiment(Experiment),
@@ -94,6 +94,15 @@ pub struct Eval {
     pub run: Option<PathBuf>,
 }
 
+/// The format of an exported adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AdapterFormat {
+    /// A folder with adapter_config.json and adapter_model.safetensors.
+    Peft,
+    /// One GGUF file.
+    Gguf,
+}
+
 #[derive(Debug, Args)]
 pub struct Generate {
     #[command(flatten)]
@@ -133,9 +142,12 @@ pub struct Export {
     /// The run directory.
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// The folder to write.
+    /// The folder to write; with --format gguf the file.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Format of the adapter: a PEFT folder, or a GGUF file that llama.cpp and Ollama load beside their model.
+    #[arg(long, value_enum, default_value_t = AdapterFormat::Peft)]
+    pub format: AdapterFormat,
     /// Write the whole model with the adapter added to its weights, in place of the adapter.
     #[arg(long)]
     pub merge: bool,

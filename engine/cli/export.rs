@@ -11,17 +11,23 @@ use crate::journal::Journal;
 use crate::report;
 use crate::trainer::{HeadStart, LoraConfig, Model, Trainer, TrainerKind};
 
-use super::args::{ConfigSources, Export, Report, Verbosity};
+use super::args::{AdapterFormat, ConfigSources, Export, Report, Verbosity};
 use super::{Failure, output, progress, run};
 
-/// Writes the adapter of a run as a PEFT folder, or its model with the adapter merged into the weights. Residuals, which PEFT
+/// Writes the adapter of a run as a PEFT folder or a GGUF file, or its model with the adapter merged into the weights. Residuals, which PEFT
 /// does not know, lie beside the adapter, and are a part of the merged model.
 pub fn export(arguments: &Export, verbosity: Verbosity) -> Result<u8, Failure> {
+    let gguf = arguments.format == AdapterFormat::Gguf;
+    if gguf && arguments.merge {
+        return Err(Failure::usage("--format gguf is one of adapters, but --merge writes the whole model"));
+    }
+    // The adapter's folder alone does not say all that these need of the model.
+    let loads = gguf || arguments.merge;
     let from = arguments.run.join("adapter");
     let finished = peft::read_config(&from).ok().map(|config| config.files());
     match finished.filter(|files| files.iter().all(|file| from.join(file).exists())) {
-        Some(_) if arguments.merge => merge(arguments, Some(from), verbosity)?,
-        None if arguments.merge => merge(arguments, None, verbosity)?,
+        Some(_) if loads => load_and_write(arguments, Some(from), verbosity)?,
+        None if loads => load_and_write(arguments, None, verbosity)?,
         Some(files) => copy(&from, &arguments.to, files)?,
         None => {
             let run = stored(&arguments.run, verbosity)?;
@@ -31,23 +37,27 @@ pub fn export(arguments: &Export, verbosity: Verbosity) -> Result<u8, Failure> {
             peft::write(&arguments.to, trainer.layout(), &weights, &about)?;
         }
     }
-    if !arguments.merge && peft::read_config(&arguments.to)?.residual {
+    if !loads && peft::read_config(&arguments.to)?.residual {
         output::say(
             "the adapter has residuals: residual.safetensors is a part of it that PEFT alone does not load (see README.md)",
         );
     }
-    let object = || json!({ "to": arguments.to, "run": arguments.run, "merged": arguments.merge });
+    let object = || json!({ "to": arguments.to, "run": arguments.run, "merged": arguments.merge, "gguf": gguf });
     output::show(verbosity.json, object, || format!("{}\n", arguments.to.display()))?;
     Ok(0)
 }
 
-/// Writes the merged model, of the adapter folder `from` or of the journal.
-fn merge(arguments: &Export, from: Option<PathBuf>, verbosity: Verbosity) -> Result<(), Failure> {
+/// Writes the merged model or the adapter as GGUF, of the adapter folder `from` or of the journal.
+fn load_and_write(arguments: &Export, from: Option<PathBuf>, verbosity: Verbosity) -> Result<(), Failure> {
     let run = stored(&arguments.run, verbosity)?;
     let finished = from.is_some();
     let (trainer, labels) = run.trainer(from)?;
     let weights = if finished { trainer.start().clone() } else { run.weights()? };
-    Ok(trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?)
+    match arguments.format {
+        AdapterFormat::Gguf => trainer.write_gguf(&weights, &arguments.to)?,
+        AdapterFormat::Peft => trainer.write_merged(&run.config.model, &weights, &labels, &arguments.to)?,
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path, files: &[&str]) -> Result<(), Failure> {

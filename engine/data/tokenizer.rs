@@ -100,6 +100,15 @@ impl Tokenizer {
         self.with(SpecialTokens::read(folder)?)
     }
 
+    /// Adds the special tokens and chat templates of a tokenizer_config.json, where there is no other file beside it.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] where it is no JSON.
+    pub fn with_config(self, config: &[u8]) -> Result<Self, DataError> {
+        let special = SpecialTokens::of_config(config, &self.name)?;
+        self.with(special)
+    }
+
     fn with(mut self, special: SpecialTokens) -> Result<Self, DataError> {
         self.add(&special)?;
         self.end = match (special.named.get("eos_token"), special.end) {
@@ -235,6 +244,16 @@ impl Tokenizer {
                 Err(self.failed(format!("none of its chat templates is called default: it has {names}")))
             }
         }
+    }
+
+    /// The text of a record's `messages`.
+    #[cfg(test)]
+    pub fn chat_text(&self, record: &serde_json::Value) -> String {
+        let (fields, raw) = (record.as_object().unwrap().clone(), record.to_string());
+        let mut found = super::record_reader::RawRecord::new(fields, "record", "line", 1);
+        found.raw = &raw;
+        let conversation = Conversation::read(&found, super::chat::Style::Messages).unwrap();
+        self.render(&conversation).unwrap().unwrap().0
     }
 
     /// The token ids of a rendered conversation; no special tokens are added to those of the template. Of more than

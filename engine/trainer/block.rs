@@ -3,13 +3,14 @@
 use burn::tensor::Tensor;
 
 use super::family::{Linear, Spec};
+use super::kept_weight::KeptWeight;
 use super::kernel::{
     Activation, Attention, AttentionPattern, HeadNorms, Heads, KeyValueCache, Masks, Norm, NormKind, Place, Rotary,
     read_f32,
 };
 use super::projection::{PairPlan, Pairs, Projection, Saved};
 use super::weights::Checkpoint;
-use super::{TrainerError, dropout::Dropout};
+use super::{Quantize, TrainerError, dropout::Dropout};
 
 /// The frozen weights of a block.
 #[derive(Debug)]
@@ -57,7 +58,12 @@ pub(super) struct BlockSaved<A = Attention> {
 
 impl Block {
     /// Reads the weights of block `number`.
-    pub fn read(file: &Checkpoint, spec: &Spec, number: usize, place: &Place) -> Result<Self, TrainerError> {
+    pub fn read(
+        file: &Checkpoint,
+        spec: &Spec,
+        number: usize,
+        (quantize, place): (Quantize, &Place),
+    ) -> Result<Self, TrainerError> {
         let [first, second] = spec.names.norms.map(|name| read_norm(file, spec, spec.path(number, name), place));
         let head_norms = match spec.names.head_norms {
             Some(names) => {
@@ -68,7 +74,11 @@ impl Block {
             None => None,
         };
         let [qkv, out, up, down] = &spec.linears;
-        let projection = |linears: &[Linear]| read_projection(file, spec, number, linears, place);
+        let projection = |linears: &[Linear]| match quantize {
+            Quantize::None => read_projection(file, spec, number, linears, place),
+            Quantize::Int8 => Ok(read_projection(file, spec, number, linears, place)?.quantized(place)),
+            Quantize::Keep => keep_projection(file, spec, number, linears, place),
+        };
         Ok(Self {
             norms: [first?, second?],
             head_norms,
@@ -77,11 +87,6 @@ impl Block {
             activation: spec.activation,
             projections: [projection(qkv)?, projection(out)?, projection(up)?, projection(down)?],
         })
-    }
-
-    /// The same block with its linear layers in 8 bits.
-    pub fn quantized(self, place: &Place) -> Self {
-        Self { projections: self.projections.map(|projection| projection.quantized(place)), ..self }
     }
 
     /// Number of weights.
@@ -219,7 +224,7 @@ fn read_projection(
     linears: &[Linear],
     place: &Place,
 ) -> Result<Projection, TrainerError> {
-    let (mut weight, mut bias, mut inputs) = (Vec::new(), Vec::new(), 0);
+    let (mut weight, mut inputs) = (Vec::new(), 0);
     for linear in linears {
         inputs = linear.inputs;
         let name = tensor_name(file, spec, block, linear.path, "weight");
@@ -227,13 +232,42 @@ fn read_projection(
             false => file.values(&name, &[linear.outputs, linear.inputs])?,
             true => transpose(&file.values(&name, &[linear.inputs, linear.outputs])?, linear.outputs),
         });
+    }
+    Ok(Projection::new(weight, read_biases(file, spec, block, linears)?, inputs, place))
+}
+
+/// The linear layers of one common input, whose weights stay in their file.
+fn keep_projection(
+    file: &Checkpoint,
+    spec: &Spec,
+    block: usize,
+    linears: &[Linear],
+    place: &Place,
+) -> Result<Projection, TrainerError> {
+    let (mut parts, mut inputs) = (Vec::with_capacity(linears.len()), 0);
+    for linear in linears {
+        inputs = linear.inputs;
+        let name = tensor_name(file, spec, block, linear.path, "weight");
+        parts.push(file.kept_rows(&name, &[linear.outputs, linear.inputs])?);
+    }
+    Ok(Projection::kept(KeptWeight::new(parts, inputs, place), read_biases(file, spec, block, linears)?, place))
+}
+
+/// The biases of linear layers; none where no layer has one.
+fn read_biases(
+    file: &Checkpoint,
+    spec: &Spec,
+    block: usize,
+    linears: &[Linear],
+) -> Result<Option<Vec<f32>>, TrainerError> {
+    let mut bias = Vec::new();
+    for linear in linears {
         match linear.bias {
             true => bias.extend(file.values(&tensor_name(file, spec, block, linear.path, "bias"), &[linear.outputs])?),
             false => bias.resize(bias.len() + linear.outputs, 0.0),
         }
     }
-    let bias = linears.iter().any(|linear| linear.bias).then_some(bias);
-    Ok(Projection::new(weight, bias, inputs, place))
+    Ok(linears.iter().any(|linear| linear.bias).then_some(bias))
 }
 
 /// The transpose of a row-major `[rows, columns]`.

@@ -11,8 +11,9 @@ use crate::roster::Tier;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Hugging Face folder with config.json, tokenizer.json and model.safetensors or its shards; or, where there is no such
-    /// folder, org/name or hf://org/name@revision of the hub (cache: HF_HOME). Unset takes the bundled stories260k.
+    /// Hugging Face folder with config.json, tokenizer.json and model.safetensors or its shards; or a GGUF file (llama, mistral,
+    /// qwen2, qwen3; F32, F16, BF16, Q8_0, Q4_0 to Q5_1, Q2_K to Q6_K), with its tokenizer; or, where there is no such folder or
+    /// file, org/name or hf://org/name@revision of the hub (cache: HF_HOME). Unset takes the bundled stories260k.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Device for training: auto (the first CUDA GPU, else the CPU), cpu, or cuda:N; gpu and cuda are cuda:0.
@@ -21,7 +22,8 @@ pub struct ModelConfig {
     /// computed in f32 and adapters and their optimizer are kept in f32. Files may hold f32, f16 or bf16.
     pub dtype: Dtype,
     /// Type in memory of the frozen linear layers of the blocks: none (as dtype says), or int8, a quarter of that, made
-    /// f32 again for each use (as QLoRA does with four bits). Adapters, heads, norms and embeddings stay as they are.
+    /// f32 again for each use (as QLoRA does with four bits); or keep, on the CPU the blocks of a GGUF file, which stay in the file.
+    /// Adapters, heads, norms and embeddings stay as they are.
     pub quantize: Quantize,
     /// Clients that train side by side on the device, all on one copy of the model; 0 takes `run.threads` on the CPU and 1
     /// on a GPU, where more fill the gaps between one client's steps but each needs the memory of its own step.
@@ -36,6 +38,8 @@ pub enum Quantize {
     None,
     /// 8-bit whole numbers, with a scale for at most 64 of them.
     Int8,
+    /// The blocks of the GGUF file, which stay in it.
+    Keep,
 }
 
 /// The type of weights and arithmetic in memory.

@@ -2,12 +2,13 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::TrainerError;
 use super::batch::Batch;
 use super::family::{Input, Patches, Spec};
 use super::head::LANGUAGE_HEAD;
+use super::kept_weight::{FrozenWeight, KeptWeight};
 use super::kernel::Place;
 use super::weights::Checkpoint;
+use super::{Quantize, TrainerError};
 
 /// An embedding of tokens or of image patches.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) enum Embedding {
     /// Token ids.
     Tokens {
         /// `[vocabulary, hidden]`.
-        tokens: Tensor<2>,
+        tokens: FrozenWeight,
         /// `[positions, hidden]`, where positions are learned.
         positions: Option<Tensor<2>>,
     },
@@ -31,7 +32,7 @@ pub(super) enum Embedding {
 
 impl Embedding {
     /// Reads the weights.
-    pub fn read(file: &Checkpoint, spec: &Spec, place: &Place) -> Result<Self, TrainerError> {
+    pub fn read(file: &Checkpoint, spec: &Spec, (quantize, place): (Quantize, &Place)) -> Result<Self, TrainerError> {
         let values = |part: &str, shape: &[usize]| file.values(&file.checkpoint_name(&spec.base(part)), shape);
         let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
             let shape = [rows, spec.hidden];
@@ -39,10 +40,7 @@ impl Embedding {
         };
         match spec.input {
             Input::Tokens { tokens, positions } => Ok(Self::Tokens {
-                tokens: place.tensor(
-                    file.values(&token_table(file, spec, tokens), &[spec.vocabulary, spec.hidden])?,
-                    [spec.vocabulary, spec.hidden],
-                ),
+                tokens: read_table(file, &token_table(file, spec, tokens), spec, (quantize, place))?,
                 positions: positions.map(|name| table(name, spec.positions)).transpose()?,
             }),
             Input::Patches(patches) => {
@@ -68,14 +66,16 @@ impl Embedding {
     pub fn parameters(&self) -> usize {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
         match self {
-            Self::Tokens { tokens, positions } => of(tokens) + positions.as_ref().map_or(0, of),
+            Self::Tokens { tokens, positions } => {
+                tokens.dims().iter().product::<usize>() + positions.as_ref().map_or(0, of)
+            }
             // The bias and the class token are in the table of positions.
             Self::Patches { projection, positions } => of(projection) + of(positions) + 2 * positions.dims()[1],
         }
     }
 
     /// The token embedding, `[vocabulary, hidden]`, which may be the language head too.
-    pub fn tokens(&self) -> Option<&Tensor<2>> {
+    pub fn tokens(&self) -> Option<&FrozenWeight> {
         match self {
             Self::Tokens { tokens, .. } => Some(tokens),
             Self::Patches { .. } => None,
@@ -90,7 +90,7 @@ impl Embedding {
         };
         match self {
             Self::Tokens { tokens, positions } => {
-                let x = tokens.clone().select(0, indices(&batch.tokens, place));
+                let x = tokens.select(&batch.tokens, |numbers| indices(numbers, place));
                 match positions {
                     Some(positions) => x + positions.clone().select(0, indices(&at(), place)),
                     None => x,
@@ -112,6 +112,20 @@ pub(super) fn token_table(file: &Checkpoint, spec: &Spec, tokens: &str) -> Strin
     match spec.tied && !file.has(&name) && file.has(LANGUAGE_HEAD) {
         true => LANGUAGE_HEAD.into(),
         false => name,
+    }
+}
+
+/// Reads a table `[vocabulary, hidden]`, which stays in its file where `quantize` says so.
+pub(super) fn read_table(
+    file: &Checkpoint,
+    name: &str,
+    spec: &Spec,
+    (quantize, place): (Quantize, &Place),
+) -> Result<FrozenWeight, TrainerError> {
+    let shape = [spec.vocabulary, spec.hidden];
+    match quantize {
+        Quantize::Keep => Ok(FrozenWeight::Kept(KeptWeight::new(vec![file.kept_rows(name, &shape)?], shape[1], place))),
+        _ => Ok(FrozenWeight::Tensor(place.tensor(file.values(name, &shape)?, shape))),
     }
 }
 

@@ -25,6 +25,14 @@ pub enum TrainerError {
         /// The reason.
         source: std::io::Error,
     },
+    /// An adapter that cannot be a GGUF file.
+    #[error("GGUF adapter {}: {reason}", path.display())]
+    GgufAdapter {
+        /// The file that would have been written.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
     /// A merged model that would overwrite its own base.
     #[error("{} is the base model's own folder", folder.display())]
     OntoBase {

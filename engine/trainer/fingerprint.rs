@@ -18,7 +18,7 @@ const OF_TOKENIZER: [&str; 6] = [
 ];
 
 /// BLAKE3 over names, shapes, types and values of all tensors in the order of their names, in whatever file they lie,
-/// and over the settings as JSON values.
+/// and over the settings as JSON values; of a GGUF file over all its bytes.
 pub(super) fn of_model(settings: &[&[u8]], weights: &Checkpoint) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     let mut add = |bytes: &[u8]| {
@@ -30,6 +30,10 @@ pub(super) fn of_model(settings: &[&[u8]], weights: &Checkpoint) -> blake3::Hash
             Ok(json) => add(json.to_string().as_bytes()),
             Err(_) => add(json),
         }
+    }
+    if let Some(file) = weights.gguf_file() {
+        add(file);
+        return hasher.finalize();
     }
     let mut tensors: Vec<_> = weights.tensors().collect();
     tensors.sort_by_key(|(name, _)| *name);

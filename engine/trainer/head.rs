@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use super::TrainerError;
+use super::kept_weight::FrozenWeight;
 use super::kernel::{Place, add_columns};
 use super::values::values;
 
@@ -20,7 +21,7 @@ const LOGITS: usize = 1 << 26;
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(super) enum Head {
     /// `[vocabulary, hidden]`.
-    Language(Tensor<2>),
+    Language(FrozenWeight),
     /// A weight `[classes, hidden]` and a bias `[1, classes]`.
     Classes(Tensor<2>, Option<Tensor<2>>),
 }
@@ -30,7 +31,7 @@ pub(super) enum Head {
 #[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(super) enum HeadPlan {
     /// The frozen language head of the base model, `[vocabulary, hidden]`.
-    Language(Tensor<2>),
+    Language(FrozenWeight),
     /// A trained classifier head.
     Classes(ClassPlan),
 }
@@ -92,20 +93,18 @@ impl Head {
 
     /// `[rows, hidden]` to `[rows, vocabulary or classes]`.
     pub fn forward(&self, input: Tensor<2>, place: &Place) -> Tensor<2> {
-        let logits = input.matmul(self.weight().transpose());
         match self {
-            Self::Classes(_, Some(bias)) => add_columns(logits, bias, place),
-            _ => logits,
+            Self::Language(weight) => weight.times_transposed(input),
+            Self::Classes(weight, None) => input.matmul(weight.clone().transpose()),
+            Self::Classes(weight, Some(bias)) => add_columns(input.matmul(weight.clone().transpose()), bias, place),
         }
     }
 
     /// The gradient of the input, given that of the logits.
     pub fn backward(&self, of_logits: Tensor<2>) -> Tensor<2> {
-        of_logits.matmul(self.weight())
-    }
-
-    fn weight(&self) -> Tensor<2> {
-        let (Self::Language(weight) | Self::Classes(weight, _)) = self;
-        weight.clone()
+        match self {
+            Self::Language(weight) => weight.times(of_logits),
+            Self::Classes(weight, _) => of_logits.matmul(weight.clone()),
+        }
     }
 }

@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::View;
 use serde_json::{Value, json};
 
+use super::gguf::{self, GgufModel};
 use super::model_path::{ModelFolder, locate};
 use super::weights::{Checkpoint, INDEX, TensorEntry};
 use super::{ModelConfig, Trainer, TrainerError, family, model, model_path};
@@ -61,6 +62,13 @@ impl Trainer {
                 write(&to.join(CONFIG), &self.config_json(model::BUNDLED_FILES[0], labels)?)?;
                 write(&to.join("tokenizer.json"), model::BUNDLED_FILES[2])?;
                 write(&to.join("tokenizer_config.json"), model::BUNDLED_TOKENIZER_CONFIG)
+            }
+            Some(path) if gguf::is_gguf(path) => {
+                let model = GgufModel::open(path)?;
+                merger(&model.weights).write(to)?;
+                write(&to.join(CONFIG), &self.config_json(&model.settings, labels)?)?;
+                write(&to.join("tokenizer.json"), &model.tokenizer.json)?;
+                write(&to.join("tokenizer_config.json"), &model.tokenizer.config)
             }
             Some(path) => {
                 let ModelFolder { folder, .. } = locate(path, &mut |_| ())?;
@@ -196,7 +204,7 @@ impl<'a> Merger<'a> {
 
     /// A base weight plus its change, as bytes of its type.
     fn merge(&self, stored: &TensorEntry, change: &WeightChange) -> Vec<u8> {
-        let read = float_bytes::floats(stored.dtype, self.checkpoint.bytes(stored));
+        let read = self.checkpoint.floats(stored);
         let mut weight = read.unwrap_or_else(|| unreachable!("`changes` checked the types"));
         let [outputs, inputs] = change.shape();
         for (row, delta) in change.delta(self.values).chunks_exact(inputs).enumerate() {
@@ -259,6 +267,10 @@ impl View for MergedTensor<'_> {
     fn data(&self) -> Cow<'_, [u8]> {
         match (self.stored, &self.change) {
             (Some(stored), Some(change)) => self.merger.merge(stored, change).into(),
+            (Some(stored), None) if stored.rows.is_some() => {
+                let values = self.merger.checkpoint.floats(stored).unwrap_or_default();
+                float_bytes::bytes(Dtype::F32, &values).unwrap_or_default().into()
+            }
             (Some(stored), None) => self.merger.checkpoint.bytes(stored).into(),
             (None, change) => {
                 let head = change.and_then(|change| change.residual);

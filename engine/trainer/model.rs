@@ -9,6 +9,7 @@ use half::bf16;
 
 use super::device::{arithmetic, place};
 use super::family::{Input, Spec};
+use super::gguf::{self, GgufModel};
 use super::hub_name::Download;
 use super::image_processor::ImageProcessor;
 use super::kernel::Place;
@@ -45,6 +46,9 @@ pub fn tokenizer(config: &ModelConfig) -> Result<Tokenizer, TrainerError> {
     let Some(path) = &config.path else {
         return Ok(Tokenizer::from_bytes(BUNDLED_FILES[2], format!("{BUNDLED}/tokenizer.json"))?);
     };
+    if gguf::is_gguf(path) {
+        return gguf_tokenizer(&GgufModel::open(path)?, path);
+    }
     let ModelFolder { folder, name } = locate(path, &mut |_| ())?;
     let file = folder.join("config.json");
     match Spec::read(&read(&file)?, &file.display().to_string())?.reads_pictures() {
@@ -64,8 +68,16 @@ pub fn positions(config: &ModelConfig) -> Result<usize, TrainerError> {
     let Some(path) = &config.path else {
         return Ok(Spec::read(BUNDLED_FILES[0], BUNDLED)?.positions);
     };
+    if gguf::is_gguf(path) {
+        return Ok(GgufModel::open(path)?.spec.positions);
+    }
     let file = locate(path, &mut |_| ())?.folder.join("config.json");
     Ok(Spec::read(&read(&file)?, &file.display().to_string())?.positions)
+}
+
+fn gguf_tokenizer(model: &GgufModel, path: &Path) -> Result<Tokenizer, TrainerError> {
+    let tokenizer = Tokenizer::from_bytes(&model.tokenizer.json, path.display().to_string())?;
+    Ok(tokenizer.with_config(&model.tokenizer.config)?)
 }
 
 fn no_tokenizer(model: &str) -> Result<Tokenizer, TrainerError> {
@@ -113,6 +125,7 @@ impl Model {
                 let parts = FolderFiles { settings, tokenizer: Some(tokenizer), preprocessor: None };
                 Self::from_parts(parts, &weights, names, "stories260k".into(), on)?
             }
+            Some(path) if gguf::is_gguf(path) => Self::from_gguf(&GgufModel::open(path)?, path, on)?,
             Some(path) => {
                 let ModelFolder { folder, name } = locate(path, &mut |_| ())?;
                 let files = ["config.json", "tokenizer.json", "preprocessor_config.json"].map(|file| folder.join(file));
@@ -150,9 +163,32 @@ impl Model {
     /// [`TrainerError::Hub`] where there is neither such a folder nor such a model.
     pub fn fetch(config: &ModelConfig, tell: &mut dyn FnMut(Download)) -> Result<(), TrainerError> {
         match &config.path {
+            Some(path) if gguf::is_gguf(path) => Ok(()),
             Some(path) => locate(path, tell).map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// Makes a model of a GGUF file.
+    fn from_gguf(gguf: &GgufModel, path: &Path, (quantize, place): (Quantize, Place)) -> Result<Self, TrainerError> {
+        let (weights, spec) = (&gguf.weights, gguf.spec.clone());
+        let (transformer, tokenizer, fingerprint) = std::thread::scope(|scope| {
+            let hashing = scope.spawn(|| fingerprint::of_model(&[&gguf.settings], weights));
+            let reading = scope.spawn(|| gguf_tokenizer(gguf, path));
+            let transformer = Transformer::read(weights, spec, quantize, place);
+            let tokenizer = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (transformer, tokenizer, hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        weights.give_back_pages();
+        let files = [gguf.tokenizer.json.as_slice(), &gguf.tokenizer.config].concat();
+        Ok(Self {
+            transformer: transformer?,
+            tokenizer: tokenizer?,
+            preprocessor: None,
+            name: path.display().to_string(),
+            fingerprint,
+            tokenizer_fingerprint: fingerprint::of_tokenizer(&files, None),
+        })
     }
 
     /// Makes a model of its files; `names` are the names in errors of config.json, and of tokenizer.json or

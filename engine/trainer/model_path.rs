@@ -82,7 +82,8 @@ pub(super) fn locate(path: &Path, tell: &mut dyn FnMut(Download)) -> Result<Mode
 /// The message for a path that is no folder, with the remedy.
 fn no_folder(path: &Path) -> String {
     if path.exists() {
-        return "is no folder: name the one that config.json, tokenizer.json and model.safetensors lie in".into();
+        return "is neither a folder nor a .gguf file: name the folder that config.json, tokenizer.json and model.safetensors lie in"
+            .into();
     }
     let text = path.display();
     match HubName::parse(Path::new(&format!("hf://{text}"))) {
@@ -118,6 +119,6 @@ mod tests {
             error("gpt2"),
             "model.path gpt2: there is no such folder; a model of the hub without an organization is written hf://gpt2"
         );
-        assert!(error("Cargo.toml").starts_with("model.path Cargo.toml: is no folder: name the one"));
+        assert!(error("Cargo.toml").starts_with("model.path Cargo.toml: is neither a folder nor a .gguf file: name"));
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 
+use super::kept_weight::{FrozenWeight, KeptWeight};
 use super::kernel::{Place, add_columns};
 
 /// Values of a row that share a scale in 8 bits, at most.
@@ -14,8 +15,7 @@ const BLOCK: usize = 64;
 /// Frozen linear layers with a common input, their outputs side by side. `Clone` shares the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Projection {
-    /// `[outputs, inputs]`, in the place's type or in 8 bits.
-    weight: Tensor<2>,
+    weight: FrozenWeight,
     /// `[1, outputs]`.
     bias: Option<Tensor<2>>,
 }
@@ -71,20 +71,28 @@ impl Projection {
     pub fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, inputs: usize, place: &Place) -> Self {
         let outputs = weight.len() / inputs;
         let bias = bias.map(|bias| place.tensor(bias, [1, outputs]));
-        Self { weight: place.tensor(weight, [outputs, inputs]), bias }
+        Self { weight: FrozenWeight::Tensor(place.tensor(weight, [outputs, inputs])), bias }
+    }
+
+    /// The same of a weight that stays in its file.
+    pub fn kept(weight: KeptWeight, bias: Option<Vec<f32>>, place: &Place) -> Self {
+        let [outputs, _] = weight.dims();
+        let bias = bias.map(|bias| place.tensor(bias, [1, outputs]));
+        Self { weight: FrozenWeight::Kept(weight), bias }
     }
 
     /// The same projection in 8 bits: each weight is a whole number from -127 to 127 times the scale of its block, a
     /// part of a row, so no weight moves by more than a 254th of the largest magnitude in its block. Where a row cannot
     /// be cut into blocks that the device reads, the weights stay as they are.
     pub fn quantized(self, place: &Place) -> Self {
-        let [_, inputs] = self.weight.dims();
+        let FrozenWeight::Tensor(weight) = &self.weight else { return self };
+        let [_, inputs] = weight.dims();
         // GPU kernels read four values at a time.
         let step = if place.host { 1 } else { 4 };
         let fits = |block: &usize| inputs.is_multiple_of(*block) && block.is_multiple_of(step);
         let Some(block) = (1..=BLOCK.min(inputs)).rev().find(fits) else { return self };
         let scheme = QuantScheme::default().with_value(QuantValue::Q8S).per_block([1, block as u8], ScaleDtype::F32);
-        Self { weight: self.weight.quantize_dynamic(&scheme), bias: self.bias }
+        Self { weight: FrozenWeight::Tensor(weight.clone().quantize_dynamic(&scheme)), bias: self.bias }
     }
 
     /// Number of weights.
@@ -115,7 +123,10 @@ impl Projection {
         mask: Option<Tensor<2>>,
         place: &Place,
     ) -> (Tensor<2>, Saved) {
-        let output = input.clone().matmul(self.weight(pairs, place).transpose());
+        let output = match self.kept_weight(pairs) {
+            Some(kept) => kept.times_transposed(&input),
+            None => input.clone().matmul(self.weight(pairs, place).transpose()),
+        };
         let output = match &self.bias {
             Some(bias) => add_columns(output, bias, place),
             None => output,
@@ -138,7 +149,10 @@ impl Projection {
         gradient: &Tensor<2>,
         place: &Place,
     ) -> Tensor<2> {
-        let through_base = gradient.clone().matmul(self.weight(pairs, place));
+        let through_base = match self.kept_weight(pairs) {
+            Some(kept) => kept.times(gradient),
+            None => gradient.clone().matmul(self.weight(pairs, place)),
+        };
         let Some(pairs) = pairs else { return through_base };
         let through_pairs = gradient.clone().matmul(pairs.b.clone()).matmul(pairs.a.clone());
         match &saved.mask {
@@ -151,9 +165,20 @@ impl Projection {
         pairs.and_then(|pairs| pairs.weight.clone()).unwrap_or_else(|| self.frozen(place))
     }
 
-    /// The frozen weight in the place's type; dequantized for this use where it is held in 8 bits.
+    /// The weight that stays in its file, unless residuals were added to it.
+    fn kept_weight(&self, pairs: Option<&Pairs>) -> Option<&KeptWeight> {
+        match &self.weight {
+            FrozenWeight::Kept(kept) if pairs.is_none_or(|pairs| pairs.weight.is_none()) => Some(kept),
+            _ => None,
+        }
+    }
+
+    /// The frozen weight in the place's type; dequantized for this use where it is held in 8 bits or in its file.
     fn frozen(&self, place: &Place) -> Tensor<2> {
-        self.weight.clone().dequantize().cast(place.dtype)
+        match &self.weight {
+            FrozenWeight::Tensor(weight) => weight.clone().dequantize().cast(place.dtype),
+            FrozenWeight::Kept(kept) => kept.whole(),
+        }
     }
 }
 
@@ -235,7 +260,8 @@ mod tests {
             assert!(moved > 0.0 && moved <= 1.001 * largest / 254.0, "block {block}: {moved} of {largest}");
         }
         assert_eq!(projection.parameters(), outputs * inputs);
-        let bytes = projection.weight.to_data().into_bytes().len();
+        let FrozenWeight::Tensor(quantized) = projection.weight else { panic!("it was made of values") };
+        let bytes = quantized.to_data().into_bytes().len();
         assert!(bytes < weight.len() * 4 / 3, "{bytes} bytes for {} weights", weight.len());
     }
 }

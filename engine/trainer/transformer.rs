@@ -10,9 +10,10 @@ use burn::tensor::{DType, IndexingUpdateOp, Tensor, Transaction};
 use super::batch::Batch;
 use super::block::{self, Block, BlockPairs, BlockPlan, BlockSaved, BlockWeights, Pass};
 use super::dropout::Dropout;
-use super::embedding::{Embedding, indices, token_table};
+use super::embedding::{Embedding, indices, read_table, token_table};
 use super::family::{Input, Spec};
 use super::head::{ClassPlan, Head, HeadPlan, LANGUAGE_HEAD};
+use super::kept_weight::FrozenWeight;
 use super::kernel::{KeyValueCache, Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
 use super::values::{floats, values};
 use super::weights::Checkpoint;
@@ -34,7 +35,7 @@ pub(super) struct Transformer {
     blocks: Vec<Block>,
     norm: Norm,
     /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
-    language_head: Option<Tensor<2>>,
+    language_head: Option<FrozenWeight>,
     /// True where the language head is the embedding.
     tied: bool,
     /// Weight and bias of the checkpoint's own classifier head, one after the other; empty where it has none.
@@ -58,15 +59,13 @@ pub(super) struct AdapterTensors {
 impl Transformer {
     /// Reads all weights; those of the blocks' linear layers into 8 bits where `quantize` says so, block by block.
     pub fn read(file: &Checkpoint, spec: Spec, quantize: Quantize, place: Place) -> Result<Self, TrainerError> {
-        let embedding = Embedding::read(file, &spec, &place)?;
-        let (language_head, tied) = read_language_head(file, &spec, &embedding, &place)?;
-        let read = |number| -> Result<Block, TrainerError> {
-            let block = Block::read(file, &spec, number, &place)?;
-            Ok(match quantize {
-                Quantize::None => block,
-                Quantize::Int8 => block.quantized(&place),
-            })
-        };
+        if quantize == Quantize::Keep && !place.host {
+            let expected = "none or int8 on a GPU, which does not read the file's blocks";
+            return Err(TrainerError::Setting { key: "model.quantize", found: "keep".into(), expected });
+        }
+        let embedding = Embedding::read(file, &spec, (quantize, &place))?;
+        let (language_head, tied) = read_language_head(file, &spec, &embedding, (quantize, &place))?;
+        let read = |number| Block::read(file, &spec, number, (quantize, &place));
         let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
@@ -83,7 +82,7 @@ impl Transformer {
 
     /// Number of weights.
     pub fn parameters(&self) -> usize {
-        let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
+        let of = |weight: &FrozenWeight| weight.dims().iter().product::<usize>();
         let head = self.language_head.as_ref().filter(|_| !self.tied).map_or(0, of);
         let blocks: usize = self.blocks.iter().map(Block::parameters).sum();
         self.embedding.parameters() + head + blocks + self.norm.parameters()
@@ -244,12 +243,12 @@ impl Transformer {
             name if name == self.spec.base(&format!("{tokens}.weight")) => self.embedding.tokens()?,
             _ => return None,
         };
-        values(tensor.clone()).ok()
+        values(tensor.whole()).ok()
     }
 
     #[cfg(test)]
     pub fn embedding_values(&self) -> Vec<f32> {
-        self.embedding.tokens().unwrap().to_data().try_into_vec().unwrap()
+        self.embedding.tokens().unwrap().whole().to_data().try_into_vec().unwrap()
     }
 
     fn hidden(&self, batch: &Batch, adapted: &AdapterTensors) -> Tensor<2> {
@@ -277,19 +276,23 @@ fn read_language_head(
     file: &Checkpoint,
     spec: &Spec,
     embedding: &Embedding,
-    place: &Place,
-) -> Result<(Option<Tensor<2>>, bool), TrainerError> {
+    (quantize, place): (Quantize, &Place),
+) -> Result<(Option<FrozenWeight>, bool), TrainerError> {
     let (Input::Tokens { tokens, .. }, shape) = (spec.input, [spec.vocabulary, spec.hidden]) else {
         return Ok((None, false));
     };
     if !file.has(LANGUAGE_HEAD) {
         return Ok((embedding.tokens().cloned().filter(|_| spec.tied), spec.tied));
     }
+    // The spec of a GGUF file ties the two where it has no head.
+    if quantize == Quantize::Keep {
+        return Ok((Some(read_table(file, LANGUAGE_HEAD, spec, (quantize, place))?), false));
+    }
     let own = file.values(LANGUAGE_HEAD, &shape)?;
     if spec.tied && file.values(&token_table(file, spec, tokens), &shape)? == own {
         return Ok((embedding.tokens().cloned(), true));
     }
-    Ok((Some(place.tensor(own, shape)), false))
+    Ok((Some(FrozenWeight::Tensor(place.tensor(own, shape))), false))
 }
 
 fn read_class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {

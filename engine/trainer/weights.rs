@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use super::gguf::StoredRows;
 use super::{TrainerError, model_path};
 use crate::adapter::float_bytes;
 
@@ -40,7 +42,7 @@ pub(super) struct Shard<'a> {
 
 #[derive(Debug)]
 enum Bytes<'a> {
-    Mapped(Mmap),
+    Mapped(Arc<Mmap>),
     Given(&'a [u8]),
 }
 
@@ -49,11 +51,30 @@ enum Bytes<'a> {
 pub(super) struct TensorEntry {
     /// Index of the shard.
     pub shard: usize,
-    /// Type of the values in the file.
+    /// Type of the values in the file; of blocks the type that they are made.
     pub dtype: Dtype,
     /// Row-major shape.
     pub shape: Vec<usize>,
     range: Range<usize>,
+    /// Type and order of the rows of a GGUF file; none in a safetensors file.
+    pub rows: Option<StoredRows>,
+}
+
+/// The rows of a matrix in a mapped GGUF file. `Clone` shares the file.
+#[derive(Debug, Clone)]
+pub(super) struct MappedRows {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+    rows: StoredRows,
+    /// Number of rows.
+    pub count: usize,
+}
+
+impl MappedRows {
+    /// Writes the values of some rows.
+    pub fn write(&self, rows: Range<usize>, to: &mut [f32]) {
+        self.rows.write(&self.map[self.range.clone()], rows, to);
+    }
 }
 
 /// The content of model.safetensors.index.json.
@@ -108,6 +129,27 @@ impl Checkpoint<'static> {
         }
         Ok(Self { file, shards, tensors })
     }
+
+    /// Maps one file of another format, without tensors yet. The file must not change while the checkpoint lives.
+    ///
+    /// # Errors
+    /// [`TrainerError`] naming the file where it cannot be read.
+    pub fn map_file(path: &Path) -> Result<Self, TrainerError> {
+        let shard = map(path, SINGLE_FILE)?;
+        Ok(Self { file: shard.file.clone(), shards: vec![shard], tensors: HashMap::new() })
+    }
+
+    /// Gives a checkpoint of one file its tensors.
+    pub fn set_tensors(&mut self, tensors: Vec<(String, TensorEntry)>) {
+        self.tensors = tensors.into_iter().collect();
+    }
+}
+
+impl TensorEntry {
+    /// The entry of a tensor of a checkpoint of one file.
+    pub fn of_rows(shape: Vec<usize>, range: Range<usize>, rows: StoredRows) -> Self {
+        Self { shard: 0, dtype: Dtype::F32, shape, range, rows: Some(rows) }
+    }
 }
 
 impl<'a> Checkpoint<'a> {
@@ -144,6 +186,36 @@ impl<'a> Checkpoint<'a> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored))
     }
 
+    /// The bytes of the GGUF file that it is made of; none of safetensors files.
+    pub fn gguf_file(&self) -> Option<&[u8]> {
+        self.tensors.values().any(|stored| stored.rows.is_some()).then(|| self.file_bytes())
+    }
+
+    /// The bytes of the first file.
+    pub fn file_bytes(&self) -> &[u8] {
+        self.shards.first().map_or(&[], Shard::bytes)
+    }
+
+    /// Gives the pages of the files back to the system, which reads them again where they are asked for. So what was read
+    /// once, on loading, does not count as memory.
+    pub fn give_back_pages(&self) {
+        #[cfg(unix)]
+        for shard in &self.shards {
+            if let Bytes::Mapped(map) = &shard.bytes {
+                // SAFETY: nothing was ever written to the map, so its pages come back as they were. Advice may fail.
+                let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            }
+        }
+    }
+
+    /// The values of a tensor as f32, row-major; `None` for a type that is not read.
+    pub fn floats(&self, stored: &TensorEntry) -> Option<Vec<f32>> {
+        let Some(rows) = &stored.rows else { return float_bytes::floats(stored.dtype, self.bytes(stored)) };
+        let mut values = vec![0.0; stored.shape.iter().product()];
+        rows.write(self.bytes(stored), 0..stored.shape[0], &mut values);
+        Some(values)
+    }
+
     /// The bytes of a tensor as its file has them.
     pub fn bytes(&self, stored: &TensorEntry) -> &[u8] {
         &self.shards[stored.shard].bytes()[stored.range.clone()]
@@ -165,15 +237,32 @@ impl<'a> Checkpoint<'a> {
     pub fn values(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, TrainerError> {
         let stored = self.check(tensor, shape)?;
         let file = || self.shards[stored.shard].file.clone();
-        let values = float_bytes::floats(stored.dtype, self.bytes(stored)).ok_or_else(|| TrainerError::TensorType {
+        let values = self.floats(stored).ok_or_else(|| TrainerError::TensorType {
             file: file(),
             tensor: tensor.into(),
             found: format!("{:?}", stored.dtype),
         })?;
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(TrainerError::NotANumber { file: file(), tensor: tensor.into(), at, value: values[at] }),
-            None => Ok(values),
+        check_finite(&values, &file(), tensor, 0)?;
+        Ok(values)
+    }
+
+    /// The rows of a matrix that stay in their GGUF file, after a check of its shape and values.
+    ///
+    /// # Errors
+    /// As [`Self::values`]; and a checkpoint that is no GGUF file, by the key that asks for it.
+    pub fn kept_rows(&self, tensor: &str, shape: &[usize]) -> Result<MappedRows, TrainerError> {
+        let stored = self.check(tensor, shape)?;
+        let (Some(rows), Bytes::Mapped(map)) = (stored.rows, &self.shards[stored.shard].bytes) else {
+            let expected = "none or int8 where model.path is no GGUF file: there are no blocks to keep";
+            return Err(TrainerError::Setting { key: "model.quantize", found: "keep".into(), expected });
+        };
+        let kept = MappedRows { map: map.clone(), range: stored.range.clone(), rows, count: stored.shape[0] };
+        let mut values = vec![0.0; rows.width];
+        for row in 0..kept.count {
+            kept.write(row..row + 1, &mut values);
+            check_finite(&values, &self.file, tensor, row * rows.width)?;
         }
+        Ok(kept)
     }
 
     /// The entry of a tensor, after a check of its shape.
@@ -214,7 +303,8 @@ impl Shard<'_> {
             // Offsets count from the end of the header, whose own length precedes it.
             let (from, to) = info.data_offsets;
             let first = size_of::<u64>() + header;
-            (name, TensorEntry { shard, dtype: info.dtype, shape: info.shape.clone(), range: first + from..first + to })
+            let range = first + from..first + to;
+            (name, TensorEntry { shard, dtype: info.dtype, shape: info.shape.clone(), range, rows: None })
         });
         Ok(tensors.collect::<Vec<_>>().into_iter())
     }
@@ -226,7 +316,18 @@ fn map(path: &Path, name: &str) -> Result<Shard<'static>, TrainerError> {
     // while it is mapped ends this one with a bus error, as documented on `open`.
     let mapped = File::open(path).and_then(|file| unsafe { Mmap::map(&file) });
     let mapped = mapped.map_err(|source| TrainerError::Read { path: path.into(), source })?;
-    Ok(Shard { name: name.into(), file: path.display().to_string(), bytes: Bytes::Mapped(mapped) })
+    Ok(Shard { name: name.into(), file: path.display().to_string(), bytes: Bytes::Mapped(mapped.into()) })
+}
+
+/// Refuses values that are no numbers; the first is number `first` of its tensor.
+fn check_finite(values: &[f32], file: &str, tensor: &str, first: usize) -> Result<(), TrainerError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => {
+            let (file, tensor) = (file.into(), tensor.into());
+            Err(TrainerError::NotANumber { file, tensor, at: first + at, value: values[at] })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The error for a folder without model.safetensors: names weights of another format that lie there.
@@ -240,6 +341,11 @@ fn missing_weights(folder: &Path, whole: PathBuf) -> TrainerError {
         })
         .collect();
     others.sort();
+    if let Some(gguf) = others.iter().find(|name| name.to_lowercase().ends_with(".gguf")) {
+        let file = folder.join(gguf);
+        let reason = format!("it is missing, but {gguf} can be read: model.path = {:?}", file.display().to_string());
+        return TrainerError::File { path: whole, reason };
+    }
     let Some(first) = others.first() else {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
         return TrainerError::Read { path: whole, source };
@@ -303,6 +409,14 @@ mod tests {
         let error = refused(&dir);
         assert!(
             error.starts_with("model file model.safetensors: it is missing, and pytorch_model.bin is not read: write"),
+            "{error}"
+        );
+        std::fs::write(dir.path().join("model-q8_0.gguf"), b"GGUF").unwrap();
+        let error = refused(&dir);
+        assert!(
+            error.starts_with(
+                "model file model.safetensors: it is missing, but model-q8_0.gguf can be read: model.path ="
+            ),
             "{error}"
         );
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1044992\n";

@@ -59,6 +59,21 @@ static OF_MODEL: [(&str, &str); 5] = [
 ];
 
 impl SpecialTokens {
+    /// Reads the content of a tokenizer_config.json that lists all added tokens and has the chat templates; `name` is its
+    /// name in errors.
+    ///
+    /// # Errors
+    /// Bytes that are no JSON object.
+    pub(super) fn of_config(config: &[u8], name: &str) -> Result<Self, DataError> {
+        let config: Fields = serde_json::from_slice(config).map_err(|error| DataError::Tokenizer {
+            name: name.to_owned(),
+            reason: format!("not a JSON object: {error}"),
+        })?;
+        let mut special = Self { templates: chat_templates_of(config.get("chat_template")), ..Self::default() };
+        special.name(&config);
+        Ok(special)
+    }
+
     /// Reads the files that a folder has.
     ///
     /// # Errors
