@@ -1,7 +1,7 @@
 """The loss of an adapter as `transformers` and `peft` compute it: mean nats a prediction over the records of a file.
 
-One record is one sequence, tokenized as tokenizer.json and its post-processor say, cut at --max-tokens; nothing is
-packed. `cellm eval` on the same model, adapter and file prints the same loss to 1e-3. Where the adapter has a head for classes,
+One record is one sequence, tokenized as tokenizer.json and its post-processor say, cut at --max-tokens (special tokens at its
+end stay, where a class is predicted); nothing is packed. `cellm eval` on the same model, adapter and file prints the same loss to 1e-3. Where the adapter has a head for classes,
 the field --label is predicted; where the model reads pictures, --data is a folder of CIFAR-10's binary version.
 
 With --merged, the folder that `cellm export --merge` wrote is loaded too: its logits have to be those of the base with the
@@ -30,12 +30,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-# By the head that an adapter trains.
+# By what the model reads, and whether the adapter trains a head.
 KINDS = {
-    None: AutoModelForCausalLM,
-    "score": AutoModelForSequenceClassification,
-    "classifier": AutoModelForImageClassification,
+    "text": AutoModelForCausalLM,
+    "classes of text": AutoModelForSequenceClassification,
+    "classes of pictures": AutoModelForImageClassification,
 }
+# The layers that give classes, by which they are counted.
+LAST_LAYERS = ["score", "classifier", "classifier.out_proj"]
 # A class, then the planes of 32 by 32 pixels.
 CIFAR_RECORD = 1 + 3 * 32 * 32
 
@@ -59,10 +61,12 @@ def sequences(args, longest):
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{args.model}/tokenizer.json")
     classes = numbered(record[args.label] for record in records(args.data)) if args.label else None
     for record in records(args.data):
-        ids = torch.tensor([tokenizer.encode(record[args.text])[:longest]])
         if classes:
-            yield {"input_ids": ids}, torch.tensor([classes[record[args.label]]])
-        elif ids.shape[1] > 1:
+            ids = tokenizer.encode(record[args.text], truncation=True, max_length=longest)
+            yield {"input_ids": torch.tensor([ids])}, torch.tensor([classes[record[args.label]]])
+            continue
+        ids = torch.tensor([tokenizer.encode(record[args.text])[:longest]])
+        if ids.shape[1] > 1:
             yield {"input_ids": ids}, ids[0, 1:]
 
 
@@ -84,22 +88,25 @@ def pictures(args):
 def load(args, adapter):
     """The base with its adapter, and the merged model or None."""
     settings = json.loads((adapter / "adapter_config.json").read_text()) if adapter else {}
-    head = next(iter(settings.get("modules_to_save") or []), None)
-    more = {}
-    if head:
-        weight = load_file(adapter / "adapter_model.safetensors")[f"base_model.model.{head}.weight"]
+    kind, more = "text", {}
+    if settings.get("modules_to_save"):
+        pictures = (pathlib.Path(args.model) / "preprocessor_config.json").exists()
+        kind = "classes of pictures" if pictures else "classes of text"
+        tensors = load_file(adapter / "adapter_model.safetensors")
+        names = [f"base_model.model.{layer}.weight" for layer in LAST_LAYERS]
         # The base may have a head of another task.
-        more = dict(num_labels=weight.shape[0], ignore_mismatched_sizes=True)
-    model = KINDS[head].from_pretrained(args.model, dtype=torch.float32, **more)
+        classes = next(tensors[name].shape[0] for name in names if name in tensors)
+        more = dict(num_labels=classes, ignore_mismatched_sizes=True)
+    model = KINDS[kind].from_pretrained(args.model, dtype=torch.float32, **more)
     if adapter:
         add_residuals(model, adapter)
         model = PeftModel.from_pretrained(model, adapter)
-    merged = args.merged and KINDS[head].from_pretrained(args.merged, dtype=torch.float32)
+    merged = args.merged and KINDS[kind].from_pretrained(args.merged, dtype=torch.float32)
     for one in filter(None, [model, merged]):
         # Nothing is padded: the last token is the last, whichever it is.
         one.config.pad_token_id = None
         one.eval()
-    return head, model, merged
+    return kind, model, merged
 
 
 def add_residuals(model, adapter):
@@ -122,15 +129,15 @@ def main():
     parser.add_argument("--max-tokens", type=int, help="where a record is cut; by default the longest that the model takes")
     args = parser.parse_args()
 
-    head, model, merged = load(args, args.adapter and pathlib.Path(args.adapter))
+    kind, model, merged = load(args, args.adapter and pathlib.Path(args.adapter))
     longest = args.max_tokens or getattr(model.config, "max_position_embeddings", None)
     losses, predicted, right, examples, differs = [], 0, 0, 0, 0.0
     with torch.no_grad():
-        for inputs, expected in pictures(args) if head == "classifier" else sequences(args, longest):
+        for inputs, expected in pictures(args) if kind == "classes of pictures" else sequences(args, longest):
             logits = model(**inputs).logits
             if merged:
                 differs = max(differs, (merged(**inputs).logits - logits).abs().max().item())
-            logits = logits.double() if head else logits[0, :-1].double()
+            logits = logits.double() if kind != "text" else logits[0, :-1].double()
             losses.append(torch.nn.functional.cross_entropy(logits, expected, reduction="sum").item())
             right += (logits.argmax(-1) == expected).sum().item()
             predicted += len(expected)

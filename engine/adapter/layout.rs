@@ -47,7 +47,7 @@ pub struct TensorSpec {
     pub rank: usize,
     /// The factor `alpha / rank` by which `B A` is multiplied.
     pub scale: f32,
-    /// Seed of the start value of a [`Role::LoraA`] tensor; every other role starts at zero.
+    /// Seed of [`TensorInfo::seeded_start`].
     pub seed: u64,
 }
 
@@ -85,6 +85,18 @@ pub struct TensorInfo {
     pub offset: usize,
     /// Number of values: the product of the shape.
     pub len: usize,
+}
+
+impl TensorInfo {
+    /// Values that every participant derives alone from the tensor's seed: uniform in `+-1/sqrt(in)`, Kaiming-uniform
+    /// with `a = sqrt(5)`, as PEFT's start of an A and PyTorch's of a linear layer.
+    pub fn seeded_start(&self) -> Vec<f32> {
+        let bound = 1.0 / (self.spec.shape.last().copied().unwrap_or(1).max(1) as f32).sqrt();
+        let mut stream = random::stream(self.spec.seed, Purpose::LoraStart, 0, 0);
+        // 24 bits fill an f32's mantissa: the draw is the same on every platform.
+        let mut unit = || (stream.next_u32() >> 8) as f32 / (1 << 24) as f32;
+        (0..self.len).map(|_| (2.0 * unit() - 1.0) * bound).collect()
+    }
 }
 
 /// BLAKE3 over everything in a layout that client and server must agree on.
@@ -169,18 +181,12 @@ impl AdapterLayout {
         self.hash
     }
 
-    /// `W0`, the seeded start that every participant derives alone: LoRA A Kaiming-uniform with `a = sqrt(5)`
-    /// (PEFT's default: uniform in `+-1/sqrt(in)`), everything else zero.
+    /// `W0`, the seeded start that every participant derives alone: each LoRA A its [`TensorInfo::seeded_start`],
+    /// everything else zero.
     pub fn start(&self) -> AdapterWeights {
         let mut values = vec![0.0; self.values];
         for tensor in self.tensors.iter().filter(|tensor| tensor.spec.role == Role::LoraA) {
-            let bound = 1.0 / (tensor.spec.shape.last().copied().unwrap_or(1).max(1) as f32).sqrt();
-            let mut stream = random::stream(tensor.spec.seed, Purpose::LoraStart, 0, 0);
-            for value in &mut values[tensor.offset..tensor.offset + tensor.len] {
-                // 24 bits fill an f32's mantissa: the draw is the same on every platform.
-                let unit = (stream.next_u32() >> 8) as f32 / (1 << 24) as f32;
-                *value = (2.0 * unit - 1.0) * bound;
-            }
+            values[tensor.offset..tensor.offset + tensor.len].copy_from_slice(&tensor.seeded_start());
         }
         AdapterWeights(values.into())
     }

@@ -51,8 +51,9 @@ impl Sequence {
 /// Makes sequences of records, in their order, by the keys `task`, `max_tokens`, `long` and `packing` of `config`.
 ///
 /// A text longer than `max_tokens` is split into consecutive windows without overlap, truncated or left out, as `long`
-/// says. One with an answer or a class is never split but truncated. A sequence without a target is left out. Without
-/// `packing` a sequence never has tokens of two records.
+/// says. One with an answer or a class is never split but truncated; one with a class keeps the special tokens at its
+/// end, as in `transformers`. A sequence without a target is left out. Without `packing` a sequence never has tokens of
+/// two records.
 ///
 /// # Errors
 /// [`DataError::Tokenizer`] where a text cannot be encoded or a chat template fails.
@@ -66,12 +67,13 @@ pub fn tokenize<'a>(
     let mut packed = Vec::new();
     for record in records {
         let windows_of_it = config.long == LongRecords::Split && !learns_a_part(record, config.task);
-        let mut sequence = sequence(tokenizer, record, config.task, if windows_of_it { usize::MAX } else { most })?;
+        let (mut sequence, kept) =
+            sequence(tokenizer, record, config.task, if windows_of_it { usize::MAX } else { most })?;
         if sequence.tokens.len() > most && !windows_of_it {
             if config.long == LongRecords::Drop {
                 continue;
             }
-            sequence.tokens.truncate(most);
+            truncate(&mut sequence.tokens, most, kept);
         }
         match config.packing {
             true => packed.append(&mut sequence.tokens),
@@ -126,27 +128,37 @@ pub(super) fn check(
     })
 }
 
-/// The sequence of a whole record, or of one with more than `most` tokens at least the first `most`.
-fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> Result<Sequence, DataError> {
+/// Truncates to `most` tokens, of which the last `kept` stay.
+fn truncate(tokens: &mut Vec<u32>, most: usize, kept: usize) {
+    let behind = tokens.split_off(tokens.len() - kept);
+    tokens.truncate(most.saturating_sub(kept));
+    tokens.extend(behind);
+    tokens.truncate(most);
+}
+
+/// The sequence of a whole record, or of one with more than `most` tokens at least the first `most`; with the number of
+/// its last tokens that truncation keeps.
+fn sequence(tokenizer: &Tokenizer, record: &Record, task: Task, most: usize) -> Result<(Sequence, usize), DataError> {
     let answered = match &record.content {
         Content::Image(image) => {
             let goal = record.class.map_or(Goal::From(0), Goal::Class);
-            return Ok(Sequence { tokens: Vec::new(), goal, image: Some(image.clone()) });
+            return Ok((Sequence { tokens: Vec::new(), goal, image: Some(image.clone()) }, 0));
         }
         Content::Text { text, answer: None } => {
             let goal = record.class.map_or(Goal::From(0), Goal::Class);
-            let tokens = match most {
-                usize::MAX => tokenizer.encode_long(text)?,
+            let (tokens, special) = match most {
+                usize::MAX => (tokenizer.encode_long(text)?, 0),
                 // One more token shows that there are more.
-                most => tokenizer.encode(tokenizer.long_enough_prefix(text, most + 1)?)?,
+                most => tokenizer.encode_with_ending(tokenizer.long_enough_prefix(text, most + 1)?)?,
             };
-            return Ok(Sequence { tokens, goal, image: None });
+            let kept = if record.class.is_some() { special } else { 0 };
+            return Ok((Sequence { tokens, goal, image: None }, kept));
         }
         Content::Text { text, answer: Some(answer) } => tokenizer.encode_answer(text, answer.clone(), most)?,
         Content::Chat(conversation) => tokenizer.encode_chat(conversation, most)?,
     };
     let goal = if task == Task::Instruction { Goal::Spans(answered.spans) } else { Goal::From(0) };
-    Ok(Sequence { tokens: answered.tokens, goal, image: None })
+    Ok((Sequence { tokens: answered.tokens, goal, image: None }, 0))
 }
 
 fn windows(sequences: &mut Vec<Sequence>, tokens: &[u32], most: usize) {
@@ -157,7 +169,7 @@ fn windows(sequences: &mut Vec<Sequence>, tokens: &[u32], most: usize) {
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "one span of several that there could be")]
 mod tests {
-    use super::super::tokenizer::tests::words;
+    use super::super::tokenizer::tests::{enclosing, words};
     use super::*;
 
     fn record(text: &str) -> Record {
@@ -193,6 +205,25 @@ mod tests {
         let sequences = tokenize(&words(), &records, &config).unwrap();
         let found: Vec<_> = sequences.into_iter().map(|sequence| (sequence.tokens, sequence.goal)).collect();
         assert_eq!(found, [(vec![0, 2, 3], Goal::Class(3)), (vec![0], Goal::Class(0))]);
+    }
+
+    #[test]
+    fn the_special_tokens_around_a_text_of_a_class_stay_where_it_is_cut() {
+        let of = |text: &str, max_tokens: usize| {
+            let records = [Record { class: Some(1), ..record(text) }];
+            let config = Config { task: Task::Classification, max_tokens, ..Config::default() };
+            tokenize(&enclosing(), &records, &config).unwrap().remove(0).tokens
+        };
+        assert_eq!(of("to be or not", 9), [0, 2, 3, 4, 5, 1]);
+        assert_eq!(of("to be or not", 5), [0, 2, 3, 4, 1]);
+        assert_eq!(of("to be or not", 3), [0, 2, 1]);
+        assert_eq!(of("to be or not", 2), [0, 1]);
+        assert_eq!(of("", 2), [0, 1]);
+        // A special token that the text itself has is one like others.
+        assert_eq!(of("to be or [SEP]", 5), [0, 2, 3, 4, 1]);
+        assert_eq!(of("to be [SEP]", 4), [0, 2, 3, 1]);
+        let long = "to be or not ".repeat(20_000);
+        assert_eq!(of(&long, 4), [0, 2, 3, 1]);
     }
 
     #[test]

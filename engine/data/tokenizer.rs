@@ -178,8 +178,15 @@ impl Tokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] where the model has no token for a piece of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        Ok(self.encode_with_ending(text)?.0)
+    }
+
+    /// The token ids of a text as of [`Self::encode`], and how many of the last ones the post-processor added.
+    pub(super) fn encode_with_ending(&self, text: &str) -> Result<(Vec<u32>, usize), DataError> {
         let encoded = catch_panic(|| self.inner.encode_fast(text, true)).map_err(|reason| self.failed(reason))?;
-        Ok(encoded.map_err(|error| self.failed(error.to_string()))?.get_ids().to_vec())
+        let encoded = encoded.map_err(|error| self.failed(error.to_string()))?;
+        let ending = encoded.get_special_tokens_mask().iter().rev().take_while(|special| **special == 1).count();
+        Ok((encoded.get_ids().to_vec(), ending))
     }
 
     /// The encoding with the byte ranges of the tokens.
@@ -346,6 +353,32 @@ pub(super) mod tests {
             "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"<s>": 0, "?": 1, "to": 2, "be": 3, "or": 4, "not": 5}}
         }"#;
         Tokenizer::from_bytes(json.as_bytes(), "words").unwrap()
+    }
+
+    /// WordPieces between `[CLS]` and `[SEP]`, as BERT's.
+    pub(in crate::data) fn enclosing() -> Tokenizer {
+        let json = r###"{
+            "version": "1.0", "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+            "padding": null, "decoder": null,
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+                           "lowercase": true},
+            "added_tokens": [{"id": 0, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false,
+                              "normalized": false, "special": true},
+                             {"id": 1, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false,
+                              "normalized": false, "special": true}],
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 1], "cls": ["[CLS]", 0]},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": {"[CLS]": 0, "[SEP]": 1, "to": 2, "be": 3, "or": 4, "not": 5, "##s": 6, "[UNK]": 7}}
+        }"###;
+        Tokenizer::from_bytes(json.as_bytes(), "enclosing").unwrap()
+    }
+
+    #[test]
+    fn word_pieces_are_found_between_the_special_tokens() {
+        assert_eq!(enclosing().encode("To BÉS, or").unwrap(), [0, 2, 3, 6, 7, 4, 1]);
+        assert_eq!(enclosing().encode_with_ending("to be").unwrap(), (vec![0, 2, 3, 1], 1));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub(super) fn resolve_targets(spec: &Spec, adapter: PeftConfig) -> Result<PeftCo
 
 fn check_targets_of_file(spec: &Spec, adapter: &PeftConfig, rules: &PairRules) -> Result<(), TrainerError> {
     let head = if adapter.task.as_deref() == Some("SEQ_CLS") { spec.classifier.name } else { LANGUAGE_HEAD_MODULE };
-    for path in spec.embeddings().into_iter().chain([head.to_owned(), spec.classifier.name.to_owned()]) {
+    let heads = [head, spec.classifier.name].into_iter().chain(spec.classifier.frozen_pooler()).map(String::from);
+    for path in spec.embeddings().into_iter().chain(heads) {
         if !rules.take_all() && rules.chooses(&path)? {
             let of = format!("the adapter's target_modules ({})", adapter.targets);
             return Err(TrainerError::NoPair { of, path, known: spec.targets().join(", ") });

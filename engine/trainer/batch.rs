@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::TrainerError;
+use super::family::ClassPosition;
 use super::image_processor::ImageProcessor;
 use crate::data::{Goal, Sequence};
 
@@ -19,6 +20,8 @@ pub(super) struct Batch {
     pub lengths: Vec<usize>,
     /// The position of the first row of each sequence.
     pub start: usize,
+    /// Positions of each sequence without padding.
+    pub unpadded: Vec<usize>,
     /// Rows whose prediction is in the loss, ascending.
     pub rows: Vec<i64>,
     /// The target of each of `rows`: a token, or a class.
@@ -27,9 +30,8 @@ pub(super) struct Batch {
 
 impl Batch {
     /// A batch of token sequences. Where the goal is the next token, each position but the last predicts it where the
-    /// goal asks for it; where it is a class, the last position predicts that, or as in `transformers` the last one
-    /// that is not `padding`.
-    pub fn new(sequences: &[&Sequence], padded: bool, padding: Option<u32>) -> Self {
+    /// goal asks for it; where it is a class, the one at `class_position` predicts that.
+    pub fn new(sequences: &[&Sequence], padded: bool, class_position: ClassPosition) -> Self {
         let inputs = |sequence: &Sequence| match sequence.goal {
             Goal::Class(_) => sequence.tokens.len(),
             _ => sequence.tokens.len().saturating_sub(1),
@@ -39,6 +41,7 @@ impl Batch {
         for sequence in sequences {
             let (first, count) = (batch.tokens.len(), inputs(sequence));
             batch.lengths.push(if padded { longest } else { count });
+            batch.unpadded.push(count);
             batch.tokens.extend(sequence.tokens[..count].iter().map(|token| i64::from(*token)));
             batch.tokens.resize(batch.lengths.iter().sum(), 0);
             for at in sequence.predicted() {
@@ -46,8 +49,13 @@ impl Batch {
                 batch.targets.push(sequence.tokens[at]);
             }
             if let Goal::Class(class) = sequence.goal {
-                let last = sequence.tokens.iter().rposition(|token| Some(*token) != padding);
-                batch.rows.push((first + last.unwrap_or(0)) as i64);
+                let at = match class_position {
+                    ClassPosition::First => None,
+                    ClassPosition::LastBut(padding) => {
+                        sequence.tokens.iter().rposition(|token| Some(*token) != padding)
+                    }
+                };
+                batch.rows.push((first + at.unwrap_or(0)) as i64);
                 batch.targets.push(class);
             }
         }
@@ -62,6 +70,7 @@ impl Batch {
             batch.rows.push((batch.lengths.len() * positions) as i64);
             batch.targets.push(*class);
             batch.lengths.push(positions);
+            batch.unpadded.push(positions);
             preprocessor.append(image, &mut batch.patches);
         }
         batch
@@ -72,6 +81,7 @@ impl Batch {
         Self {
             tokens: tokens.iter().map(|token| i64::from(*token)).collect(),
             lengths: vec![tokens.len()],
+            unpadded: vec![tokens.len()],
             rows: (0..tokens.len() as i64).collect(),
             ..Self::empty()
         }
@@ -83,14 +93,29 @@ impl Batch {
     }
 
     fn empty() -> Self {
-        Self {
-            tokens: Vec::new(),
-            patches: Vec::new(),
-            lengths: Vec::new(),
-            start: 0,
-            rows: Vec::new(),
-            targets: Vec::new(),
+        let [lengths, unpadded] = [(); 2].map(|()| Vec::new());
+        let (tokens, patches, rows, targets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { tokens, patches, lengths, unpadded, start: 0, rows, targets }
+    }
+
+    /// The row of the position embedding of each token. The `unplaced` token has the row of its own number, and the
+    /// others have those behind it, from the first of a sequence on.
+    pub fn positions(&self, unplaced: Option<u32>) -> Vec<i64> {
+        let Some(unplaced) = unplaced.map(i64::from) else {
+            let positions = |length: &usize| self.start as i64..(self.start + length) as i64;
+            return self.lengths.iter().flat_map(positions).collect();
+        };
+        let (mut positions, mut rest) = (Vec::with_capacity(self.tokens.len()), &self.tokens[..]);
+        for length in &self.lengths {
+            let (sequence, behind) = rest.split_at(*length);
+            let mut last = unplaced;
+            for token in sequence {
+                last += i64::from(*token != unplaced);
+                positions.push(if *token == unplaced { unplaced } else { last });
+            }
+            rest = behind;
         }
+        positions
     }
 }
 
@@ -172,10 +197,10 @@ mod tests {
     #[test]
     fn short_sequences_are_padded_where_asked_and_only_what_counts_is_predicted() {
         let sequences = [&sequence(&[9, 4], 0), &sequence(&[5, 6, 7, 8], 2)];
-        let padded = Batch::new(&sequences, true, None);
+        let padded = Batch::new(&sequences, true, ClassPosition::First);
         assert_eq!((padded.lengths, padded.tokens), (vec![3, 3], vec![9, 0, 0, 5, 6, 7]));
         assert_eq!((padded.rows, padded.targets), (vec![0, 4, 5], vec![4, 7, 8]));
-        let packed = Batch::new(&sequences, false, None);
+        let packed = Batch::new(&sequences, false, ClassPosition::First);
         assert_eq!((packed.lengths, packed.tokens), (vec![1, 3], vec![9, 5, 6, 7]));
         assert_eq!((packed.rows, packed.targets), (vec![0, 2, 3], vec![4, 7, 8]));
     }
@@ -183,9 +208,21 @@ mod tests {
     #[test]
     fn the_last_token_predicts_the_class_and_is_read_itself() {
         let class = |tokens: &[u32], class| Sequence { goal: Goal::Class(class), ..sequence(tokens, 0) };
-        let batch = Batch::new(&[&class(&[9, 4], 2), &class(&[5], 0)], true, None);
+        let sequences = [&class(&[9, 4], 2), &class(&[5], 0)];
+        let batch = Batch::new(&sequences, true, ClassPosition::LastBut(None));
         assert_eq!((batch.lengths, batch.tokens), (vec![2, 2], vec![9, 4, 5, 0]));
         assert_eq!((batch.rows, batch.targets), (vec![1, 2], vec![2, 0]));
+        assert_eq!(Batch::new(&sequences, true, ClassPosition::LastBut(Some(4))).rows, [0, 2]);
+        let first = Batch::new(&sequences, true, ClassPosition::First);
+        assert_eq!((first.rows, first.unpadded), (vec![0, 2], vec![2, 1]));
+    }
+
+    #[test]
+    fn a_token_without_a_position_has_its_own_row_and_moves_nobody() {
+        let sequences = [&sequence(&[5, 1, 6, 9], 0), &sequence(&[1, 7, 9], 0)];
+        let batch = Batch::new(&sequences, false, ClassPosition::First);
+        assert_eq!(batch.positions(None), [0, 1, 2, 0, 1]);
+        assert_eq!(batch.positions(Some(1)), [2, 1, 3, 1, 2]);
     }
 
     #[test]

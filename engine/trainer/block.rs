@@ -1,8 +1,9 @@
-//! One block of a transformer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, forward and backward.
+//! One block of a transformer, forward and backward: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; or,
+//! with the norms behind, `norm(x + attention(x))`, then `norm(x + feed_forward(x))`.
 
 use burn::tensor::Tensor;
 
-use super::family::{Linear, Spec};
+use super::family::{Linear, NormOrder, Spec};
 use super::kept_weight::KeptWeight;
 use super::kernel::{
     Activation, Attention, AttentionPattern, HeadNorms, Heads, KeyValueCache, Masks, Norm, NormKind, Place, Rotary,
@@ -16,6 +17,7 @@ use super::{Quantize, TrainerError, dropout::Dropout};
 #[derive(Debug)]
 pub(super) struct Block {
     norms: [Norm; 2],
+    order: NormOrder,
     head_norms: Option<HeadNorms>,
     pattern: AttentionPattern,
     /// The factor of the attention scores.
@@ -46,10 +48,10 @@ pub(super) struct Pass<'a> {
 
 /// The tensors that a block's forward pass saves for its backward pass; `A` are those of the attention.
 pub(super) struct BlockSaved<A = Attention> {
-    input: Tensor<2>,
-    middle: Tensor<2>,
+    /// The inputs of the two norms.
+    unnormed: [Tensor<2>; 2],
     /// Queries, keys and values before the norms of each head; none where the model has no such norms.
-    unnormed: Option<Tensor<2>>,
+    unnormed_heads: Option<Tensor<2>>,
     attention: A,
     /// The input of the activation.
     inner: Tensor<2>,
@@ -81,6 +83,7 @@ impl Block {
         };
         Ok(Self {
             norms: [first?, second?],
+            order: spec.norm_order,
             head_norms,
             pattern: spec.patterns[number],
             scale: spec.scales[number],
@@ -146,19 +149,35 @@ impl Block {
             };
             self.projections[number].forward(input, pairs[number].as_ref(), mask, pass.place)
         };
-        let (qkv, kept_qkv) = project(0, self.norms[0].forward(&x));
-        let (qkv, unnormed) = match &self.head_norms {
+        let read = match self.order {
+            NormOrder::Pre => self.norms[0].forward(&x),
+            NormOrder::Post => x.clone(),
+        };
+        let (qkv, kept_qkv) = project(0, read);
+        let (qkv, unnormed_heads) = match &self.head_norms {
             Some(norms) => (norms.forward(&qkv), Some(qkv)),
             None => (qkv, None),
         };
         let (attended, attention) = attend(pass.rotary.forward(qkv, pass.lengths, pass.start, self.scale));
         let (attended, kept_out) = project(1, attended);
-        let middle = x.clone() + attended;
-        let (inner, kept_up) = project(2, self.norms[1].forward(&middle));
+        let sum = x.clone() + attended;
+        // The input of the feed-forward part, and what its output is added to.
+        let (read, middle) = match self.order {
+            NormOrder::Pre => (self.norms[1].forward(&sum), sum.clone()),
+            NormOrder::Post => {
+                let normed = self.norms[0].forward(&sum);
+                (normed.clone(), normed)
+            }
+        };
+        let (inner, kept_up) = project(2, read);
         let (fed, kept_down) = project(3, self.activation.forward(&inner, pass.place));
-        let output = middle.clone() + fed;
+        let output = middle + fed;
+        let (output, unnormed) = match self.order {
+            NormOrder::Pre => (output, [x, sum]),
+            NormOrder::Post => (self.norms[1].forward(&output), [sum, output]),
+        };
         let projections = [kept_qkv, kept_out, kept_up, kept_down];
-        (output, BlockSaved { input: x, middle, unnormed, attention, inner, projections })
+        (output, BlockSaved { unnormed, unnormed_heads, attention, inner, projections })
     }
 
     /// The gradient of the block's input and of its pairs' matrices A and B by projection, given the gradient of its
@@ -172,33 +191,47 @@ impl Block {
         pass: &Pass,
         need_input: bool,
     ) -> (Tensor<2>, [Option<[Tensor<2>; 2]>; 4]) {
-        let [kept_qkv, kept_out, kept_up, kept_down] = &saved.projections;
+        let BlockSaved { unnormed, unnormed_heads, attention, inner, projections } = saved;
+        let [kept_qkv, kept_out, kept_up, kept_down] = &projections;
         let back = |number: usize, saved: &Saved, gradient: &Tensor<2>| {
             self.projections[number].backward_input(saved, pairs[number].as_ref(), gradient, pass.place)
         };
         let of_pairs = |number: usize, saved: &Saved, gradient: &Tensor<2>| {
             pairs[number].as_ref().and_then(|pairs| pairs.backward(saved, gradient))
         };
+        let gradient = match self.order {
+            NormOrder::Pre => gradient,
+            NormOrder::Post => self.before_norm(1, &unnormed, gradient),
+        };
         let of_down = of_pairs(3, kept_down, &gradient);
         let of_fed = back(3, kept_down, &gradient);
-        let of_inner = self.activation.backward(saved.inner, of_fed, pass.place);
+        let of_inner = self.activation.backward(inner, of_fed, pass.place);
         let of_up = of_pairs(2, kept_up, &of_inner);
-        let of_normed = back(2, kept_up, &of_inner);
-        let gradient = self.norms[1].backward(&saved.middle, of_normed, gradient);
+        let of_read = back(2, kept_up, &of_inner);
+        let gradient = match self.order {
+            NormOrder::Pre => self.norms[1].backward(&unnormed[1], of_read, gradient),
+            NormOrder::Post => self.before_norm(0, &unnormed, gradient + of_read),
+        };
         let of_out = of_pairs(1, kept_out, &gradient);
         let of_attended = back(1, kept_out, &gradient);
-        let of_qkv = saved.attention.backward(of_attended, pass.lengths, pass.place);
+        let of_qkv = attention.backward(of_attended, pass.lengths, pass.place);
         let of_qkv = pass.rotary.backward(of_qkv, pass.lengths, self.scale);
-        let of_qkv = match (&self.head_norms, &saved.unnormed) {
+        let of_qkv = match (&self.head_norms, &unnormed_heads) {
             (Some(norms), Some(unnormed)) => norms.backward(unnormed, of_qkv),
             _ => of_qkv,
         };
         let of_pairs_qkv = of_pairs(0, kept_qkv, &of_qkv);
-        let gradient = match need_input {
-            true => self.norms[0].backward(&saved.input, back(0, kept_qkv, &of_qkv), gradient),
-            false => gradient,
+        let gradient = match (need_input, self.order) {
+            (true, NormOrder::Pre) => self.norms[0].backward(&unnormed[0], back(0, kept_qkv, &of_qkv), gradient),
+            (true, NormOrder::Post) => gradient + back(0, kept_qkv, &of_qkv),
+            (false, _) => gradient,
         };
         (gradient, [of_pairs_qkv, of_out, of_up, of_down])
+    }
+
+    /// The gradient of the input of a norm, given that of its output, which nothing goes around.
+    fn before_norm(&self, number: usize, unnormed: &[Tensor<2>; 2], gradient: Tensor<2>) -> Tensor<2> {
+        self.norms[number].backward(&unnormed[number], gradient, unnormed[number].zeros_like())
     }
 }
 

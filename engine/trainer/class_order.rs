@@ -55,7 +55,7 @@ impl Model {
         let named = || spec.labels.names.clone().unwrap_or_default();
         if let Some(folder) = &lora.init {
             let config = peft::read_config(folder)?;
-            let saved = config.heads.iter().any(|head| head == spec.classifier.name);
+            let saved = config.heads.iter().any(|head| head == spec.classifier.module());
             let rows = if saved { peft::head_rows(folder, spec.classifier.name)? } else { None };
             if let Some(rows) = rows {
                 let names = if config.classes.is_empty() { named() } else { config.classes };
@@ -63,7 +63,7 @@ impl Model {
                 return Ok(Some(OwnHead { of: folder.display().to_string(), rows, names }));
             }
         }
-        let Some(rows) = self.transformer.class_rows() else { return Ok(None) };
+        let Some(rows) = self.transformer.stored_head.rows() else { return Ok(None) };
         let failed = |reason: String| TrainerError::Classes { of: self.name().into(), reason };
         let names = spec.labels.names.clone().map_err(failed)?;
         match spec.labels.problem_type.as_deref() {

@@ -3,22 +3,31 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::family::{Input, Patches, Spec};
+use super::block::read_norm;
+use super::family::{Input, Patches, Spec, TokenTables};
 use super::head::LANGUAGE_HEAD;
 use super::kept_weight::{FrozenWeight, KeptWeight};
-use super::kernel::Place;
+use super::kernel::{Norm, Place};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
 
 /// An embedding of tokens or of image patches.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a model; a box would buy nothing")]
 pub(super) enum Embedding {
     /// Token ids.
     Tokens {
         /// `[vocabulary, hidden]`.
         tokens: FrozenWeight,
-        /// `[positions, hidden]`, where positions are learned.
+        /// The rows of the position embedding, `[rows, hidden]`, where positions are learned; each plus the row of the
+        /// first token type, which every token has.
         positions: Option<Tensor<2>>,
+        /// The norm of their sum.
+        norm: Option<Norm>,
+        /// The token that takes up no position.
+        unplaced: Option<u32>,
+        /// Number of weights of all tables.
+        parameters: usize,
     },
     /// Patches of images.
     Patches {
@@ -34,15 +43,8 @@ impl Embedding {
     /// Reads the weights.
     pub fn read(file: &Checkpoint, spec: &Spec, (quantize, place): (Quantize, &Place)) -> Result<Self, TrainerError> {
         let values = |part: &str, shape: &[usize]| file.values(&file.checkpoint_name(&spec.base(part)), shape);
-        let table = |name: &str, rows: usize| -> Result<Tensor<2>, TrainerError> {
-            let shape = [rows, spec.hidden];
-            Ok(place.tensor(values(&format!("{name}.weight"), &shape)?, shape))
-        };
         match spec.input {
-            Input::Tokens { tokens, positions } => Ok(Self::Tokens {
-                tokens: read_table(file, &token_table(file, spec, tokens), spec, (quantize, place))?,
-                positions: positions.map(|name| table(name, spec.positions)).transpose()?,
-            }),
+            Input::Tokens(tables) => Self::read_tokens(file, spec, tables, (quantize, place)),
             Input::Patches(patches) => {
                 let Patches { channels, patch, .. } = patches;
                 let shape = [spec.hidden, channels, patch[0], patch[1]];
@@ -62,13 +64,41 @@ impl Embedding {
         }
     }
 
+    fn read_tokens(
+        file: &Checkpoint,
+        spec: &Spec,
+        tables: TokenTables,
+        (quantize, place): (Quantize, &Place),
+    ) -> Result<Self, TrainerError> {
+        let hidden = spec.hidden;
+        let table = |name: &str, rows: usize| {
+            file.values(&file.checkpoint_name(&spec.base(&format!("{name}.weight"))), &[rows, hidden])
+        };
+        let tokens = read_table(file, &token_table(file, spec, tables.tokens), spec, (quantize, place))?;
+        let rows = spec.positions + tables.first_position();
+        let mut positions = tables.positions.map(|name| table(name, rows)).transpose()?;
+        let types = tables.types.map(|(name, types)| table(name, types)).transpose()?.unwrap_or_default();
+        for row in positions.iter_mut().flat_map(|positions| positions.chunks_exact_mut(hidden)) {
+            row.iter_mut().zip(&types).for_each(|(to, value)| *to += value);
+        }
+        let norm = tables.norm.map(|name| read_norm(file, spec, spec.base(name), place)).transpose()?;
+        Ok(Self::Tokens {
+            parameters: tokens.dims().iter().product::<usize>()
+                + positions.as_ref().map_or(0, Vec::len)
+                + types.len()
+                + norm.as_ref().map_or(0, Norm::parameters),
+            tokens,
+            positions: positions.map(|positions| place.tensor(positions, [rows, hidden])),
+            norm,
+            unplaced: tables.unplaced,
+        })
+    }
+
     /// Number of weights.
     pub fn parameters(&self) -> usize {
         let of = |tensor: &Tensor<2>| tensor.dims().iter().product::<usize>();
         match self {
-            Self::Tokens { tokens, positions } => {
-                tokens.dims().iter().product::<usize>() + positions.as_ref().map_or(0, of)
-            }
+            Self::Tokens { parameters, .. } => *parameters,
             // The bias and the class token are in the table of positions.
             Self::Patches { projection, positions } => of(projection) + of(positions) + 2 * positions.dims()[1],
         }
@@ -84,22 +114,20 @@ impl Embedding {
 
     /// The hidden states of a batch, `[sum of lengths, hidden]`.
     pub fn forward(&self, batch: &Batch, place: &Place) -> Tensor<2> {
-        let at = || -> Vec<i64> {
-            let positions = |length: &usize| batch.start as i64..(batch.start + length) as i64;
-            batch.lengths.iter().flat_map(positions).collect()
-        };
         match self {
-            Self::Tokens { tokens, positions } => {
+            Self::Tokens { tokens, positions, norm, unplaced, .. } => {
                 let x = tokens.select(&batch.tokens, |numbers| indices(numbers, place));
-                match positions {
-                    Some(positions) => x + positions.clone().select(0, indices(&at(), place)),
+                let x = match positions {
+                    Some(positions) => x + positions.clone().select(0, indices(&batch.positions(*unplaced), place)),
                     None => x,
-                }
+                };
+                norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(&x))
             }
             Self::Patches { projection, positions } => {
                 let size = projection.dims()[1];
                 let patches = place.tensor(batch.patches.clone(), [batch.patches.len() / size, size]);
-                patches.matmul(projection.clone().transpose()) + positions.clone().select(0, indices(&at(), place))
+                patches.matmul(projection.clone().transpose())
+                    + positions.clone().select(0, indices(&batch.positions(None), place))
             }
         }
     }

@@ -137,6 +137,28 @@ pub enum TrainerError {
         /// The tensor.
         tensor: String,
     },
+    /// A pooler that a head for classes reads and the file lacks.
+    #[error(
+        "model weights {file}: tensor {tensor} is missing, which the head for classes reads: a checkpoint that was saved without its \
+             pooler, as of masked language modelling alone, would begin with a random one in transformers"
+    )]
+    NoPooler {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// An encoder that is to predict the next token.
+    #[error(
+        "the model {model} is an encoder ({family}), whose positions attend to those behind them, so it predicts no next token: \
+             data.task = \"classification\" is what it can learn"
+    )]
+    Encoder {
+        /// The model.
+        model: String,
+        /// Its family.
+        family: &'static str,
+    },
     /// A tensor of another shape than config.json says.
     #[error("model weights {file}: tensor {tensor} has shape {found:?}, but config.json makes it {expected:?}")]
     TensorShape {

@@ -2,19 +2,27 @@
 //! checkpoints. A family is one file that makes a spec and lists the meaning of each key of its configuration class,
 //! and one line in [`FAMILIES`].
 
+mod bert;
+mod classifier;
 mod config_json;
+mod distilbert;
 mod gpt2;
+mod input;
 mod keys;
 mod labels;
 mod llama;
 mod mistral;
 mod qwen;
+mod roberta;
 mod rope;
 mod vit;
 
 use super::TrainerError;
 use super::kernel::{Activation, AttentionPattern, Heads, NormKind, RopeParameters};
+use classifier::SCORE;
+pub(super) use classifier::{ClassPosition, Classifier, PoolerLayer};
 use config_json::ConfigJson;
+pub(super) use input::{Input, Patches, TokenTables};
 pub(super) use keys::KeyUse;
 pub(super) use labels::Labels;
 
@@ -32,7 +40,9 @@ struct Family {
     keys: &'static [&'static [(&'static str, KeyUse)]],
 }
 
-const FAMILIES: [Family; 6] = [
+const FAMILIES: [Family; 9] = [
+    Family { name: "bert", class: "Bert", read: bert::read, keys: &[bert::SHARED_KEYS, bert::KEYS] },
+    Family { name: "distilbert", class: "DistilBert", read: distilbert::read, keys: &[distilbert::KEYS] },
     Family { name: "gpt2", class: "GPT2", read: gpt2::read, keys: &[gpt2::KEYS] },
     Family { name: "llama", class: "Llama", read: llama::read, keys: &[llama::SHARED_KEYS, llama::KEYS] },
     Family { name: "mistral", class: "Mistral", read: mistral::read, keys: &[llama::SHARED_KEYS, mistral::KEYS] },
@@ -43,6 +53,7 @@ const FAMILIES: [Family; 6] = [
         read: qwen::read_qwen3,
         keys: &[llama::SHARED_KEYS, qwen::KEYS, qwen::QWEN3_KEYS],
     },
+    Family { name: "roberta", class: "Roberta", read: roberta::read, keys: &[bert::SHARED_KEYS, roberta::KEYS] },
     Family { name: "vit", class: "ViT", read: vit::read, keys: &[vit::KEYS] },
 ];
 
@@ -55,8 +66,7 @@ pub(super) fn class_name(model_type: &str) -> Option<&'static str> {
 #[cfg(test)]
 pub(super) fn key_use(model_type: &str, key: &str) -> Option<KeyUse> {
     let family = FAMILIES.iter().find(|family| family.name == model_type)?;
-    let all = keys::EVERY_CLASS.iter().chain(family.keys.iter().copied().flatten());
-    all.copied().find(|(known, _)| *known == key).map(|(_, key_use)| key_use)
+    keys::in_tables(family.keys).find(|(known, _)| *known == key).map(|(_, key_use)| key_use)
 }
 
 /// A transformer of one family and size.
@@ -80,6 +90,8 @@ pub(super) struct Spec {
     pub turns: RopeParameters,
     /// The kind of every norm.
     pub norm: NormKind,
+    /// The place of a block's norms.
+    pub norm_order: NormOrder,
     /// The epsilon of the norms, added to the mean square (or variance) before its root.
     pub epsilon: f32,
     /// The activation of the feed-forward layer.
@@ -90,8 +102,8 @@ pub(super) struct Spec {
     pub classifier: Classifier,
     /// The class names of config.json.
     pub labels: Labels,
-    /// The padding token: a class is predicted at the last token that is another.
-    pub padding: Option<u32>,
+    /// The position that predicts a class.
+    pub class_position: ClassPosition,
     /// ConfigJson of config.json that are ignored, such as dropout, as notes for people.
     pub left_out: Vec<String>,
     /// The kind of its input.
@@ -103,36 +115,13 @@ pub(super) struct Spec {
     pub linears: [Vec<Linear>; 4],
 }
 
-/// The input of a family.
+/// The place of the two norms of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
-    /// Token ids.
-    Tokens {
-        /// The name of the token embedding in checkpoints.
-        tokens: &'static str,
-        /// The name of the position embedding in checkpoints; none where positions are not learned.
-        positions: Option<&'static str>,
-    },
-    /// Images, cut into patches.
-    Patches(Patches),
-}
-
-/// The sizes of an image and its patches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Patches {
-    /// Colour channels of a pixel.
-    pub channels: usize,
-    /// Height and width of an image, in pixels.
-    pub size: [usize; 2],
-    /// Height and width of a patch, in pixels; each divides that of the image.
-    pub patch: [usize; 2],
-}
-
-impl Patches {
-    /// Values of a patch.
-    pub fn values(self) -> usize {
-        self.channels * self.patch[0] * self.patch[1]
-    }
+pub(super) enum NormOrder {
+    /// Before attention and before the feed-forward part (pre-norm).
+    Pre,
+    /// After each of the two sums, `norm(x + attention(x))` (post-norm, as in Vaswani et al. 2017).
+    Post,
 }
 
 /// The names of a family's modules in checkpoints.
@@ -146,21 +135,9 @@ pub(super) struct TensorNames {
     pub norms: [&'static str; 2],
     /// The norms of each head's queries and keys, where a block has these.
     pub head_norms: Option<[&'static str; 2]>,
-    /// The norm after the last block.
-    pub last_norm: &'static str,
+    /// The norm after the last block; none where the last block ends with one.
+    pub last_norm: Option<&'static str>,
 }
-
-/// A linear layer from the hidden state to the classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Classifier {
-    /// Its name in `transformers`.
-    pub name: &'static str,
-    /// True where it has a bias.
-    pub bias: bool,
-}
-
-/// The classifier head of every language model.
-const SCORE: Classifier = Classifier { name: "score", bias: false };
 
 /// The GELU that a key names.
 fn gelu(settings: &ConfigJson, key: &str, default: &str) -> Result<Activation, TrainerError> {
@@ -193,6 +170,11 @@ impl Linear {
     pub fn target(&self) -> &'static str {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
+
+    /// The last two parts of its path.
+    fn last_two_parts(&self) -> &'static str {
+        self.path.rmatch_indices('.').nth(1).map_or(self.path, |(at, _)| &self.path[at + 1..])
+    }
 }
 
 impl Spec {
@@ -220,9 +202,9 @@ impl Spec {
         matches!(self.input, Input::Patches(_))
     }
 
-    /// True where each position attends to itself and those before it, so that it can predict the next token.
-    pub fn is_causal(&self) -> bool {
-        !self.patterns.contains(&AttentionPattern::Full)
+    /// True where each position attends to those behind it too, so that there is no next token to predict.
+    pub fn is_encoder(&self) -> bool {
+        self.patterns.contains(&AttentionPattern::Full)
     }
 
     /// Number of blocks.
@@ -244,8 +226,13 @@ impl Spec {
     /// The paths of the embeddings, which are no linear layers and cannot have pairs.
     pub fn embeddings(&self) -> Vec<String> {
         match self.input {
-            Input::Tokens { tokens, positions } => {
-                [Some(tokens), positions].into_iter().flatten().map(|part| self.base(part)).collect()
+            Input::Tokens(tables) => {
+                let types = tables.types.map(|(name, _)| name);
+                [Some(tables.tokens), tables.positions, types]
+                    .into_iter()
+                    .flatten()
+                    .map(|part| self.base(part))
+                    .collect()
             }
             Input::Patches(_) => vec![self.base("embeddings.patch_embeddings.projection")],
         }
@@ -254,9 +241,13 @@ impl Spec {
     /// The names that `lora.targets` may hold, in the order in which data flows.
     pub fn targets(&self) -> Vec<&'static str> {
         let mut targets: Vec<&str> = Vec::new();
+        // A name that the frozen pooler ends in too would mean that one.
+        let is_pooler =
+            |name: &str| self.classifier.frozen_pooler().is_some_and(|path| path.rsplit('.').next() == Some(name));
         for linear in self.linears.iter().flatten() {
-            if !targets.contains(&linear.target()) {
-                targets.push(linear.target());
+            let target = if is_pooler(linear.target()) { linear.last_two_parts() } else { linear.target() };
+            if !targets.contains(&target) {
+                targets.push(target);
             }
         }
         targets
@@ -269,13 +260,14 @@ mod tests {
 
     #[test]
     fn a_family_that_is_not_there_is_refused_with_those_that_are() {
-        let error = Spec::read(br#"{"model_type": "bert", "hidden_size": 32}"#, "config.json").unwrap_err();
+        let error = Spec::read(br#"{"model_type": "t5", "hidden_size": 32}"#, "config.json").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "model config config.json: the architecture bert is not supported; gpt2, llama, mistral, qwen2, qwen3, vit are"
+            "model config config.json: the architecture t5 is not supported; bert, distilbert, gpt2, llama, mistral, qwen2, \
+             qwen3, roberta, vit are"
         );
         let error = Spec::read(b"{}", "config.json").unwrap_err().to_string();
-        assert!(error.contains("model_type is missing; gpt2, llama"), "{error}");
+        assert!(error.contains("model_type is missing; bert, distilbert, gpt2, llama"), "{error}");
         let error = Spec::read(b"", "config.json").unwrap_err().to_string();
         assert_eq!(error, "model config config.json: it is empty");
     }

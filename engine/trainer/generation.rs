@@ -89,7 +89,7 @@ impl Trainer {
 
     fn check_generation(&self, prompt: &[u32], generation: &Generation) -> Result<(), TrainerError> {
         let spec = &self.model().transformer.spec;
-        if !spec.is_causal() || self.classes() > 0 {
+        if spec.is_encoder() || self.classes() > 0 {
             return Err(TrainerError::NoGeneration { family: spec.family, classes: self.classes() });
         }
         let setting = |fine: bool, key, found: String, expected| match fine {

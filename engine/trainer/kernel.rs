@@ -10,6 +10,7 @@ mod cross_entropy;
 mod exp;
 mod gelu;
 mod norm;
+mod pooler_activation;
 mod rotary;
 mod simd;
 mod swiglu;
@@ -20,6 +21,7 @@ pub(super) use activation::Activation;
 pub(super) use attention::{Attention, AttentionPattern, Heads, KeyValueCache, Masks};
 pub(super) use cross_entropy::{cross_entropy, sum_losses};
 pub(super) use norm::{HeadNorms, Norm, NormKind};
+pub(super) use pooler_activation::PoolerActivation;
 pub(super) use rotary::{RopeParameters, Rotary};
 
 /// The device of tensors, and the type of the values.

@@ -83,8 +83,9 @@ pub struct Trainer {
 impl Trainer {
     /// Lays the adapter out and makes its start: seeded by `seed`, the run's, or read from `lora.init`. With `classes`
     /// 0 the model predicts the next token; otherwise a trained classifier head in the adapter predicts one of so many
-    /// classes from the last token of a sequence. That head starts from the one in `lora.init`, else from the
-    /// checkpoint's where it has as many classes, else from zero; always from zero with `lora.head` zero.
+    /// classes from the last token of a sequence, or with an encoder from the first. That head starts from the one in
+    /// `lora.init`, else from the checkpoint's where it has as many classes, else from zero; always from zero with
+    /// `lora.head` zero. Where it has two layers, the first one starts from a seeded draw in place of zero.
     /// [`Model::order_classes`] puts the data's classes in its order.
     ///
     /// # Errors
@@ -95,8 +96,14 @@ impl Trainer {
         let mut start = layout.start();
         let head = match head {
             Some(plan) => {
+                let flat = Arc::<Vec<f32>>::make_mut(&mut start.0);
+                // With the last layer at zero no gradient would ever reach a layer before it that is zero too.
+                if let Some(pooler) = &plan.pooler {
+                    let seeded = layout.tensors().iter().filter(|tensor| tensor.offset == pooler.weight.start);
+                    seeded.for_each(|tensor| flat[pooler.weight.clone()].copy_from_slice(&tensor.seeded_start()));
+                }
                 if lora.head == HeadStart::Own {
-                    model.transformer.start_head(&plan, Arc::<Vec<f32>>::make_mut(&mut start.0));
+                    model.transformer.stored_head.start(&plan, flat);
                 }
                 HeadPlan::Classes(plan)
             }
@@ -273,7 +280,7 @@ impl Trainer {
             Some(preprocessor) => Batch::of_pictures(sequences, preprocessor),
             None => {
                 let transformer = &self.model.transformer;
-                Batch::new(sequences, !transformer.place.host, transformer.spec.padding)
+                Batch::new(sequences, !transformer.place.host, transformer.spec.class_position)
             }
         }
     }

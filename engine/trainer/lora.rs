@@ -2,11 +2,14 @@
 //! vector; with `lora.residual` a residual of each of these layers (FedEx-LoRA, Singhal et al. 2025; FLoRA, Wang et al.
 //! 2024).
 
+use std::ops::Range;
+
 use rand_core::Rng;
 
 use super::block::BlockPlan;
-use super::family::{Linear, Spec};
+use super::family::{Classifier, Linear, Spec};
 use super::head::ClassPlan;
+use super::pooler::PoolerPlan;
 use super::projection::{PairPlace, PairPlan};
 use super::{LoraConfig, TrainerError};
 use crate::adapter::peft::{PairRule, PairRules, PeftConfig, Targets};
@@ -64,13 +67,8 @@ pub(super) fn plan(
         blocks.push(block);
     }
     let no_rule = PairRule { rank: 0, scale: 1.0 };
-    let mut of_head =
-        |part: &str, shape: &[usize]| place(&format!("{}.{part}", spec.classifier.name), Role::Head, shape, no_rule);
-    let head = (classes > 0).then(|| ClassPlan {
-        classes,
-        weight: of_head("weight", &[classes, spec.hidden]),
-        bias: spec.classifier.bias.then(|| of_head("bias", &[classes])),
-    });
+    let mut of_head = |name: &str, shape: &[usize]| place(name, Role::Head, shape, no_rule);
+    let head = (classes > 0).then(|| class_plan(spec, classes, &mut of_head));
     for (number, block) in blocks.iter_mut().enumerate().filter(|_| lora.residual) {
         for (plan, linears) in block.iter_mut().zip(&spec.linears) {
             let mut pairs = plan.pairs.iter_mut();
@@ -85,6 +83,20 @@ pub(super) fn plan(
         }
     }
     Ok((AdapterLayout::new(specs), blocks, head))
+}
+
+/// The plan of a head for classes, layer by layer in the order in which data flows; `place` is given the name and shape
+/// of a tensor.
+fn class_plan(spec: &Spec, classes: usize, place: &mut dyn FnMut(&str, &[usize]) -> Range<usize>) -> ClassPlan {
+    let Classifier { name, bias, pooler } = spec.classifier;
+    let pooler = pooler.filter(|pooler| pooler.trained).map(|pooler| PoolerPlan {
+        weight: place(&format!("{}.weight", pooler.path), &[spec.hidden, spec.hidden]),
+        bias: place(&format!("{}.bias", pooler.path), &[spec.hidden]),
+        activation: pooler.activation,
+    });
+    let weight = place(&format!("{name}.weight"), &[classes, spec.hidden]);
+    let bias = bias.then(|| place(&format!("{name}.bias"), &[classes]));
+    ClassPlan { classes, weight, bias, pooler }
 }
 
 /// The settings as the adapter_config.json of a PEFT folder has them, for any model.
@@ -121,7 +133,8 @@ pub(super) fn paths(spec: &Spec) -> impl Iterator<Item = (String, &Linear)> {
 fn check_targets(spec: &Spec, rules: &PairRules, classifies: bool, of: &str) -> Result<(), TrainerError> {
     let known = || spec.targets().join(", ");
     let mut others = spec.embeddings();
-    // In all-linear PEFT has no head either.
+    others.extend(spec.classifier.frozen_pooler().map(String::from));
+    // In all-linear PEFT has no head either. A trained layer of a head has no pair in PEFT, whatever names it.
     others.push(if classifies { spec.classifier.name.into() } else { LANGUAGE_HEAD_MODULE.into() });
     for path in others {
         if !rules.take_all() && rules.chooses(&path)? {

@@ -19,7 +19,17 @@ use crate::adapter::{AdapterLayout, AdapterWeights, Role, TensorInfo, float_byte
 const CONFIG: &str = "config.json";
 
 /// Modules of a checkpoint that do not belong to its base model.
-const HEADS: [&str; 3] = ["lm_head.", "score.", "classifier."];
+const HEADS: [&str; 9] = [
+    "classifier.",
+    "cls.",
+    "lm_head.",
+    "pre_classifier.",
+    "qa_outputs.",
+    "score.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+    "vocab_transform.",
+];
 
 /// Files of a model's folder that are copied unchanged, where it has them.
 const COPIED: [&str; 11] = [
@@ -87,11 +97,12 @@ impl Trainer {
 
     /// config.json: the base's own, or that of a classifier where the adapter has a head.
     fn config_json(&self, base: &[u8], labels: &[String]) -> Result<Vec<u8>, TrainerError> {
-        let head = self.layout().tensors().iter().find(|tensor| tensor.spec.role == Role::Head);
-        let Some(head) = head else { return Ok(base.into()) };
+        let classes = self.classes();
+        if classes == 0 {
+            return Ok(base.into());
+        }
         let failed = |error: serde_json::Error| TrainerError::Config { file: CONFIG.into(), reason: error.to_string() };
         let mut config: Value = serde_json::from_slice(base).map_err(failed)?;
-        let classes = head.spec.shape.first().copied().unwrap_or(0);
         let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| format!("LABEL_{class}"));
         config["id2label"] = (0..classes).map(|class| (class.to_string(), json!(label(class)))).collect();
         config["label2id"] = (0..classes).map(|class| (label(class), json!(class))).collect();

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod classes;
+mod encoders;
 mod golden;
 mod quantized;
 mod residual;

@@ -11,10 +11,12 @@ use super::batch::Batch;
 use super::block::{self, Block, BlockPairs, BlockPlan, BlockSaved, BlockWeights, Pass};
 use super::dropout::Dropout;
 use super::embedding::{Embedding, indices, read_table, token_table};
-use super::family::{Input, Spec};
-use super::head::{ClassPlan, Head, HeadPlan, LANGUAGE_HEAD};
+use super::family::{Input, Spec, TokenTables};
+use super::head::{Head, HeadGradients, HeadPlan, LANGUAGE_HEAD};
 use super::kept_weight::FrozenWeight;
 use super::kernel::{KeyValueCache, Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
+use super::pooler::Pooler;
+use super::stored_head::StoredHead;
 use super::values::{floats, values};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
@@ -33,13 +35,15 @@ pub(super) struct Transformer {
     pub place: Place,
     embedding: Embedding,
     blocks: Vec<Block>,
-    norm: Norm,
+    norm: Option<Norm>,
+    /// The frozen layer before the head.
+    pooler: Option<Pooler>,
     /// `[vocabulary, hidden]`; the embedding itself where the two are tied, `None` where the checkpoint has none.
     language_head: Option<FrozenWeight>,
     /// True where the language head is the embedding.
     tied: bool,
-    /// Weight and bias of the checkpoint's own classifier head, one after the other; empty where it has none.
-    class_head: Vec<f32>,
+    /// The checkpoint's own classifier head.
+    pub stored_head: StoredHead,
     rotary: Rotary,
 }
 
@@ -67,13 +71,16 @@ impl Transformer {
         let (language_head, tied) = read_language_head(file, &spec, &embedding, (quantize, &place))?;
         let read = |number| Block::read(file, &spec, number, (quantize, &place));
         let blocks = (0..spec.blocks()).map(read).collect::<Result<_, _>>()?;
+        let norm = spec.names.last_norm.map(|name| block::read_norm(file, &spec, spec.base(name), &place));
+        let pooler = spec.classifier.pooler.filter(|pooler| !pooler.trained);
         Ok(Self {
             embedding,
             language_head,
             tied,
-            class_head: read_class_head(file, &spec)?,
+            stored_head: StoredHead::read(file, &spec)?,
             blocks,
-            norm: block::read_norm(file, &spec, spec.base(spec.names.last_norm), &place)?,
+            norm: norm.transpose()?,
+            pooler: pooler.map(|layer| Pooler::read(file, layer, spec.hidden, &place)).transpose()?,
             rotary: Rotary::new(spec.turns.clone(), spec.heads, &spec.scales, &place),
             spec,
             place,
@@ -85,29 +92,17 @@ impl Transformer {
         let of = |weight: &FrozenWeight| weight.dims().iter().product::<usize>();
         let head = self.language_head.as_ref().filter(|_| !self.tied).map_or(0, of);
         let blocks: usize = self.blocks.iter().map(Block::parameters).sum();
-        self.embedding.parameters() + head + blocks + self.norm.parameters()
+        let pooler = self.pooler.as_ref().map_or(0, Pooler::parameters);
+        self.embedding.parameters() + head + blocks + pooler + self.norm.as_ref().map_or(0, Norm::parameters)
     }
 
     /// The plan of the frozen language head; the error names `model`.
     pub fn language_head(&self, model: &str) -> Result<HeadPlan, TrainerError> {
+        if self.spec.is_encoder() {
+            return Err(TrainerError::Encoder { model: model.into(), family: self.spec.family });
+        }
         let missing = || TrainerError::MissingTensor { file: model.into(), tensor: LANGUAGE_HEAD.into() };
         self.language_head.clone().map(HeadPlan::Language).ok_or_else(missing)
-    }
-
-    /// The rows of the checkpoint's own classifier head; `None` where it has none.
-    pub fn class_rows(&self) -> Option<usize> {
-        let row = self.spec.hidden + usize::from(self.spec.classifier.bias);
-        (!self.class_head.is_empty()).then(|| self.class_head.len() / row)
-    }
-
-    /// Copies the checkpoint's own classifier head to its place in a flat vector, where it has as many classes.
-    pub fn start_head(&self, plan: &ClassPlan, flat: &mut [f32]) {
-        let (weight, bias) = (plan.weight.clone(), plan.bias.clone().unwrap_or_default());
-        if self.class_head.len() == weight.len() + bias.len() {
-            let (of_weight, of_bias) = self.class_head.split_at(weight.len());
-            flat[weight].copy_from_slice(of_weight);
-            flat[bias].copy_from_slice(of_bias);
-        }
     }
 
     /// The weights with an adapter's residuals added. They hold while the residuals do not change, so a local run makes
@@ -134,10 +129,10 @@ impl Transformer {
     /// The sum of a batch's losses in nats, and the number of right predictions.
     pub fn loss(&self, batch: &Batch, adapted: &AdapterTensors) -> Result<(f64, u64), TrainerError> {
         let hidden = self.hidden(batch, adapted).select(0, indices(&batch.rows, &self.place));
-        let normed = self.norm.forward(&hidden);
+        let read = self.behind_blocks(&hidden);
         let (mut loss_sum, mut correct) = (0.0, 0);
-        for part in adapted.head.parts(&normed) {
-            let logits = adapted.head.forward(part_of(&normed, &part), &self.place);
+        for part in adapted.head.parts(&read) {
+            let (logits, _) = adapted.head.forward(part_of(&read, &part), &self.place);
             let of_part = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
             let (loss, hits) = sum_losses(&values(of_part.rows)?);
             loss_sum += loss;
@@ -156,7 +151,7 @@ impl Transformer {
     /// too. The cache begins as `Cache::default()`.
     pub fn extend(&self, tokens: &[u32], adapted: &AdapterTensors, cache: &mut Cache) -> Tensor<2> {
         let batch = Batch::of_next(tokens, cache.positions);
-        let pass = Pass { start: batch.start, ..self.pass(&batch.lengths) };
+        let pass = self.pass(&batch);
         cache.blocks.resize_with(self.blocks.len(), KeyValueCache::default);
         cache.positions += tokens.len();
         let blocks = self.blocks.iter().zip(&adapted.blocks).zip(&mut cache.blocks);
@@ -177,7 +172,7 @@ impl Transformer {
         (mut dropout, checkpointing): (Option<&mut Dropout>, bool),
         gradient: &mut [f32],
     ) -> Result<f64, TrainerError> {
-        let pass = self.pass(&batch.lengths);
+        let pass = self.pass(batch);
         let mut x = self.embedding.forward(batch, &self.place);
         let shape = x.dims();
         let mut saved: Vec<SavedBlock> = Vec::with_capacity(self.blocks.len());
@@ -192,19 +187,19 @@ impl Transformer {
         }
         let rows = indices(&batch.rows, &self.place);
         let last = x.select(0, rows.clone());
-        let normed = self.norm.forward(&last);
-        let (mut losses, mut of_normed) = (Vec::new(), Vec::new());
-        for part in adapted.head.parts(&normed) {
-            let read = part_of(&normed, &part);
-            let logits = adapted.head.forward(read.clone(), &self.place);
+        let read = self.behind_blocks(&last);
+        let (mut losses, mut of_read) = (Vec::new(), Vec::new());
+        for part in adapted.head.parts(&read) {
+            let (logits, saved) = adapted.head.forward(part_of(&read, &part), &self.place);
             let loss = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
-            of_normed.push(adapted.head.backward(loss.gradient.clone()));
-            plan.head.write_gradient(read, loss.gradient, gradient)?;
+            let HeadGradients { of_input, of_sum } = adapted.head.backward(&saved, loss.gradient.clone(), &self.place);
+            plan.head.write_gradient(saved, of_sum, loss.gradient, gradient)?;
+            of_read.push(of_input);
             losses.push(loss.rows);
         }
         let parts = losses.len();
-        let of_normed = if parts == 1 { of_normed.remove(0) } else { Tensor::cat(of_normed, 0) };
-        let of_last = self.norm.backward(&last, of_normed, last.zeros_like());
+        let of_read = if parts == 1 { of_read.remove(0) } else { Tensor::cat(of_read, 0) };
+        let of_last = self.behind_blocks_backward(&last, &read, of_read);
         let mut of_x = Tensor::zeros(shape, (&self.place.device, self.place.dtype));
         of_x = of_x.select_assign(0, rows, of_last, IndexingUpdateOp::Add);
         // All results are read at once: a device that has to answer in between runs idle.
@@ -237,7 +232,7 @@ impl Transformer {
 
     /// The values of the token embedding or of the language head, by their name in checkpoints.
     pub fn stored_values(&self, name: &str) -> Option<Vec<f32>> {
-        let Input::Tokens { tokens, .. } = self.spec.input else { return None };
+        let Input::Tokens(TokenTables { tokens, .. }) = self.spec.input else { return None };
         let tensor = match name {
             LANGUAGE_HEAD => self.language_head.as_ref()?,
             name if name == self.spec.base(&format!("{tokens}.weight")) => self.embedding.tokens()?,
@@ -252,21 +247,51 @@ impl Transformer {
     }
 
     fn hidden(&self, batch: &Batch, adapted: &AdapterTensors) -> Tensor<2> {
-        let pass = self.pass(&batch.lengths);
+        let pass = self.pass(batch);
         let blocks = self.blocks.iter().zip(&adapted.blocks);
         blocks.fold(self.embedding.forward(batch, &self.place), |x, (block, pairs)| {
             block.forward(x, pairs, &pass, None).0
         })
     }
 
-    fn pass<'a>(&'a self, lengths: &'a [usize]) -> Pass<'a> {
-        let length = lengths.first().copied().unwrap_or_default();
-        let masks = Masks::new(&self.spec.patterns, length, &self.place);
-        Pass { rotary: &self.rotary, masks, heads: self.spec.heads, place: &self.place, lengths, start: 0 }
+    fn pass<'a>(&'a self, batch: &'a Batch) -> Pass<'a> {
+        let masks = Masks::new(&self.spec.patterns, &batch.unpadded, &self.place);
+        Pass {
+            rotary: &self.rotary,
+            masks,
+            heads: self.spec.heads,
+            place: &self.place,
+            lengths: &batch.lengths,
+            start: batch.start,
+        }
+    }
+
+    /// The input of the head: the last block's output behind the last norm and the frozen pooler, where there are such.
+    fn behind_blocks(&self, hidden: &Tensor<2>) -> Tensor<2> {
+        let normed = self.norm.as_ref().map_or_else(|| hidden.clone(), |norm| norm.forward(hidden));
+        match &self.pooler {
+            Some(pooler) => pooler.forward(normed, &self.place),
+            None => normed,
+        }
+    }
+
+    /// The gradient of the last block's output, given the head's input and its gradient.
+    fn behind_blocks_backward(&self, hidden: &Tensor<2>, read: &Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+        let gradient = match &self.pooler {
+            Some(pooler) => {
+                let [_, of_normed] = pooler.backward(read, gradient, &self.place);
+                of_normed
+            }
+            None => gradient,
+        };
+        match &self.norm {
+            Some(norm) => norm.backward(hidden, gradient, hidden.zeros_like()),
+            None => gradient,
+        }
     }
 
     fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
-        head.forward(self.norm.forward(hidden), &self.place)
+        head.forward(self.behind_blocks(hidden), &self.place).0
     }
 }
 
@@ -278,9 +303,10 @@ fn read_language_head(
     embedding: &Embedding,
     (quantize, place): (Quantize, &Place),
 ) -> Result<(Option<FrozenWeight>, bool), TrainerError> {
-    let (Input::Tokens { tokens, .. }, shape) = (spec.input, [spec.vocabulary, spec.hidden]) else {
+    let (Input::Tokens(TokenTables { tokens, .. }), false) = (spec.input, spec.is_encoder()) else {
         return Ok((None, false));
     };
+    let shape = [spec.vocabulary, spec.hidden];
     if !file.has(LANGUAGE_HEAD) {
         return Ok((embedding.tokens().cloned().filter(|_| spec.tied), spec.tied));
     }
@@ -293,16 +319,6 @@ fn read_language_head(
         return Ok((embedding.tokens().cloned(), true));
     }
     Ok((Some(FrozenWeight::Tensor(place.tensor(own, shape))), false))
-}
-
-fn read_class_head(file: &Checkpoint, spec: &Spec) -> Result<Vec<f32>, TrainerError> {
-    let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", spec.classifier.name));
-    let Some(classes) = file.shape(&weight).and_then(|shape| shape.first()) else { return Ok(Vec::new()) };
-    let mut values = file.values(&weight, &[*classes, spec.hidden])?;
-    if spec.classifier.bias {
-        values.extend(file.values(&bias, &[*classes])?);
-    }
-    Ok(values)
 }
 
 /// The result of a block's forward pass that is saved for its backward pass.

@@ -40,6 +40,9 @@ pub(super) struct Shard<'a> {
     bytes: Bytes<'a>,
 }
 
+/// The ends of the names of a LayerNorm's parameters, and what old checkpoints have for them.
+const OLD_NAMES: [[&str; 2]; 2] = [["LayerNorm.weight", "LayerNorm.gamma"], ["LayerNorm.bias", "LayerNorm.beta"]];
+
 #[derive(Debug)]
 enum Bytes<'a> {
     Mapped(Arc<Mmap>),
@@ -222,11 +225,15 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// The checkpoint's name of a tensor: the whole name or, where the checkpoint has that alone, the name without its
-    /// first part, which a checkpoint of the base model leaves out.
+    /// first part, which a checkpoint of the base model leaves out; of the parameters of a `LayerNorm` the names `gamma`
+    /// and `beta` too, which old checkpoints of BERT have and `transformers` renames.
     pub fn checkpoint_name(&self, tensor: &str) -> String {
-        match tensor.split_once('.') {
-            Some((_, bare)) if !self.has(tensor) && self.has(bare) => bare.into(),
-            _ => tensor.into(),
+        let bare = |tensor: &str| tensor.split_once('.').map(|(_, bare)| bare.to_owned());
+        let old = OLD_NAMES.iter().find_map(|[new, old]| Some(format!("{}{old}", tensor.strip_suffix(new)?)));
+        let others = [bare(tensor), old.clone(), old.as_deref().and_then(bare)];
+        match others.into_iter().flatten().find(|other| !self.has(tensor) && self.has(other)) {
+            Some(other) => other,
+            None => tensor.into(),
         }
     }
 

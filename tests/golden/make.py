@@ -72,6 +72,28 @@ def classifiers():
     yield "gpt2-classes", gpt2, ["c_attn", "c_fc"]
 
 
+def encoders():
+    """Those that read all of a sequence both ways and tell its class by its first token."""
+    shared = dict(vocab_size=64, max_position_embeddings=48, num_labels=CLASSES, attn_implementation="eager")
+    sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+    targets = ["query", "key", "value", "output.dense", "intermediate.dense"]
+    yield "bert-classes", transformers.BertConfig(**shared, **sizes, pad_token_id=62), targets
+    sizes_of_its_own = dict(dim=32, hidden_dim=48, n_layers=2, n_heads=4)
+    targets = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
+    yield "distilbert-classes", transformers.DistilBertConfig(**shared, **sizes_of_its_own, pad_token_id=62), targets
+    yield "roberta-classes", transformers.RobertaConfig(**shared, **sizes, type_vocab_size=1), ["query", "value", "dense"]
+
+
+def batch(model):
+    """Sequences of several lengths, padded and masked as a tokenizer does it: what golden.json says of them."""
+    sequences, classes = [TOKENS, TOKENS[3:], TOKENS[:7], [5]], [CLASS, 0, 1, CLASS]
+    rows = [sequence + [model.config.pad_token_id] * (len(TOKENS) - len(sequence)) for sequence in sequences]
+    mask = [[1] * len(sequence) + [0] * (len(TOKENS) - len(sequence)) for sequence in sequences]
+    with torch.no_grad():
+        output = model(input_ids=torch.tensor(rows), attention_mask=torch.tensor(mask), labels=torch.tensor(classes))
+    return {"sequences": sequences, "classes": classes} | measure(output, None)
+
+
 # What checkpoints, and adapters made with older versions of `transformers`, call the layers of a ViT.
 VIT_NAMES = {
     "vit.layers.": "vit.encoder.layer.",
@@ -164,8 +186,8 @@ def save(model, folder):
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     weights = folder / "model.safetensors"
-    # GPT-2's checkpoints on the hub are of the base model, without its name before the tensors'.
-    bare = lambda name: name.removeprefix("transformer.")
+    # GPT-2's checkpoints on the hub are of the base model, without its name before the tensors'; RoBERTa's may be.
+    bare = lambda name: name.removeprefix("transformer.").removeprefix("roberta.")
     tensors = {bare(name): tensor.half() for name, tensor in load_file(weights).items()}
     save_file(tensors, weights, metadata={"format": "pt"})
     weights.chmod(0o644)
@@ -196,7 +218,7 @@ def measure(output, rows):
     return {"logits": numbers(output.logits[0, rows] if rows else output.logits, 8), "loss": output.loss.item()}
 
 
-def make(name, model, targets, inputs, about, rows, **more):
+def make(name, model, targets, inputs, about, rows, several_lengths=False, **more):
     """Writes a folder; `inputs` are those of the model, `about` is what golden.json says of them."""
     model = model.eval()
     randomize(model, 1)
@@ -207,6 +229,8 @@ def make(name, model, targets, inputs, about, rows, **more):
     output = model(**inputs)
     output.loss.backward()
     golden["adapter"] = measure(output, rows) | {"gradients": gradients(model)}
+    if several_lengths:
+        golden["batch"] = batch(model)
     model.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink(missing_ok=True)
     (folder / "adapter" / "adapter_model.safetensors").chmod(0o644)
@@ -234,6 +258,12 @@ def main():
             about = {"tokens": TOKENS, "rows": [0], "classes": CLASSES, "class": CLASS}
             inputs = {"input_ids": ids, "labels": torch.tensor([CLASS])}
             make(name, model, targets, inputs, about, None, task_type="SEQ_CLS")
+    for name, config, targets in encoders():
+        if not wanted or name in wanted:
+            model = transformers.AutoModelForSequenceClassification.from_config(config)
+            about = {"tokens": TOKENS, "rows": [0], "classes": CLASSES, "class": CLASS}
+            inputs = {"input_ids": ids, "labels": torch.tensor([CLASS])}
+            make(name, model, targets, inputs, about, None, several_lengths=True, task_type="SEQ_CLS")
     if not wanted or "vit" in wanted:
         vision("vit")
 

@@ -98,6 +98,21 @@ def variants():
     yield "padding alone", "llama-classes", dict(tokens=[63, 63])
     yield "gpt2, padding at the end", "gpt2-classes", dict(tokens=ends)
 
+    norm = "bert.embeddings.LayerNorm"
+    old = {f"{norm}.gamma": [f"{norm}.weight", 1.5], f"{norm}.beta": [f"{norm}.bias", 0.5]}
+    yield "bert, the old names of a norm", "bert-classes", dict(tensors=old, drop_tensors=[f"{norm}.weight", f"{norm}.bias"])
+    yield "bert, layer_norm_eps", "bert-classes", dict(set=dict(layer_norm_eps=0.5))
+    yield "bert, gelu_new", "bert-classes", dict(set=dict(hidden_act="gelu_new"))
+    yield "bert, num_attention_heads", "bert-classes", dict(set=dict(num_attention_heads=2))
+    yield "bert, is_causal", "bert-classes", dict(set=dict(is_causal=True))
+    yield "bert, one token", "bert-classes", dict(tokens=[5])
+    yield "bert, padding that is read", "bert-classes", dict(set=dict(pad_token_id=17))
+    yield "distilbert, gelu_new", "distilbert-classes", dict(set=dict(activation="gelu_new"))
+    yield "distilbert, the names of other classes", "distilbert-classes", dict(set=dict(n_heads=2, num_attention_heads=4))
+    yield "roberta, padding inside", "roberta-classes", dict(tokens=[3, 1, 17, 42, 1, 1, 5, 63])
+    yield "roberta, pad_token_id", "roberta-classes", dict(set=dict(pad_token_id=3))
+    yield "roberta, padding first", "roberta-classes", dict(tokens=[7, 5, 7], set=dict(pad_token_id=7))
+
 
 def patched(folder, base, change):
     """A copy of a model with the change."""
@@ -133,7 +148,7 @@ def measure(name, base, change):
 
 def keys():
     """The keys of every class with their defaults."""
-    classes = ["GPT2", "Llama", "Mistral", "Qwen2", "Qwen3", "ViT"]
+    classes = ["Bert", "DistilBert", "GPT2", "Llama", "Mistral", "Qwen2", "Qwen3", "Roberta", "ViT"]
     found = {}
     for name in classes:
         config = getattr(transformers, f"{name}Config")

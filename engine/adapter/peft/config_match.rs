@@ -108,15 +108,17 @@ impl PeftConfig {
     }
 }
 
-/// The name of a layer in its block, without where it lies.
+/// The name of a layer in its block, without where it lies. `dense` is the name of a BERT's pooler too, so that the part
+/// before it belongs to the name.
 fn last_part(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or_default()
+    let parts = if path.ends_with(".dense") { 2 } else { 1 };
+    path.rmatch_indices('.').nth(parts - 1).map_or(path, |(at, _)| &path[at + 1..])
 }
 
-/// The heads of a layout, as `modules_to_save` names them.
+/// The heads of a layout, as `modules_to_save` names them: PEFT saves a head of several layers as one module.
 fn heads(layout: &AdapterLayout) -> Vec<String> {
     let heads = layout.tensors().iter().filter(|tensor| tensor.spec.role == Role::Head);
-    once(heads.map(|tensor| tensor.spec.layer()))
+    once(heads.map(|tensor| tensor.spec.layer().split('.').next().unwrap_or_default()))
 }
 
 /// Each of them once, in the order in which they come.

@@ -159,13 +159,20 @@ fn views<'a>(path: &Path, bytes: &'a [u8]) -> Result<HashMap<String, TensorView<
     Ok(views)
 }
 
+/// The layers of a head that PEFT saves as one module, RoBERTa's.
+const HEAD_LAYERS: [&str; 2] = ["dense", "out_proj"];
+
 /// The name that a layout has for a tensor of a file: of a head that which PEFT gives it today, where older versions kept the
 /// wrapper's name in it; of a pair that without the name of an adapter, which a state in memory has; of a layer that of
 /// checkpoints.
 fn present(name: &str) -> String {
     if let Some((module, parameter)) = name.split_once(".modules_to_save.") {
-        // A parameter's own name is the last part.
-        return format!("{module}.{}", parameter.rsplit('.').next().unwrap_or(parameter));
+        // The name of the adapter, where it is there, comes first; a parameter's own name is the last part, behind that of
+        // a layer where the head has several.
+        let parts: Vec<&str> = parameter.split('.').collect();
+        let layered = parts.len() > 2 || HEAD_LAYERS.contains(&parts[0]);
+        let own = parts.len().saturating_sub(if layered { 2 } else { 1 });
+        return format!("{module}.{}", parts[own..].join("."));
     }
     let bare = [".lora_A.", ".lora_B."].iter().find_map(|part| {
         let (layer, parameter) = name.split_once(part)?;

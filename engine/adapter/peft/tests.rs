@@ -143,6 +143,31 @@ fn heads_go_under_modules_to_save_and_older_names_are_read() {
 }
 
 #[test]
+fn a_head_of_several_layers_is_one_module_and_older_names_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut specs = specs(2, &["v", "q"]);
+    for (layer, rows) in [("dense", 3), ("out_proj", 5)] {
+        specs.push(head(&format!("base_model.model.classifier.{layer}.weight"), &[rows, 3]));
+        specs.push(head(&format!("base_model.model.classifier.{layer}.bias"), &[rows]));
+    }
+    let layout = AdapterLayout::new(specs);
+    let expected = values(&layout);
+    write(dir.path(), &layout, &expected, &PeftConfig { task: Some("SEQ_CLS".into()), ..config(2) }).unwrap();
+    assert_eq!(read_config(dir.path()).unwrap().heads, ["classifier"]);
+    assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), expected);
+
+    let file = dir.path().join(WEIGHTS);
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors();
+    for older in ["modules_to_save", "modules_to_save.default"] {
+        let renamed =
+            tensors.iter().map(|(name, view)| (name.replace("classifier", &format!("classifier.{older}")), view));
+        std::fs::write(&file, safetensors::serialize(renamed, None).unwrap()).unwrap();
+        assert_eq!(weights(dir.path(), &layout, layout.start()).unwrap(), expected, "{older}");
+    }
+}
+
+#[test]
 fn an_adapter_without_a_head_is_a_start_for_a_run_with_one() {
     let dir = tempfile::tempdir().unwrap();
     let without = layout(2, &["v", "q"]);

@@ -41,16 +41,40 @@ pub(super) struct AddedToken {
 type Fields = Map<String, Value>;
 
 /// Default special tokens by tokenizer class, as in `transformers`.
-static OF_CLASS: [(&str, &[(&str, &str)]); 4] = [
+static OF_CLASS: [(&str, &[(&str, &str)]); 7] = [
+    ("BertTokenizer", OF_BERT),
+    ("DistilBertTokenizer", OF_BERT),
     ("GPT2Tokenizer", &[("bos_token", END_OF_TEXT), ("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT)]),
     ("Qwen2Tokenizer", &[("eos_token", END_OF_TEXT), ("unk_token", END_OF_TEXT), ("pad_token", END_OF_TEXT)]),
     ("LlamaTokenizer", &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")]),
     ("CodeLlamaTokenizer", &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")]),
+    (
+        "RobertaTokenizer",
+        &[
+            ("bos_token", "<s>"),
+            ("eos_token", "</s>"),
+            ("sep_token", "</s>"),
+            ("cls_token", "<s>"),
+            ("unk_token", "<unk>"),
+            ("pad_token", "<pad>"),
+            ("mask_token", "<mask>"),
+        ],
+    ),
+];
+static OF_BERT: &[(&str, &str)] = &[
+    ("unk_token", "[UNK]"),
+    ("sep_token", "[SEP]"),
+    ("pad_token", "[PAD]"),
+    ("cls_token", "[CLS]"),
+    ("mask_token", "[MASK]"),
 ];
 const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// Tokenizer classes by model type, for a folder that does not name its class.
-static OF_MODEL: [(&str, &str); 5] = [
+static OF_MODEL: [(&str, &str); 8] = [
+    ("bert", "BertTokenizer"),
+    ("distilbert", "DistilBertTokenizer"),
+    ("roberta", "RobertaTokenizer"),
     ("gpt2", "GPT2Tokenizer"),
     ("qwen2", "Qwen2Tokenizer"),
     ("qwen2_moe", "Qwen2Tokenizer"),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::TrainerError;
-use super::keys::{EVERY_CLASS, KeyUse};
+use super::keys::{self, KeyUse};
 
 /// The largest size that a key may give. Every size is checked against the file's tensors later; this limit bounds the
 /// memory before, and keeps products of two sizes in range.
@@ -34,7 +34,7 @@ impl<'a> ConfigJson<'a> {
     }
 
     /// Refuses keys whose values ask for a computation that the engine does not support.
-    pub fn check_keys(&self, tables: &[&[(&str, KeyUse)]]) -> Result<(), TrainerError> {
+    pub fn check_keys(&self, tables: &[&[(&'static str, KeyUse)]]) -> Result<(), TrainerError> {
         if let Some(found) = self.keys.get("quantization_config").filter(|found| !found.is_null()) {
             let method = found["quant_method"].as_str().unwrap_or("unnamed");
             return Err(TrainerError::Config {
@@ -46,8 +46,8 @@ impl<'a> ConfigJson<'a> {
                 ),
             });
         }
-        for (key, meaning) in EVERY_CLASS.iter().chain(tables.iter().copied().flatten()) {
-            let (KeyUse::Only(allowed), Some(found)) = (meaning, self.keys.get(*key)) else { continue };
+        for (key, meaning) in keys::in_tables(tables) {
+            let (KeyUse::Only(allowed), Some(found)) = (meaning, self.keys.get(key)) else { continue };
             let fine = allowed.contains(&found.to_string().as_str());
             self.check(fine, key, found, allowed[0])?;
         }
@@ -96,6 +96,12 @@ impl<'a> ConfigJson<'a> {
     /// The same; nothing where the key is missing or `null`.
     pub fn optional_size(&self, key: &str) -> Result<Option<usize>, TrainerError> {
         self.get(key).map(|_| self.size(key, 0)).transpose()
+    }
+
+    /// A size under its own name, unless config.json also has it under the general name, which wins.
+    pub fn aliased_size(&self, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
+        let name = if self.get(names[1]).is_some() { names[1] } else { names[0] };
+        self.size_to(name, default, most.unwrap_or(LARGEST))
     }
 
     /// A number.

@@ -3,7 +3,7 @@
 
 use super::config_json::MOST_BLOCKS;
 use super::keys::KeyUse;
-use super::{ConfigJson, Input, Labels, Linear, SCORE, Spec, TensorNames, gelu};
+use super::{ClassPosition, ConfigJson, Input, Labels, Linear, NormOrder, SCORE, Spec, TensorNames, TokenTables, gelu};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{AttentionPattern, Heads, NormKind, RopeParameters};
 
@@ -40,20 +40,11 @@ pub(super) const KEYS: &[(&str, KeyUse)] = &[
     ("vocab_size", KeyUse::Read),
 ];
 
-/// A size under its own name, unless config.json also has it under the general name, which wins.
-fn size(settings: &ConfigJson, names: [&str; 2], default: usize, most: Option<usize>) -> Result<usize, TrainerError> {
-    let name = if settings.get(names[1]).is_some() { names[1] } else { names[0] };
-    match most {
-        Some(most) => settings.size_to(name, default, most),
-        None => settings.size(name, default),
-    }
-}
-
 /// Reads a GPT-2.
 pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
-    let hidden = size(settings, ["n_embd", "hidden_size"], 768, None)?;
-    let layers = size(settings, ["n_layer", "num_hidden_layers"], 12, Some(MOST_BLOCKS))?;
-    let query = size(settings, ["n_head", "num_attention_heads"], 12, None)?;
+    let hidden = settings.aliased_size(["n_embd", "hidden_size"], 768, None)?;
+    let layers = settings.aliased_size(["n_layer", "num_hidden_layers"], 12, Some(MOST_BLOCKS))?;
+    let query = settings.aliased_size(["n_head", "num_attention_heads"], 12, None)?;
     let inner = settings.optional_size("n_inner")?.unwrap_or(4 * hidden);
     let even = hidden.is_multiple_of(2 * query);
     settings.check(even, "n_embd", hidden, &format!("an even number times the {query} n_head"))?;
@@ -66,20 +57,21 @@ pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
         family: "GPT-2",
         hidden,
         vocabulary: settings.size("vocab_size", 50_257)?,
-        positions: size(settings, ["n_positions", "max_position_embeddings"], 1024, None)?,
+        positions: settings.aliased_size(["n_positions", "max_position_embeddings"], 1024, None)?,
         heads,
         patterns: vec![AttentionPattern::Causal; layers],
         scales: (0..layers).map(scale_of).collect(),
         turns: RopeParameters::none(heads.size),
         norm: NormKind::Layer,
+        norm_order: NormOrder::Pre,
         epsilon: settings.number("layer_norm_epsilon", 1e-5)? as f32,
         activation: gelu(settings, "activation_function", "gelu_new")?,
         tied: settings.flag("tie_word_embeddings", true)?,
         classifier: SCORE,
         labels: Labels::read(settings),
-        padding: settings.padding()?,
+        class_position: ClassPosition::LastBut(settings.padding()?),
         left_out: Vec::new(),
-        input: Input::Tokens { tokens: "wte", positions: Some("wpe") },
+        input: Input::Tokens(TokenTables::plain("wte", Some("wpe"))),
         names: NAMES,
         linears: [
             vec![linear("attn.c_attn", 3 * hidden, hidden)],
@@ -90,8 +82,13 @@ pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
     })
 }
 
-const NAMES: TensorNames =
-    TensorNames { base: "transformer", blocks: "h", norms: ["ln_1", "ln_2"], head_norms: None, last_norm: "ln_f" };
+const NAMES: TensorNames = TensorNames {
+    base: "transformer",
+    blocks: "h",
+    norms: ["ln_1", "ln_2"],
+    head_norms: None,
+    last_norm: Some("ln_f"),
+};
 
 #[cfg(test)]
 mod tests {

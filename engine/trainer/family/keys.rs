@@ -15,7 +15,7 @@ pub(in crate::trainer) enum KeyUse {
 }
 
 /// The keys that every class has.
-pub(super) const EVERY_CLASS: &[(&str, KeyUse)] = &[
+const EVERY_CLASS: &[(&str, KeyUse)] = &[
     ("architectures", KeyUse::Idle),
     ("chunk_size_feed_forward", KeyUse::Idle),
     ("dtype", KeyUse::Idle),
@@ -31,3 +31,11 @@ pub(super) const EVERY_CLASS: &[(&str, KeyUse)] = &[
     ("torch_dtype", KeyUse::Idle),
     ("transformers_version", KeyUse::Idle),
 ];
+
+/// The keys of some tables, and those that every class has and no table.
+pub(super) fn in_tables<'a>(
+    tables: &'a [&'a [(&'static str, KeyUse)]],
+) -> impl Iterator<Item = (&'static str, KeyUse)> + 'a {
+    let own = move || tables.iter().copied().flatten().copied();
+    own().chain(EVERY_CLASS.iter().copied().filter(move |(key, _)| !own().any(|(known, _)| known == *key)))
+}

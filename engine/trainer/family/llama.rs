@@ -3,7 +3,7 @@
 use super::config_json::{MOST_BLOCKS, MOST_POSITIONS};
 use super::keys::KeyUse;
 use super::rope;
-use super::{ConfigJson, Input, Labels, Linear, SCORE, Spec, TensorNames};
+use super::{ClassPosition, ConfigJson, Input, Labels, Linear, NormOrder, SCORE, Spec, TensorNames, TokenTables};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{Activation, AttentionPattern, Heads, NormKind};
 
@@ -100,15 +100,16 @@ impl LlamaVariant {
             patterns: vec![AttentionPattern::Causal; layers],
             scales: vec![heads.score_scale(); layers],
             turns: rope::turns(settings, heads.size, positions)?,
+            norm_order: NormOrder::Pre,
             norm: NormKind::Rms,
             epsilon: settings.number("rms_norm_eps", 1e-6)? as f32,
             activation: Activation::SwiGlu,
             tied: settings.flag("tie_word_embeddings", false)?,
             classifier: SCORE,
             labels: Labels::read(settings),
-            padding: settings.padding()?,
+            class_position: ClassPosition::LastBut(settings.padding()?),
             left_out: Vec::new(),
-            input: Input::Tokens { tokens: "embed_tokens", positions: None },
+            input: Input::Tokens(TokenTables::plain("embed_tokens", None)),
             names: NAMES,
             linears: linears(hidden, inner, heads, biases),
         })
@@ -137,7 +138,7 @@ const NAMES: TensorNames = TensorNames {
     blocks: "layers",
     norms: ["input_layernorm", "post_attention_layernorm"],
     head_norms: None,
-    last_norm: "norm",
+    last_norm: Some("norm"),
 };
 
 fn linears(hidden: usize, inner: usize, heads: Heads, biases: Biases) -> [Vec<Linear>; 4] {

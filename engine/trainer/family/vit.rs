@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::config_json::MOST_BLOCKS;
 use super::keys::KeyUse;
-use super::{Classifier, ConfigJson, Input, Labels, Linear, Patches, Spec, TensorNames, gelu};
+use super::{
+    ClassPosition, Classifier, ConfigJson, Input, Labels, Linear, NormOrder, Patches, Spec, TensorNames, gelu,
+};
 use crate::trainer::TrainerError;
 use crate::trainer::kernel::{AttentionPattern, Heads, NormKind, RopeParameters};
 
@@ -66,12 +68,13 @@ pub(super) fn read(settings: &ConfigJson) -> Result<Spec, TrainerError> {
         scales: vec![heads.score_scale(); layers],
         turns: RopeParameters::none(head_size),
         norm: NormKind::Layer,
+        norm_order: NormOrder::Pre,
         epsilon: settings.number("layer_norm_eps", 1e-12)? as f32,
         activation: gelu(settings, "hidden_act", "gelu")?,
         tied: false,
-        classifier: Classifier { name: "classifier", bias: true },
+        classifier: Classifier::linear("classifier", true),
         labels: Labels::read(settings),
-        padding: None,
+        class_position: ClassPosition::First,
         left_out: Vec::new(),
         input: Input::Patches(Patches { channels: settings.size("num_channels", 3)?, size, patch }),
         names: NAMES,
@@ -93,7 +96,7 @@ const NAMES: TensorNames = TensorNames {
     blocks: "encoder.layer",
     norms: ["layernorm_before", "layernorm_after"],
     head_norms: None,
-    last_norm: "layernorm",
+    last_norm: Some("layernorm"),
 };
 
 /// Height and width, one number or two in config.json.

@@ -1,6 +1,6 @@
 //! Grouped-query attention (Ainslie et al. 2023), forward and backward. The sequences of a batch lie one after the
-//! other; in main memory each has its own length, elsewhere all have the same, padded on the right. With causal
-//! attention no real position sees a padded one; with full attention all sequences must have one length.
+//! other; in main memory each has its own length, elsewhere all have the same, padded on the right. No real position
+//! attends to a padded one: with causal attention those lie behind it, with full attention a mask hides them.
 
 mod cache;
 mod host;
@@ -56,21 +56,25 @@ impl Heads {
     }
 }
 
-/// The masks that are added to the scores of sequences of one length; made once for each pass. Empty in main memory,
-/// where masked scores are not computed.
-pub(crate) struct Masks(Vec<(AttentionPattern, Tensor<2>)>);
+/// The masks that are added to the scores of padded sequences; made once for each pass. Empty in main memory, where
+/// masked scores are not computed.
+pub(crate) struct Masks(Vec<(AttentionPattern, Tensor<5>)>);
 
 impl Masks {
-    /// The masks of these patterns for sequences of `length` positions.
-    pub fn new(patterns: &[AttentionPattern], length: usize, place: &Place) -> Self {
-        let mut masks: Vec<(AttentionPattern, Tensor<2>)> = Vec::new();
+    /// The masks of these patterns for sequences that have, without their padding, these lengths.
+    pub fn new(patterns: &[AttentionPattern], lengths: &[usize], place: &Place) -> Self {
+        let mut masks: Vec<(AttentionPattern, Tensor<5>)> = Vec::new();
+        let length = lengths.iter().copied().max().unwrap_or_default();
         for pattern in patterns.iter().filter(|_| !place.host) {
-            let hidden = || Tensor::full([length, length], f32::NEG_INFINITY, (&place.device, DType::F32));
+            let hidden = || Tensor::<2>::full([length, length], f32::NEG_INFINITY, (&place.device, DType::F32));
             let mask = match pattern {
-                AttentionPattern::Full => continue,
                 _ if masks.iter().any(|(known, _)| known == pattern) => continue,
-                AttentionPattern::Causal => hidden().triu(1),
-                AttentionPattern::SlidingWindow(window) => hidden().triu(1) + hidden().tril(-(*window as i64)),
+                AttentionPattern::Full if lengths.iter().all(|own| *own == length) => continue,
+                AttentionPattern::Full => padding_mask(lengths, length, place),
+                AttentionPattern::Causal => hidden().triu(1).unsqueeze(),
+                AttentionPattern::SlidingWindow(window) => {
+                    (hidden().triu(1) + hidden().tril(-(*window as i64))).unsqueeze()
+                }
             };
             masks.push((*pattern, mask));
         }
@@ -79,10 +83,17 @@ impl Masks {
 
     fn hide(&self, scores: Tensor<5>, pattern: AttentionPattern) -> Tensor<5> {
         match self.0.iter().find(|(known, _)| *known == pattern) {
-            Some((_, mask)) => scores + mask.clone().unsqueeze(),
+            Some((_, mask)) => scores + mask.clone(),
             None => scores,
         }
     }
+}
+
+/// The mask that hides the positions of each sequence behind its length, `[batch, 1, 1, 1, length]`.
+fn padding_mask(lengths: &[usize], length: usize, place: &Place) -> Tensor<5> {
+    let of_sequence = |own: &usize| (0..length).map(|at| if at < *own { 0.0 } else { f32::NEG_INFINITY }).collect();
+    let mask: Vec<f32> = lengths.iter().flat_map::<Vec<f32>, _>(of_sequence).collect();
+    place.tensor_f32(mask, [lengths.len(), 1, 1, 1, length])
 }
 
 /// One attention over a batch with the tensors saved for its backward pass.

@@ -258,6 +258,9 @@ fn a_merged_classifier_is_a_whole_model_of_transformers_with_its_head() {
         ("vit", "ViTForImageClassification", "classifier", "vit."),
         ("gpt2-classes", "GPT2ForSequenceClassification", "score", "transformer."),
         ("llama-classes", "LlamaForSequenceClassification", "score", "model."),
+        ("bert-classes", "BertForSequenceClassification", "classifier", "bert."),
+        ("distilbert-classes", "DistilBertForSequenceClassification", "classifier", "distilbert."),
+        ("roberta-classes", "RobertaForSequenceClassification", "classifier", "roberta."),
     ] {
         let base = in_f32(&root.join(name));
         let adapter = peft::read_config(&root.join(name).join("adapter")).unwrap();
@@ -279,8 +282,14 @@ fn a_merged_classifier_is_a_whole_model_of_transformers_with_its_head() {
         assert_eq!(to.path().join("preprocessor_config.json").exists(), name == "vit");
         let bytes = std::fs::read(to.path().join("model.safetensors")).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let (heads, others): (Vec<&str>, Vec<&str>) = file.names().into_iter().partition(|name| name.starts_with(head));
-        assert_eq!(heads.len(), if name == "vit" { 2 } else { 1 });
+        let is_head = |tensor: &&str| tensor.split('.').next().is_some_and(|module| module.ends_with(head));
+        let (heads, others): (Vec<&str>, Vec<&str>) = file.names().into_iter().partition(is_head);
+        let expected = match name {
+            "vit" | "bert-classes" => 2,
+            "distilbert-classes" | "roberta-classes" => 4,
+            _ => 1,
+        };
+        assert_eq!(heads.len(), expected);
         assert!(others.iter().all(|name| name.starts_with(base_name)), "{others:?}");
 
         let sequence = match name {

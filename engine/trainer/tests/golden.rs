@@ -8,8 +8,22 @@ use super::*;
 use crate::adapter::{Role, peft};
 use crate::data::{Goal, Image};
 
-const MODELS: [&str; 9] =
-    ["llama3", "llama-linear", "mistral", "qwen2", "qwen3", "gpt2", "llama-classes", "gpt2-classes", "vit"];
+const MODELS: [&str; 12] = [
+    "llama3",
+    "llama-linear",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gpt2",
+    "llama-classes",
+    "gpt2-classes",
+    "vit",
+    ENCODERS[0],
+    ENCODERS[1],
+    ENCODERS[2],
+];
+
+const ENCODERS: [&str; 3] = ["bert-classes", "distilbert-classes", "roberta-classes"];
 
 /// A model, its golden values, and the trainer of its adapter.
 struct Golden {
@@ -166,6 +180,30 @@ fn the_logits_and_the_loss_of_every_adapter_are_those_of_peft() {
         let found = loss(&golden.trainer, weights, std::slice::from_ref(sequence), 1).loss();
         let expected = golden.json["adapter"]["loss"].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-4, "{}: {found} is not {expected}", golden.name);
+    }
+}
+
+#[test]
+fn sequences_of_several_lengths_side_by_side_do_not_see_each_other_or_their_padding() {
+    for golden in ENCODERS.map(Golden::read) {
+        let batch = &golden.json["batch"];
+        let classes = tokens(&batch["classes"]);
+        let rows = batch["sequences"].as_array().unwrap().iter().map(tokens).zip(classes);
+        let sequences: Vec<Sequence> =
+            rows.map(|(tokens, class)| Sequence { tokens, goal: Goal::Class(class), image: None }).collect();
+        for host in [true, false] {
+            let model = Model::load_on(&golden.config, kernel::Place { host, ..kernel::Place::cpu() }).unwrap();
+            let trainer = Trainer::new(model, &golden.lora, golden.trainer.classes(), 1).unwrap();
+            let weights = &trainer.start().0;
+            let found = loss(&trainer, weights, &sequences, sequences.len()).loss();
+            let expected = batch["loss"].as_f64().unwrap();
+            assert!((found - expected).abs() < 1e-4, "{}: {found} is not {expected}", golden.name);
+            let logits = sequences.iter().flat_map(|one| trainer.predictions(Some(weights), one).unwrap());
+            for (found, expected) in logits.zip(floats(&batch["logits"])) {
+                let error = (f64::from(found) - expected).abs();
+                assert!(error < 1e-4, "{}: {found} is not {expected}", golden.name);
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn json(path: &Path) -> Value {
 }
 
 /// The base of a variant with its change, in a folder of its own.
-fn folder(variant: &Value) -> tempfile::TempDir {
+pub(super) fn folder(variant: &Value) -> tempfile::TempDir {
     let (base, dir) = (golden().join(variant["base"].as_str().unwrap()), tempfile::tempdir().unwrap());
     let mut config = json(&base.join("config.json"));
     for (key, value) in variant["set"].as_object().into_iter().flatten() {
@@ -104,6 +104,7 @@ fn a_gradient_goes_back_through_scaled_turns_and_scores() {
 fn small(model_type: &str) -> Map<String, Value> {
     let keys = match model_type {
         "gpt2" => serde_json::json!({ "n_embd": 24, "n_head": 4, "n_layer": 3, "n_positions": 64, "vocab_size": 64 }),
+        "distilbert" => serde_json::json!({ "dim": 24, "n_heads": 4, "n_layers": 3, "max_position_embeddings": 64 }),
         "vit" => serde_json::json!({ "hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 3 }),
         _ => serde_json::json!({
             "hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 6,
@@ -135,7 +136,7 @@ fn a_key_that_is_missing_has_the_default_of_its_class() {
 /// Another value of a key.
 fn other(key: &str, default: &Value) -> Value {
     match (key, default) {
-        ("hidden_act" | "activation_function", _) => "relu".into(),
+        ("hidden_act" | "activation_function" | "activation", _) => "relu".into(),
         ("rope_parameters", _) => serde_json::json!({ "rope_type": "linear", "factor": 2.0 }),
         ("layer_types", _) => serde_json::json!(["sliding_attention", "full_attention", "full_attention"]),
         ("id2label", _) => serde_json::json!({ "0": "no", "1": "yes" }),
@@ -145,7 +146,8 @@ fn other(key: &str, default: &Value) -> Value {
         ("patch_size", _) => 8.into(),
         ("max_window_layers", _) => 1.into(),
         ("sliding_window", _) => 5.into(),
-        ("num_key_value_heads" | "num_channels" | "n_head", _) => 1.into(),
+        ("num_key_value_heads" | "num_channels" | "n_head" | "n_heads", _) => 1.into(),
+        ("classifier_dropout", _) => 0.25.into(),
         ("num_attention_heads", _) => 2.into(),
         (_, Value::Bool(flag)) => (!flag).into(),
         (_, Value::Number(number)) if number.is_f64() => 0.25.into(),
