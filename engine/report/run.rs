@@ -265,7 +265,7 @@ impl Run {
     /// The first learning rate and the last.
     pub fn rates(&self) -> Option<(f64, f64)> {
         let rates = || self.rows.iter().filter_map(|row| row.lr);
-        rates().next().zip(rates().last())
+        rates().next().zip(rates().next_back())
     }
 
     /// True where not all rounds had the same learning rate.

@@ -26,7 +26,8 @@ pub(super) struct Evaluation {
 impl Evaluation {
     /// Fills in the evaluation of the broadcast, where it is due.
     pub async fn evaluate(&self, broadcast: &mut Broadcast, trainers: &Trainers) -> Result<(), ServerError> {
-        if !self.evaluate && !(self.evaluate_end && broadcast.over_budget.is_some()) {
+        let due = self.evaluate || (self.evaluate_end && broadcast.over_budget.is_some());
+        if !due {
             return Ok(());
         }
         broadcast.result_evaluated = self.on_validation(&broadcast.result, trainers).await?;

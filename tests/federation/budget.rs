@@ -104,9 +104,10 @@ async fn no_budget_is_exceeded_in_silence_and_none_is_left_unused() {
             for (number, left) in [next - 1, next / 2, 0].into_iter().enumerate() {
                 let (budget, mut warnings) = (after[round] + left, Vec::new());
                 let run_dir = dir.path().join(format!("{name}-{round}-{number}"));
-                let watched = run_watched(within(&config, budget), &run_dir, |event| match event {
-                    Progress::Warning(warning) => warnings.push(warning.clone()),
-                    _ => {}
+                let watched = run_watched(within(&config, budget), &run_dir, |event| {
+                    if let Progress::Warning(warning) = event {
+                        warnings.push(warning.clone());
+                    }
                 });
                 let summary = watched.await.unwrap();
                 let said = warnings.iter().any(|warning| warning.contains("over run.byte_budget"));
