@@ -32,7 +32,7 @@ use crate::pool::blocking;
 use crate::server::Finished;
 
 pub use crate::link::DirectionBytes;
-pub use crate::server::RoundRow;
+pub use crate::server::{EndedBy, RoundRow};
 pub use check::{Checked, check};
 use cpu_seconds::Clock;
 pub use cpu_seconds::Timing;
@@ -99,6 +99,7 @@ pub async fn run_with(
         metric: metric(&plan.config),
         run_dir: plan.run_dir.clone(),
         rounds: plan.rounds(),
+        rates_change: plan.learning_rates().is_some_and(|rates| rates.change()),
         first_round,
     }));
     for warning in &plan.warnings {
@@ -147,6 +148,10 @@ fn finish(
         tracing::warn!("no completions: {error}");
         Vec::new()
     });
+    let ended_by = match finished.ended_by {
+        EndedBy::Rounds if finished.rounds < plan.config.run.rounds => EndedBy::PrivacyBudget,
+        other => other,
+    };
     let summary = Summary {
         run_dir: plan.run_dir.clone(),
         rounds: finished.rounds,
@@ -156,6 +161,8 @@ fn finish(
         last_rounds_without_quorum: rows.iter().rev().take_while(missed).count() as u32,
         clients: plan.shards.clients(),
         values: plan.layout.values(),
+        eval_records: plan.shards.evaluated_records(),
+        held_out_records: plan.shards.held_out_records(),
         eval_loss_before: rows.first().and_then(|row| row.eval_loss),
         eval_loss_after: after(|row| row.eval_loss),
         metric: metric(&plan.config).into(),
@@ -164,6 +171,7 @@ fn finish(
         bytes_down: last.map_or(0, |row| row.bytes_down),
         bytes_up: last.map_or(0, |row| row.bytes_up),
         bytes_total,
+        byte_budget: Some(plan.config.run.byte_budget).filter(|budget| *budget > 0),
         dense_bytes_total,
         reduction: if bytes_total == 0 { 1.0 } else { dense_bytes_total as f64 / bytes_total as f64 },
         adapter: files.adapter(),
@@ -172,7 +180,8 @@ fn finish(
         seconds: began.elapsed().as_secs_f64(),
         timing: clock.read(&plan.metrics),
         epsilon: last.and_then(|row| row.epsilon),
-        interrupted: finished.interrupted,
+        ended_by,
+        interrupted: ended_by == EndedBy::Interruption,
         peak_rss_bytes: peak_rss_bytes(),
         completions,
     };

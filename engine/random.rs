@@ -34,6 +34,8 @@ pub enum Purpose {
     ServerNoise = 12,
     /// Noise that a client adds to its update.
     ClientNoise = 13,
+    /// The sample of held-out records that a run is evaluated on.
+    Evaluation = 14,
     /// The tokens of a generated text.
     Generation = 15,
 }

@@ -6,11 +6,15 @@
 mod actor;
 mod answer;
 mod broadcast;
+mod byte_budget;
+mod catch_up;
 mod close;
 mod config;
 mod dispatch;
+mod evaluation;
 mod event;
 mod exchange;
+mod largest_exchange;
 mod message;
 mod metrics;
 mod model;
@@ -30,7 +34,8 @@ mod stored_answer;
 
 pub use actor::Server;
 pub use config::{Config, OptimizerKind};
-pub use event::{Finished, Reload, Reloaded, ServerError, ServerEvent};
+pub use event::{EndedBy, Finished, Reload, Reloaded, ServerError, ServerEvent};
+pub use largest_exchange::LargestExchange;
 pub use message::{ServerMsg, ServerRef};
 pub use outcomes::{Outcomes, Tally};
 pub use round_row::{RoundRow, RowPolicies};

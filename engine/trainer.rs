@@ -11,6 +11,7 @@ mod device;
 mod dropout;
 mod embedding;
 mod error;
+mod evaluation_sample;
 mod family;
 mod fingerprint;
 mod generation;
@@ -25,6 +26,7 @@ mod kept_weight;
 mod kernel;
 mod local_training;
 mod lora;
+mod lr_schedule;
 mod merge;
 mod model;
 mod model_path;
@@ -40,14 +42,18 @@ mod values;
 mod weights;
 
 pub use client_data::{ClientData, EVALUATION_CHUNK};
-pub use config::{Dtype, HeadStart, LocalConfig, LoraConfig, ModelConfig, OptimizerKind, Quantize, TrainerKind};
+pub use config::{
+    Dtype, HeadStart, LocalConfig, LoraConfig, LrSchedule, ModelConfig, OptimizerKind, Quantize, TrainerKind,
+};
 pub use error::TrainerError;
+pub use evaluation_sample::evaluation_sample;
 pub use generation::{Ended, Generation};
 pub use hub_name::Download;
 pub use local_training::{Evaluated, TrainKey, Trained, Trainer};
+pub use lr_schedule::LearningRates;
 pub use model::{Model, positions, tokenizer};
 pub use noop_trainer::noop_train;
-pub use pool::Trainers;
+pub use pool::{OnEvaluated, Trainers};
 
 #[cfg(test)]
 mod tests;

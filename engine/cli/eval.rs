@@ -11,7 +11,7 @@ use crate::adapter::peft;
 use crate::config::Config;
 use crate::data::{self, DataError, Dataset, LeftOut, LongRecords, Sequence, Task, partition, tokenize};
 use crate::federation;
-use crate::trainer::{EVALUATION_CHUNK, Model, Trainer};
+use crate::trainer::{EVALUATION_CHUNK, Model, Trainer, evaluation_sample};
 
 use super::adapted_config::AdaptedConfig;
 use super::args::{ConfigSources, Eval, Verbosity};
@@ -107,12 +107,13 @@ fn whole(config: &Config, model: &Model, limit: usize) -> Result<Examples, Failu
     Ok(Examples { sequences, records: records.len(), left_out, classes: data.classes().len() })
 }
 
-/// The validation records of every client of the run.
+/// The validation records of every client of the run, or the run's sample of them.
 fn validation(config: &Config, model: &Model) -> Result<Examples, Failure> {
     let data = Dataset::load(&config.data, config.partition.field(), Some(model.tokenizer()))?;
     let data = order_classes(data, config, model)?;
     let split = partition::partition(&data, &config.partition, &config.data, config.run.seed)?;
     let records: Vec<u32> = split.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
+    let records = evaluation_sample(&records, config.server.eval_records, config.run.seed);
     let max_tokens = config.data.max_tokens.min(model.max_positions());
     let cut = data::Config { max_tokens, ..config.data.clone() };
     let sequences = sequences(&data, &records, model, &cut)?;

@@ -162,6 +162,7 @@ impl ProgressPrinter {
                     self.say(&format!("{cell}  round {}  loss {reached}  {}", row.round, bytes(row.bytes_total)));
                 }
             }
+            Progress::Evaluated { done, of } => self.bar.set_message(format!("{cell}  evaluating {done}/{of} records")),
             Progress::Note(text) => self.say(&format!("{cell}: {text}")),
             // Whoever sends a warning has logged it, which is what the user sees.
             Progress::Warning(_) | Progress::Client { .. } | Progress::Ready { .. } => {}

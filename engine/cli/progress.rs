@@ -18,9 +18,14 @@ pub const LOG: &str = "cellm::progress";
 /// Drops that are told one by one; the rest is in clients.jsonl.
 const TOLD_DROPS: usize = 10;
 
+/// The bar of the rounds.
+const ROUNDS: &str = "round {pos}/{len} {wide_bar} {msg}  {elapsed}";
+/// The bar of an evaluation, in its place for as long as that takes.
+const EVALUATING: &str = "evaluating {pos}/{len} records {wide_bar} {msg}  {elapsed}";
+
 /// A bar that is shown on a terminal only.
 pub fn bar(verbosity: Verbosity) -> ProgressBar {
-    styled(verbosity, "round {pos}/{len} {wide_bar} {msg}  {elapsed}")
+    styled(verbosity, ROUNDS)
 }
 
 fn styled(verbosity: Verbosity, template: &str) -> ProgressBar {
@@ -28,11 +33,15 @@ fn styled(verbosity: Verbosity, template: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
+    set_template(&bar, template);
+    bar
+}
+
+fn set_template(bar: &ProgressBar, template: &str) {
     // Templates are constants; were one wrong, the default style would do.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar
 }
 
 /// A bar over the cells of an experiment.
@@ -64,7 +73,17 @@ pub fn fetch(model: &ModelConfig, verbosity: Verbosity) -> Result<(), Failure> {
 
 /// Says what a run tells until it is over.
 pub async fn follow(mut events: UnboundedReceiver<Progress>, bar: ProgressBar, verbosity: Verbosity) {
-    let mut printer = ProgressPrinter { bar, verbosity, rounds: 0, metric: "", drops: 0, last: String::new() };
+    let mut printer = ProgressPrinter {
+        bar,
+        verbosity,
+        rounds: 0,
+        rates_change: false,
+        metric: "",
+        drops: 0,
+        last: String::new(),
+        closed: 0,
+        evaluating: false,
+    };
     while let Some(event) = events.recv().await {
         printer.tell(event);
     }
@@ -75,20 +94,26 @@ struct ProgressPrinter {
     bar: ProgressBar,
     verbosity: Verbosity,
     rounds: u32,
+    /// True where the rounds' lines have the learning rate.
+    rates_change: bool,
     /// The name of the accuracy.
     metric: &'static str,
     drops: usize,
     last: String,
+    /// Rounds closed.
+    closed: u32,
+    /// True while the bar is that of an evaluation.
+    evaluating: bool,
 }
 
 impl ProgressPrinter {
     fn tell(&mut self, event: Progress) {
         match event {
-            Progress::Ready { model, clients, values, metric, run_dir, rounds, first_round } => {
+            Progress::Ready { model, clients, values, metric, run_dir, rounds, rates_change, first_round } => {
                 tracing::info!(target: LOG, model, clients, values, rounds, first_round, "ready");
-                (self.rounds, self.metric) = (rounds, metric);
-                self.bar.set_length(u64::from(rounds));
-                self.bar.set_position(u64::from(first_round.saturating_sub(1)));
+                (self.rounds, self.rates_change, self.metric) = (rounds, rates_change, metric);
+                self.closed = first_round.saturating_sub(1);
+                self.show_rounds();
                 self.say(&model);
                 self.say(&format!(
                     "{clients} clients, {values} adapter values, {rounds} rounds, run directory {}",
@@ -101,6 +126,7 @@ impl ProgressPrinter {
             Progress::Client { round, client, dropped, done, cohort } => {
                 self.client(round, &client, dropped, done, cohort)
             }
+            Progress::Evaluated { done, of } => self.evaluated(done, of),
             Progress::Round(row) => self.round(&row),
             Progress::Note(text) => {
                 tracing::info!(target: LOG, "{text}");
@@ -109,6 +135,24 @@ impl ProgressPrinter {
             // Whoever sends one has logged it, which is what the user sees.
             Progress::Warning(_) => {}
         }
+    }
+
+    /// Shows how far an evaluation is, in the place of the rounds.
+    fn evaluated(&mut self, done: usize, of: usize) {
+        if !std::mem::replace(&mut self.evaluating, true) {
+            set_template(&self.bar, EVALUATING);
+            self.bar.set_message(self.last.clone());
+        }
+        self.bar.set_length(of as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    fn show_rounds(&mut self) {
+        if std::mem::replace(&mut self.evaluating, false) {
+            set_template(&self.bar, ROUNDS);
+        }
+        self.bar.set_length(u64::from(self.rounds));
+        self.bar.set_position(u64::from(self.closed));
     }
 
     fn client(&mut self, round: u32, client: &str, dropped: Option<String>, done: u32, cohort: u32) {
@@ -128,12 +172,13 @@ impl ProgressPrinter {
     fn round(&mut self, row: &RoundRow) {
         let (completed, dropped, bytes_total, seconds) = (row.completed, row.dropped, row.bytes_total, row.seconds);
         tracing::info!(target: LOG, round = row.round, completed, dropped, bytes_total, seconds, "round closed");
-        self.bar.set_position(u64::from(row.round));
+        self.closed = row.round;
+        self.show_rounds();
         self.last = format!("loss {}  {}", loss(row.eval_loss.or(row.train_loss)), bytes(row.bytes_total));
         self.bar.set_message(self.last.clone());
         // On a terminal the bar tells the rounds between two evaluations.
         if self.bar.is_hidden() || row.eval_loss.is_some() {
-            self.say(&line(row, self.rounds, self.metric));
+            self.say(&line(row, self.rounds, self.metric, self.rates_change));
         }
     }
 
@@ -144,7 +189,7 @@ impl ProgressPrinter {
     }
 }
 
-fn line(row: &RoundRow, rounds: u32, metric: &str) -> String {
+fn line(row: &RoundRow, rounds: u32, metric: &str, rates_change: bool) -> String {
     let accuracy = match row.eval_metric {
         Some(share) => format!("  {metric} {:>6}", percent(Some(share))),
         None => String::new(),
@@ -156,9 +201,10 @@ fn line(row: &RoundRow, rounds: u32, metric: &str) -> String {
         };
     }
     let width = rounds.to_string().len();
+    let rate = row.lr.filter(|_| rates_change).map(|lr| format!("  lr {lr:.2e}")).unwrap_or_default();
     let missed = if row.completed < row.quorum { "  quorum missed, nothing changed" } else { "" };
     format!(
-        "round {:>width$}/{rounds}  train loss {:>6}  validation loss {:>6}{accuracy}  {:>9} sent  {}/{} clients  {}{missed}",
+        "round {:>width$}/{rounds}{rate}  train loss {:>6}  validation loss {:>6}{accuracy}  {:>9} sent  {}/{} clients  {}{missed}",
         row.round,
         loss(row.train_loss),
         loss(row.eval_loss),

@@ -1,6 +1,6 @@
 //! The table at the end of a run.
 
-use crate::federation::Summary;
+use crate::federation::{EndedBy, Summary};
 use crate::report::{Completion, bytes, duration, loss, percent, ratio};
 
 /// A run's results as text, one fact a line.
@@ -24,6 +24,10 @@ pub fn summary(summary: &Summary) -> String {
     }
     rows.push(("validation loss before".into(), loss(summary.eval_loss_before)));
     rows.push(("validation loss after".into(), loss(summary.eval_loss_after) + &change));
+    if summary.eval_records < summary.held_out_records {
+        let sample = format!("{} of {} held-out records", summary.eval_records, summary.held_out_records);
+        rows.push(("evaluated on".into(), sample));
+    }
     if summary.eval_metric_before.or(summary.eval_metric_after).is_some() {
         rows.push((format!("{metric} before"), percent(summary.eval_metric_before)));
         rows.push((format!("{metric} after"), percent(summary.eval_metric_after)));
@@ -32,6 +36,11 @@ pub fn summary(summary: &Summary) -> String {
         ("bytes down".into(), bytes(summary.bytes_down)),
         ("bytes up".into(), bytes(summary.bytes_up)),
         ("bytes both ways".into(), bytes(summary.bytes_total)),
+    ]);
+    if let Some(budget) = summary.byte_budget {
+        rows.push(("byte budget".into(), used(summary, budget)));
+    }
+    rows.extend([
         ("dense LoRA would take".into(), bytes(summary.dense_bytes_total)),
         ("reduction".into(), ratio(summary.reduction)),
         ("all but training".into(), overhead(summary)),
@@ -58,6 +67,18 @@ fn one_line(text: &str) -> String {
     }
 }
 
+/// The share of a byte budget that was used, and whether it ended the run.
+fn used(summary: &Summary, budget: u64) -> String {
+    let share = percent(Some(summary.bytes_total as f64 / budget as f64));
+    let end = match summary.ended_by {
+        EndedBy::ByteBudget => format!(": the run ended before round {}, which might exceed it", summary.rounds + 1),
+        _ => String::new(),
+    };
+    let over = summary.bytes_total.saturating_sub(budget);
+    let over = if over > 0 { format!(", {over} bytes too many") } else { String::new() };
+    format!("{share} of {} used{over}{end}", bytes(budget))
+}
+
 /// The share of the CPU time that neither trained nor evaluated.
 fn overhead(summary: &Summary) -> String {
     let timing = &summary.timing;
@@ -80,7 +101,8 @@ mod tests {
             "bytes_up": 1, "bytes_total": 2, "dense_bytes_total": 2, "reduction": 1.0, "adapter": "x", "adapter_hash": "x",
             "report": "x", "seconds": 1.0, "interrupted": false, "peak_rss_bytes": 1,
         });
-        let of: Summary = serde_json::from_value(text).unwrap();
+        let mut of: Summary = serde_json::from_value(text).unwrap();
+        assert!(!summary(&of).contains("budget") && !summary(&of).contains("held-out"));
         let table = summary(&of);
         for line in [
             "updates                  9 aggregated, 11 dropped",
@@ -94,5 +116,18 @@ mod tests {
         }
         let reason = of.in_vain().unwrap();
         assert!(reason.starts_with("the last 2 of 5 rounds missed") && reason.ends_with("that of round 3"), "{reason}");
+        (of.bytes_total, of.byte_budget, of.ended_by) = (900, Some(1000), EndedBy::ByteBudget);
+        (of.eval_records, of.held_out_records) = (10, 200);
+        let table = summary(&of);
+        for line in [
+            "byte budget              90.0% of 1.00 kB used: the run ended before round 6, which might exceed it",
+            "evaluated on             10 of 200 held-out records",
+        ] {
+            assert!(table.lines().any(|found| found == line), "{line} is missing in {table}");
+        }
+        (of.bytes_total, of.ended_by) = (1100, EndedBy::Rounds);
+        assert!(summary(&of).contains("110.0% of 1.00 kB used, 100 bytes too many\n"), "{}", summary(&of));
+        (of.rounds, of.ended_by) = (0, EndedBy::ByteBudget);
+        assert!(of.in_vain().unwrap().starts_with("run.byte_budget is 1000"));
     }
 }

@@ -10,12 +10,12 @@ use crate::wire::UploadHeader;
 const STEP: f32 = 1e-3;
 
 impl Plans {
-    /// Sends the start down and a made-up delta up, as in the first round of a run with the first tier's clients. What the
-    /// policies remember of it is dropped. Blocking; costs about one client's share of a round without its training.
+    /// Sends the start down and a made-up delta up, as in the first round of a run with a tier's clients; the result is the
+    /// length of the upload's frame. What the policies remember of it is dropped. Blocking; costs about one client's share of a round without its training.
     ///
     /// # Errors
     /// The error of a hook, or of the way of its message through the wire.
-    pub fn rehearse(&self) -> Result<(), CompressorError> {
+    pub fn rehearse(&self, tier: u32) -> Result<u64, CompressorError> {
         // Nobody watches a rehearsal.
         let metrics = Arc::new(Metrics::new());
         let (mut download, mut upload) = (self.download.codec(&metrics), self.upload.codec(&metrics));
@@ -23,7 +23,7 @@ impl Plans {
         let (mut server, mut client) = (Memories::default(), Memories::default());
         let start = self.download.start();
 
-        let broadcast = Occasion::broadcast(1, 0);
+        let broadcast = Occasion::broadcast(1, tier);
         let weights = if self.download.tracked() { Arc::new(vec![0.0; start.len()]) } else { start.clone() };
         let (mut sent, mut received) = (server.of(&down), client.of(&down));
         let frame = download.encode(&broadcast, weights, &mut sent)?;
@@ -31,7 +31,7 @@ impl Plans {
         server.keep(&down, sent);
         client.keep(&down, received);
 
-        let mut occasion = Occasion::of_client(1, 0, 0, None);
+        let mut occasion = Occasion::of_client(1, 0, tier, None);
         occasion.upload = UploadHeader { examples: 1, loss: Some(1.0) };
         let mut memory = client.of(&up);
         let trainable = match self.upload.policy().plans() {
@@ -39,7 +39,8 @@ impl Plans {
             false => None,
         };
         let frame = upload.encode(&occasion, Arc::new(self.delta(trainable.as_deref())), &mut memory)?;
-        upload.decode(&occasion, &frame, &mut server.of(&up)).map(drop)
+        upload.decode(&occasion, &frame, &mut server.of(&up))?;
+        Ok(frame.len() as u64)
     }
 
     /// A delta that a client could have trained: nothing outside `trainable`, and no residuals.

@@ -7,7 +7,7 @@ use super::Config;
 use crate::data::partition::Kind;
 use crate::data::{Format, Task};
 use crate::server::OptimizerKind as ServerOptimizer;
-use crate::trainer::{OptimizerKind, TrainerKind};
+use crate::trainer::{LearningRates, LrSchedule, OptimizerKind, TrainerKind};
 
 /// One sentence for each key that is not at its default and has no effect, in the order of the sections.
 pub(super) fn idle(config: &Config) -> Vec<String> {
@@ -26,6 +26,10 @@ pub(super) fn idle(config: &Config) -> Vec<String> {
         said.push("data.answer is learned with all that stands before it: data.task is text, not instruction".into());
     }
     let trains = config.client.trainer == TrainerKind::Burn;
+    let rounds = config.run.rounds;
+    if LearningRates::new(&config.client, rounds).is_some_and(|rates| rates.of(rounds) as f32 == 0.0) {
+        said.push(format!("round {rounds}, the last, trains at a rate of 0 and changes nothing: client.lr_floor is 0"));
+    }
     if trains && config.data.validation == 0.0 && config.server.eval_every > 0 {
         said.push("no validation loss is measured: data.validation is 0".into());
     }
@@ -95,18 +99,27 @@ fn server(config: &Config) -> Idle {
     let optimizer = config.server.optimizer;
     let name = serde_json::json!(optimizer).as_str().unwrap_or_default().to_owned();
     let because = format!("server.optimizer is {name}");
+    let never = match (config.client.trainer, config.server.eval_every) {
+        (TrainerKind::Noop, _) => Some("client.trainer is noop"),
+        (TrainerKind::Burn, 0) => Some("server.eval_every is 0"),
+        (TrainerKind::Burn, _) => (config.data.validation == 0.0).then_some("data.validation is 0"),
+    };
     [
         when(optimizer == FedAvg, &["server.momentum"], &because),
         when(!matches!(optimizer, FedAdam | FedYogi), &["server.beta2"], &because),
         when(!matches!(optimizer, FedAdam | FedYogi | FedAdagrad), &["server.tau"], &because),
+        when(never.is_some(), &["server.eval_records", "server.eval_dense"], never.unwrap_or_default()),
     ]
     .concat()
 }
 
 fn client(config: &Config) -> Idle {
-    const TRAINING: [&str; 9] = [
+    const TRAINING: [&str; 12] = [
         "client.optimizer",
         "client.lr",
+        "client.lr_schedule",
+        "client.lr_floor",
+        "client.warmup_rounds",
         "client.momentum",
         "client.weight_decay",
         "client.epochs",
@@ -121,6 +134,7 @@ fn client(config: &Config) -> Idle {
     }
     let steps = format!("client.steps is {}, and 0 alone leaves the number of steps to the epochs", client.steps);
     [
+        when(client.lr_schedule == LrSchedule::Constant, &["client.lr_floor"], "client.lr_schedule is constant"),
         when(client.optimizer != OptimizerKind::Sgd, &["client.momentum"], "client.optimizer is not sgd"),
         when(client.steps > 0, &["client.epochs"], &steps),
     ]
@@ -181,6 +195,20 @@ mod tests {
             "{epochs:?}"
         );
         assert_eq!(said(&["client.epochs=3", "client.steps=0"]), Vec::<String>::new());
+        let floor = said(&["client.lr_floor=0.001"]);
+        assert_eq!(floor, ["client.lr_floor has no effect: client.lr_schedule is constant"]);
+        assert_eq!(said(&["client.lr_floor=0.001", "client.lr_schedule=cosine"]), Vec::<String>::new());
+        assert_eq!(
+            said(&["client.lr_schedule=linear"]),
+            ["round 30, the last, trains at a rate of 0 and changes nothing: client.lr_floor is 0"]
+        );
+        assert_eq!(
+            said(&["client.lr_schedule=linear", "client.trainer=noop"]),
+            ["client.lr_schedule has no effect: client.trainer is noop"]
+        );
+        let unseen = said(&["server.eval_records=9", "server.eval_every=0"]);
+        assert_eq!(unseen, ["server.eval_records has no effect: server.eval_every is 0"]);
+        assert_eq!(said(&["server.eval_records=9", "server.eval_dense=true"]), Vec::<String>::new());
         assert_eq!(said(&["server.tau=0.1"]), ["server.tau has no effect: server.optimizer is fedavgm"]);
         assert_eq!(said(&["privacy.delta=0.1"]).len(), 1);
         assert_eq!(said(&["privacy.delta=0.1", "privacy.clip=1"]), Vec::<String>::new());

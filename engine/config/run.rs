@@ -14,6 +14,8 @@ pub struct RunConfig {
     pub seed: u64,
     /// Rounds to run.
     pub rounds: u32,
+    /// Bytes that the run may send, both ways together: it ends before the first round that may go beyond; 0 is any number.
+    pub byte_budget: u64,
     /// Run directory; by default `runs/<time>-<name>`.
     pub out: Option<PathBuf>,
     /// Clients trained at the same time; 0 takes one a core. The result does not depend on it.
@@ -22,6 +24,6 @@ pub struct RunConfig {
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { name: "demo".into(), seed: 1, rounds: 30, out: None, threads: 0 }
+        Self { name: "demo".into(), seed: 1, rounds: 30, byte_budget: 0, out: None, threads: 0 }
     }
 }

@@ -91,6 +91,11 @@ fn local(config: &Config) -> Result<(), ConfigError> {
         client.epochs,
         "at least 1, as client.steps is 0",
     )?;
+    let (lr, floor) = (client.lr, client.lr_floor);
+    ensure(lr as f32 > 0.0, "client.lr", lr, "at least 1e-45, the least of single precision")?;
+    ensure(floor <= lr, "client.lr_floor", floor, format!("at most client.lr, {lr}"))?;
+    let (warmup, rounds) = (client.warmup_rounds, config.run.rounds);
+    ensure(warmup <= rounds, "client.warmup_rounds", warmup, format!("at most run.rounds, {rounds}"))?;
     tiers(config)
 }
 
@@ -185,7 +190,11 @@ mod tests {
             message(|c| c.server.deadline_s = 1e20).starts_with("server.deadline_s is 100000000000000000000, it must")
         );
         assert!(message(|c| c.server.deadline_s = f64::NAN).starts_with("server.deadline_s is NaN"));
-        assert_eq!(message(|c| c.client.lr = f32::INFINITY), "client.lr is inf, it must be in (0, 1000000]");
+        assert_eq!(message(|c| c.client.lr = f64::INFINITY), "client.lr is inf, it must be in (0, 1000000]");
+        assert!(message(|c| c.client.lr = 1e-300).starts_with("client.lr is 0.000"));
+        assert_eq!(message(|c| c.client.lr_floor = 0.5), "client.lr_floor is 0.5, it must be at most client.lr, 0.005");
+        let warmup = message(|c| c.client.warmup_rounds = 31);
+        assert_eq!(warmup, "client.warmup_rounds is 31, it must be at most run.rounds, 30");
         assert_eq!(message(|c| c.client.batch = 0), "client.batch is 0, it must be in [1, 65536]");
         assert!(
             message(|c| c.server.cohort = 25).contains("server.cohort is 25, it must be at most partition.clients, 24")

@@ -64,7 +64,8 @@ impl Core {
         let compressors =
             Compressors::spawn(codecs, plan.threads, metrics, place("compressors"), on_restart("compressor")).await;
         let compressors = compressors.map_err(spawned("compressor pool"))?;
-        let local = plan.config.client.clone();
+        let rates = plan.learning_rates();
+        let local = (plan.config.client.clone(), rates);
         let size = (plan.slots(), plan.metrics.clone());
         let trainers =
             Trainers::spawn(plan.shards.clone(), local, size, place("trainers"), on_restart("trainer")).await;
@@ -90,9 +91,12 @@ impl Core {
         let server = ServerArgs {
             config,
             rounds: plan.rounds(),
+            byte_budget: plan.config.run.byte_budget,
+            expected: plan.expected,
             seed: plan.config.run.seed,
             window: window(plan),
             initial: plan.initial.clone(),
+            rates,
             tiers: plan.tiers.clone(),
             resume,
             privacy: plan.spending.clone().map(|spending| (plan.config.privacy.clone(), spending)),

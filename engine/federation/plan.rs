@@ -16,8 +16,8 @@ use crate::metrics::Metrics;
 use crate::policy::PolicyHost;
 use crate::privacy::{Place, Spending};
 use crate::roster::Tiers;
-use crate::server::sampler;
-use crate::trainer::{ClientData, Model};
+use crate::server::{LargestExchange, sampler};
+use crate::trainer::{ClientData, LearningRates, LrSchedule, Model};
 use crate::wire::{Frame, FrameKind, Header, UploadHeader};
 
 /// A run that can start.
@@ -36,6 +36,8 @@ pub(super) struct Plan {
     /// The epsilon that each round will have spent; none without differential privacy.
     pub spending: Option<Arc<Spending>>,
     pub dense_frame: u64,
+    /// Bytes that one client may take in the first round; known where there is a budget.
+    pub expected: LargestExchange,
     pub journal: Arc<Journal>,
     pub metrics: Arc<Metrics>,
     /// Warnings for the operator before the first round.
@@ -67,6 +69,10 @@ impl Plan {
             threads => threads,
         };
         let dense_frame = dense_frame_length(layout.values())?;
+        let expected = match config.run.byte_budget {
+            0 => LargestExchange::default(),
+            _ => expected_exchange(&serving.policies(), &tiers.in_use(shards.clients() as u32))?,
+        };
         let of_tier = |tier| tiers.trainable(tier, &layout).map(Arc::new);
         let trainable = Arc::new((0..config.client.tiers.len() as u32).map(of_tier).collect());
         // Last of all, so that nothing is a run that cannot go on.
@@ -93,6 +99,7 @@ impl Plan {
             serving,
             spending,
             dense_frame,
+            expected,
             journal: Arc::new(journal),
             metrics,
             warnings,
@@ -105,6 +112,11 @@ impl Plan {
     /// Rounds to run: those that were asked for, as far as the privacy budget goes.
     pub fn rounds(&self) -> u32 {
         self.spending.as_ref().map_or(self.config.run.rounds, |spending| spending.rounds_within())
+    }
+
+    /// The learning rates of the rounds that were asked for: a privacy budget that ends the run earlier changes none of them.
+    pub fn learning_rates(&self) -> Option<LearningRates> {
+        LearningRates::new(&self.config.client, self.config.run.rounds)
     }
 
     /// The norm to which the aggregator scales updates down; 0 for none.
@@ -213,8 +225,13 @@ fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Poli
     let (model, layout) = (shards.trainer().model(), shards.trainer().layout());
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
-        // A run may be made longer: that changes nothing of the rounds before.
-        let counts = |key: &str| changes_results(key) && key != "run.rounds";
+        // A budget ends a run and changes nothing before its end. A run may be made longer where that changes nothing of the rounds before: a rate that falls does so over all rounds.
+        let longer = config.client.lr_schedule == LrSchedule::Constant;
+        let counts = |key: &str| match key {
+            "run.rounds" => !longer,
+            "run.byte_budget" => false,
+            _ => changes_results(key),
+        };
         for (name, section) in sections.iter_mut() {
             if let Some(keys) = section.as_object_mut() {
                 keys.retain(|key, _| counts(&format!("{name}.{key}")));
@@ -256,6 +273,17 @@ fn without_policies(record: &RunRecord) -> RunRecord {
     let Ok(mut settings) = serde_json::from_str::<serde_json::Value>(&record.json) else { return record.clone() };
     settings.as_object_mut().map(|sections| sections.remove(POLICIES));
     sealed(&settings, record.layout_hash.clone(), record.seed)
+}
+
+/// The bytes of a client's first exchange beside broadcast and catch-up, as a made-up update of each tier has them.
+fn expected_exchange(policies: &Policies, tiers: &[u32]) -> Result<LargestExchange, FederationError> {
+    let mut upload = 0;
+    for tier in tiers {
+        upload = upload.max(policies.codecs.rehearse(*tier)?);
+    }
+    let verdict = policies.codecs.upload.verdict(1, 0, true);
+    let beside = verdict.map_err(|source| FederationError::Compressor(source.into()))?.len() as u64;
+    Ok(LargestExchange { upload, beside })
 }
 
 /// Makes a directory a run: everything else first, then the journal.

@@ -167,7 +167,7 @@ impl Serving {
             return Reloaded::default();
         }
         let rehearsed = self.bench.load().and_then(|loaded| {
-            loaded.0.codecs.rehearse()?;
+            loaded.0.codecs.rehearse(0)?;
             Ok(loaded)
         });
         let (policies, warnings) = match rehearsed {

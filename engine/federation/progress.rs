@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timing;
 use crate::report::Completion;
-use crate::server::RoundRow;
+use crate::server::{EndedBy, RoundRow};
 
 /// An event of a run. The receiver prints it; nothing depends on it.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub enum Progress {
         run_dir: PathBuf,
         /// Rounds in all.
         rounds: u32,
+        /// True where not all rounds have the same learning rate.
+        rates_change: bool,
         /// First round to run; above 1 when resumed.
         first_round: u32,
     },
@@ -40,6 +42,13 @@ pub enum Progress {
         done: u32,
         /// Clients asked this round.
         cohort: u32,
+    },
+    /// A part of an evaluation has ended.
+    Evaluated {
+        /// Records through so far.
+        done: usize,
+        /// Records of the whole evaluation.
+        of: usize,
     },
     /// A round was closed durably.
     Round(Box<RoundRow>),
@@ -72,6 +81,12 @@ pub struct Summary {
     pub clients: usize,
     /// Adapter values, `P`.
     pub values: usize,
+    /// Records that it was evaluated on.
+    #[serde(default)]
+    pub eval_records: usize,
+    /// Records that are held out, evaluated or not.
+    #[serde(default)]
+    pub held_out_records: usize,
     /// Loss of the base model on the validation data, nats a token.
     pub eval_loss_before: Option<f64>,
     /// Loss at the last evaluation after a round, on what a client would see or its running mean; none where there was none.
@@ -91,6 +106,9 @@ pub struct Summary {
     pub bytes_up: u64,
     /// Bytes both ways.
     pub bytes_total: u64,
+    /// `run.byte_budget`; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte_budget: Option<u64>,
     /// Bytes of dense f32 both ways, in the same frames.
     pub dense_bytes_total: u64,
     /// `dense_bytes_total / bytes_total`.
@@ -109,6 +127,9 @@ pub struct Summary {
     /// Epsilon spent; absent without differential privacy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
+    /// The reason of the run's end.
+    #[serde(default)]
+    pub ended_by: EndedBy,
     /// True where the run was stopped before its last round; `--resume` goes on.
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.
@@ -119,9 +140,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The reason why the run is no success though it came to its last round: its last rounds changed nothing. None
-    /// where they did.
+    /// The reason why the run is no success though it came to its end: no round fits in its budget, or its last rounds
+    /// changed nothing. None where they did.
     pub fn in_vain(&self) -> Option<String> {
+        if let (EndedBy::ByteBudget, 0, Some(budget)) = (self.ended_by, self.rounds, self.byte_budget) {
+            return Some(format!(
+                "run.byte_budget is {budget}, less than the first round may take: nothing was trained"
+            ));
+        }
         let (missed, rounds) = (self.last_rounds_without_quorum, self.rounds);
         let last = rounds.saturating_sub(missed);
         (missed > 0).then(|| {

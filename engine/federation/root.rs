@@ -187,6 +187,7 @@ impl FederationState {
                     self.end(myself, Err(error)).await;
                 }
             }
+            ServerEvent::Evaluated { done, of } => self.tell(Progress::Evaluated { done, of }),
             ServerEvent::Warning(warning) => self.tell(Progress::Warning(warning)),
             // With a policy may come a warning about its company.
             ServerEvent::Note(note) if self.plan.serving.warnings().contains(&note) => {

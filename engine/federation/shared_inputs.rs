@@ -60,14 +60,15 @@ impl Inputs {
     /// # Errors
     /// The error of the model, the adapter's start, the data or its partition.
     pub fn shards(&self, config: &Config) -> Result<Arc<ClientData>, FederationError> {
-        let Config { model, lora, data, partition, run, .. } = config;
-        let key = json!([model, lora, data, partition, run.seed]);
+        let Config { model, lora, data, partition, run, server, .. } = config;
+        let key = json!([model, lora, data, partition, run.seed, server.eval_records]);
         self.shards.get(key, || {
             let model = self.model(config)?;
             let (dataset, note) = self.order_classes(config)?;
             let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
             let split = Arc::new(data::partition(&dataset, partition, data, run.seed)?);
-            Ok(Arc::new(ClientData::new(trainer, dataset, split, data.clone()).with_note(note)))
+            let shards = ClientData::new(trainer, dataset, split, data.clone()).with_note(note);
+            Ok(Arc::new(shards.with_evaluation_sample(server.eval_records, run.seed)))
         })
     }
 }
@@ -121,6 +122,8 @@ mod tests {
         let rank = of(|config| config.lora.rank = 1);
         assert!(!Arc::ptr_eq(&first, &rank));
         assert!(Arc::ptr_eq(first.trainer().model(), rank.trainer().model()));
+        let sample = of(|config| config.server.eval_records = 9);
+        assert_eq!((sample.evaluated_records(), sample.held_out_records()), (9, first.evaluated_records()));
         assert!(!Arc::ptr_eq(&first, &of(|config| config.run.seed = 2)));
         assert!(inputs.shards.0.lock().unwrap().len() <= KEPT && inputs.models.0.lock().unwrap().len() == 1);
     }

@@ -90,7 +90,7 @@ fn crash(what: &'static str, error: JoinError) -> Crash {
 }
 
 /// The message of a panic; a note where it has none.
-fn words(panic: &(dyn Any + Send)) -> String {
+pub(super) fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it gave no reason").to_owned()
 }

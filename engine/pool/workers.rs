@@ -1,5 +1,5 @@
 //! A supervised pool of workers. Each worker owns a state (a model slot, a policy instance) and runs one job at a
-//! time on a blocking thread, so that training and WebAssembly never hold up an async thread.
+//! time on a thread of its own, so that training and WebAssembly never hold up an async thread.
 //!
 //! In: jobs that carry their reply port. Out: replies; a worker that panics is replaced and its job tried once more.
 
@@ -14,14 +14,15 @@ use ractor::rpc::CallResult;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::oneshot;
 
-use super::{Crash, OwnTime, blocking};
+use super::worker_thread::WorkerThread;
+use super::{Crash, OwnTime};
 
 /// A worker of a pool. `run` ends with the job's reply port.
 pub trait Work: Send + 'static {
     /// One piece of work, reply port included.
     type Job: Send + 'static;
 
-    /// Does the job on the calling (blocking) thread.
+    /// Does the job on the calling thread, which is the worker's own.
     fn run(&mut self, job: Self::Job);
 }
 
@@ -94,7 +95,7 @@ impl<J: Send + 'static> Pool<J> {
             if built > size {
                 on_restart();
             }
-            (Slot::<W>(PhantomData), make())
+            (Slot::<W> { pool: name, work: PhantomData }, make())
         });
         let arguments = FactoryArguments::builder()
             .worker_builder(Box::new(builder))
@@ -154,13 +155,17 @@ impl<J: Send + 'static> Pool<J> {
 }
 
 /// One worker of the pool.
-struct Slot<W>(PhantomData<fn() -> W>);
+struct Slot<W> {
+    pool: &'static str,
+    work: PhantomData<fn() -> W>,
+}
 
 impl<W: Work> Worker for Slot<W> {
     type Key = ();
     type Message = QueuedJob<W::Job>;
     type Arguments = W;
-    type State = Option<W>;
+    /// Its thread, and its work while no job has it.
+    type State = (WorkerThread, Option<W>);
 
     async fn pre_start(
         &self,
@@ -168,7 +173,7 @@ impl<W: Work> Worker for Slot<W> {
         _factory: &FactoryRef<(), QueuedJob<W::Job>>,
         work: W,
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(Some(work))
+        Ok((WorkerThread::start(self.pool)?, Some(work)))
     }
 
     async fn handle(
@@ -176,11 +181,11 @@ impl<W: Work> Worker for Slot<W> {
         _worker: WorkerId,
         _factory: &FactoryRef<(), QueuedJob<W::Job>>,
         Job { key, msg, .. }: Job<(), QueuedJob<W::Job>>,
-        state: &mut Self::State,
+        (thread, state): &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let mut work = state.take().ok_or("the worker's state was lost in a crash")?;
         let QueuedJob { job, clock, crashed } = msg;
-        let done = blocking("a worker", move || {
+        let done = thread.run("a worker", move || {
             match clock {
                 Some(clock) => clock.measure(|| work.run(job)),
                 None => work.run(job),

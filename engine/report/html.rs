@@ -77,6 +77,7 @@ fn plots(page: &mut String, runs: &[Run]) {
         of_loss("Loss against round", rounds(), &|row| f64::from(row.round)).render(),
         of_loss("Loss against bytes", sent, &|row| row.bytes_total as f64).render(),
         of_accuracy.render(),
+        of_rates(runs, rounds()).and_then(|plot| plot.render()),
         of_clients(runs, rounds()).and_then(|plot| plot.render()),
     ];
     page.push_str("<div class=\"plots\">");
@@ -87,6 +88,18 @@ fn plots(page: &mut String, runs: &[Run]) {
             "<p class=\"note\">A log scale has no zero: the loss before the first byte is in the left plot only.</p>\n",
         );
     }
+}
+
+/// The plot of learning rates; none where no run changed its own.
+fn of_rates(runs: &[Run], x: Axis) -> Option<Plot> {
+    if !runs.iter().any(Run::rates_change) {
+        return None;
+    }
+    let lines = measured(runs.iter().map(|run| pick(run, &run.name, |row| row.lr)).collect());
+    let note = |name: &str, row: &Row, lr: f64| format!("{name}, round {}: {lr:.4e}", row.round);
+    let series = lines.iter().map(|line| line.series(&|row| f64::from(row.round), &note)).collect();
+    let y = Axis { name: "learning rate of the clients".into(), unit: Unit::Number, scale: Scale::Linear };
+    Some(Plot { title: "Learning rate against round".into(), x, y, series, guide: None })
 }
 
 /// The plot of clients that completed and that were dropped in each round; none where every client completed every

@@ -61,6 +61,9 @@ pub struct Row {
     /// Clients that had to complete for the round to count; 0 where that is not known.
     #[serde(default)]
     pub quorum: u32,
+    /// The clients' learning rate.
+    #[serde(default)]
+    pub lr: Option<f64>,
     /// Nats a token in local training.
     pub train_loss: Option<f64>,
     /// Nats a predicted token on validation data, as a client would see it.
@@ -147,6 +150,18 @@ pub struct Summary {
     /// Stopped before its last round.
     #[serde(default)]
     pub interrupted: bool,
+    /// The reason of its end.
+    #[serde(default)]
+    pub ended_by: String,
+    /// Bytes that it might send; none for any number.
+    #[serde(default)]
+    pub byte_budget: Option<u64>,
+    /// Records that it was evaluated on.
+    #[serde(default)]
+    pub eval_records: usize,
+    /// Records that are held out, evaluated or not.
+    #[serde(default)]
+    pub held_out_records: usize,
     /// Largest resident set, bytes.
     #[serde(default)]
     pub peak_rss_bytes: u64,
@@ -259,6 +274,18 @@ impl Run {
         let first = self.rows.iter().find_map(&value)?;
         let last = self.rows.iter().rev().filter(|row| row.round > 0).find_map(value)?;
         Some((first, last))
+    }
+
+    /// The first learning rate and the last.
+    pub fn rates(&self) -> Option<(f64, f64)> {
+        let rates = || self.rows.iter().filter_map(|row| row.lr);
+        rates().next().zip(rates().next_back())
+    }
+
+    /// True where not all rounds had the same learning rate.
+    pub fn rates_change(&self) -> bool {
+        let first = self.rates().map(|(first, _)| first);
+        self.rows.iter().any(|row| row.lr.is_some() && row.lr != first)
     }
 
     /// Clients dropped in all rounds.

@@ -46,6 +46,9 @@ pub fn summary(run: &Run) -> String {
     );
     let completed: u64 = run.rows.iter().map(|row| u64::from(row.completed)).sum();
     fact("Client updates", completed.to_string(), format!("{} dropped", run.dropped()));
+    if let Some((first, last)) = run.rates().filter(|_| run.rates_change()) {
+        fact("Learning rate", format!("{first:.3e} → {last:.3e}"), "of the clients, first and last round".into());
+    }
     let (missed, last_missed) = run.missed_rounds();
     if missed > 0 {
         let last = if last_missed > 0 { format!(", the last {last_missed} among them") } else { String::new() };
@@ -59,6 +62,18 @@ pub fn summary(run: &Run) -> String {
                 let other = summary.timing.other_cpu_s.map(duration).unwrap_or_default();
                 let small = format!("of the CPU time, {other}: neither training nor evaluation");
                 fact("All but training", format!("{:.1}%", overhead * 100.0), small);
+            }
+            if let Some(budget) = summary.byte_budget {
+                let share = percent(Some(last.bytes_total as f64 / budget as f64));
+                let end = match summary.ended_by.as_str() {
+                    "byte_budget" => format!(", ended before round {}, which might exceed it", last.round + 1),
+                    _ => String::new(),
+                };
+                fact("Byte budget", share, format!("of {} used{end}", bytes(budget)));
+            }
+            if summary.eval_records < summary.held_out_records {
+                let of = format!("of {} held-out records, the same after every round", summary.held_out_records);
+                fact("Evaluated on", summary.eval_records.to_string(), of);
             }
             if summary.peak_rss_bytes > 0 {
                 fact("Peak memory", bytes(summary.peak_rss_bytes), "resident set".into());

@@ -12,7 +12,7 @@ use super::open_round::{Candidate, Exchange, UploadStats};
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
 use super::stored_answer::{self, StoredAnswer};
-use super::{ServerError, ServerEvent};
+use super::{EndedBy, ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
 use crate::client::ClientUpdate;
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
@@ -45,7 +45,7 @@ impl ServerState {
                 let stored = stored_answer::update(position, &mut update);
                 self.store(myself, (round, candidate), stored, Some(update));
             }
-            AnswerSource::Live(Answer::Cancelled) => self.finish(myself, true),
+            AnswerSource::Live(Answer::Cancelled) => self.finish(myself, EndedBy::Interruption),
             AnswerSource::Live(Answer::Crashed) => {
                 self.args.metrics.restarts(Actor::Client).inc();
                 self.emit(ServerEvent::Warning(format!("client {} crashed", self.client_name(client))));

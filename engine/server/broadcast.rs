@@ -1,8 +1,7 @@
-//! The next broadcast, made off the server's mailbox: encoded for each tier, decoded as clients decode it, evaluated.
+//! The next broadcast, made off the server's mailbox: encoded for each tier, decoded as clients decode it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::OnceCell;
 
@@ -11,7 +10,7 @@ use super::model::ema;
 use crate::client::Participants;
 use crate::compressor::{Compressors, Memories, Occasion, Tracker};
 use crate::pool::blocking;
-use crate::trainer::{Evaluated, Trainers};
+use crate::trainer::Evaluated;
 use crate::wire::Frame;
 
 /// Input of [`prepare`]: everything that the next broadcast depends on.
@@ -20,8 +19,6 @@ pub(super) struct PrepareArgs {
     pub weights: Arc<Vec<f32>>,
     /// The closed round; the broadcast is for the one after it.
     pub round: u32,
-    /// True where the broadcast is to be evaluated.
-    pub evaluate: bool,
     /// The tiers that have clients, ascending.
     pub tiers: Arc<Vec<u32>>,
     /// The references of a tracked download, by tier; empty otherwise.
@@ -62,6 +59,8 @@ pub(super) struct Broadcast {
     pub result_evaluated: Option<Evaluated>,
     /// Validation loss and accuracy of the dense copy; none where it was not evaluated.
     pub dense_evaluated: Option<Evaluated>,
+    /// The bytes that the next round may take, where they are more than is left of the budget.
+    pub over_budget: Option<u64>,
 }
 
 impl Broadcast {
@@ -100,14 +99,9 @@ impl TierBroadcast {
     }
 }
 
-/// Encodes the download that follows a closed round for each tier, decodes it as clients do, and evaluates it where
-/// asked to.
-pub(super) async fn prepare(
-    args: PrepareArgs,
-    participants: &Participants,
-    cancel: &Arc<AtomicBool>,
-) -> Result<Broadcast, ServerError> {
-    let PrepareArgs { weights, round, evaluate, tiers, mut trackers, mut memories, mean } = args;
+/// Encodes the download that follows a closed round for each tier and decodes it as clients do.
+pub(super) async fn prepare(args: PrepareArgs, participants: &Participants) -> Result<Broadcast, ServerError> {
+    let PrepareArgs { weights, round, tiers, mut trackers, mut memories, mean } = args;
     let compressors = &participants.compressors;
     let plan = &compressors.plans().download;
     let mut broadcasts = BTreeMap::new();
@@ -133,29 +127,6 @@ pub(super) async fn prepare(
         }
     };
     let memories = memories.settled();
-    let mut broadcast =
-        Broadcast { tiers: broadcasts, widest, result, memories, result_evaluated: None, dense_evaluated: None };
-    if evaluate {
-        let trainers = &participants.trainers;
-        broadcast.result_evaluated = evaluate_on_validation(&broadcast.result, round, trainers, cancel).await?;
-        broadcast.dense_evaluated = if Arc::ptr_eq(&broadcast.result, &weights) || broadcast.result == weights {
-            broadcast.result_evaluated
-        } else {
-            evaluate_on_validation(&weights, round, trainers, cancel).await?
-        };
-    }
-    Ok(broadcast)
-}
-
-/// Validation loss and accuracy of `weights`; none where the validation data has no token to predict.
-async fn evaluate_on_validation(
-    weights: &Arc<Vec<f32>>,
-    round: u32,
-    trainers: &Trainers,
-    cancel: &Arc<AtomicBool>,
-) -> Result<Option<Evaluated>, ServerError> {
-    let evaluated = trainers.evaluate(weights.clone(), cancel.clone()).await;
-    let evaluated = evaluated.map_err(|source| ServerError::Pool { round, source })?;
-    let evaluated = evaluated.map_err(|source| ServerError::Evaluate { round, source })?;
-    Ok((evaluated.tokens > 0).then_some(evaluated))
+    let (tiers, result_evaluated, dense_evaluated, over_budget) = (broadcasts, None, None, None);
+    Ok(Broadcast { tiers, widest, result, memories, result_evaluated, dense_evaluated, over_budget })
 }

@@ -6,7 +6,7 @@ use super::message::{ServerRef, TaskResult, send, spawn_task};
 use super::model::{self, Model, Noise, Stepped};
 use super::open_round::{ClosingRound, Exchange, OpenRound};
 use super::state::{Phase, ServerState};
-use super::{RoundRow, ServerError, ServerEvent};
+use super::{EndedBy, LargestExchange, RoundRow, ServerError, ServerEvent};
 use crate::aggregator::AggregatorMsg;
 use crate::compressor::{Memories, Tracker};
 use crate::journal::{ClosedRound, JournalMsg, StoredReference, Verdict};
@@ -99,6 +99,12 @@ impl ServerState {
         open.losses.sort_by_key(|(position, _)| *position);
         self.tally.add(&open.outcomes, memories.is_some());
         let row = self.row(open.number, Some(&open), norm);
+        for exchange in open.exchanges.iter().flatten() {
+            let sent = broadcast.tiers.get(&exchange.tier).map_or(0, |broadcast| broadcast.frame.len() as u64);
+            let upload = exchange.upload.map_or(0, |upload| upload.bytes_up);
+            let beside = exchange.bytes_down.saturating_sub(sent + exchange.catch_up_bytes);
+            self.largest = self.largest.or(LargestExchange { upload, beside });
+        }
         let verdicts = verdicts(std::mem::take(&mut open.exchanges), &open.candidates, memories.is_some());
         let memories = memories.as_ref().unwrap_or(&broadcast.memories).settled();
         let trackers = broadcast.trackers();
@@ -120,6 +126,7 @@ impl ServerState {
             completed: accepted,
             dropped: open.map_or(0, |open| open.machine.dropped()),
             quorum: open.map_or(0, |open| open.machine.quorum() as u32),
+            lr: open.and(self.args.rates).map(|rates| rates.of(round)),
             train_loss: open.and_then(mean_loss),
             eval_loss: None,
             eval_metric: None,
@@ -193,6 +200,14 @@ impl ServerState {
         self.closed_rounds = row.round;
         self.closed_totals = self.totals();
         self.record_round(&row);
+        let (budget, total) = (self.args.byte_budget, row.bytes_total);
+        if budget > 0 && total > budget {
+            self.emit(ServerEvent::Warning(format!(
+                "round {} brought the run to {total} bytes, {} over run.byte_budget, {budget}",
+                row.round,
+                total - budget
+            )));
+        }
         self.emit(ServerEvent::Round { row: Box::new(row), client_rows });
         match broadcast_error {
             Some(error) => self.fail(myself, error),
@@ -205,7 +220,7 @@ impl ServerState {
         self.cancel_work();
         match self.phase {
             // Answers so far are in the journal; the other clients are asked again on resume.
-            Phase::Round(_) => self.finish(myself, true),
+            Phase::Round(_) => self.finish(myself, EndedBy::Interruption),
             // The task or the journal answers soon; the run ends there.
             Phase::Preparing | Phase::Closing(_) | Phase::Over => {}
         }

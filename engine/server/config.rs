@@ -46,6 +46,10 @@ pub struct Config {
     pub over_selection: f64,
     /// Evaluate every so many rounds, and before the first and after the last; 0 never.
     pub eval_every: u32,
+    /// Evaluate on so many of the held-out records: a sample, drawn from the seed and the same in every round; 0 takes all.
+    pub eval_records: usize,
+    /// Evaluate the server's dense copy too, beside what a client would see: twice the work.
+    pub eval_dense: bool,
     /// Reject an update whose L2 norm is above this; 0 accepts any finite one.
     pub max_update_norm: f32,
 }
@@ -84,6 +88,8 @@ impl Default for Config {
             quorum: 0.5,
             over_selection: 0.0,
             eval_every: 5,
+            eval_records: 0,
+            eval_dense: false,
             max_update_norm: 0.0,
         }
     }

@@ -6,14 +6,14 @@ use ractor::rpc::CallResult;
 
 use super::ServerError;
 use super::broadcast::TierBroadcast;
+use super::catch_up::{catch_up_frames, last_seen};
 use super::exchange::ask;
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
 use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
 use crate::client::{Assignment, Participants};
-use crate::compressor::{Memories, Occasion};
+use crate::compressor::Memories;
 use crate::journal::JournalMsg;
-use crate::pool::blocking;
 
 /// Makes the catch-up frames of one client. They depend on no other client of the round.
 async fn make_dispatch(
@@ -22,24 +22,10 @@ async fn make_dispatch(
     (broadcast, memories): (&TierBroadcast, Memories),
     participants: &Participants,
 ) -> Result<Dispatch, ServerError> {
-    let journal = participants.journal.clone();
-    let read = blocking("reading the journal", move || journal.last_seen(client)).await;
-    let read = read.map_err(|source| ServerError::Crashed { round, source })?;
-    let last_seen = read.map_err(|source| ServerError::Journal { round, source: Arc::new(source) })?;
-    let occasion = Occasion::of_client(round, client, tier, last_seen);
-    let compressors = &participants.compressors;
-    let catch_up = broadcast.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
-    let mut dispatch = Dispatch { tier, last_seen, catch_up, changes: None };
-    let policy = compressors.plans().download.policy();
-    if policy.catches_up() && round > 1 {
-        let made = compressors.encode_catch_up(occasion, memories.of(&policy.name)).await;
-        let made = made.map_err(|source| ServerError::Pool { round, source })?;
-        if let Some((frame, memory)) = made.map_err(|source| ServerError::Download { round, source })? {
-            dispatch.catch_up.push(frame);
-            dispatch.changes = Some(memory.written()).filter(|written| !written.is_empty());
-        }
-    }
-    Ok(dispatch)
+    let last_seen = last_seen(round, client, participants).await?;
+    let occasion = (round, client, tier, last_seen);
+    let (catch_up, changes) = catch_up_frames(occasion, broadcast, memories, participants).await?;
+    Ok(Dispatch { tier, last_seen, catch_up, changes })
 }
 
 impl ServerState {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::aggregator::AggregateError;
 use crate::compressor::CompressorError;
 use crate::journal::JournalError;
@@ -33,6 +35,13 @@ pub enum ServerEvent {
         /// Its lines of `clients.jsonl`.
         client_rows: String,
     },
+    /// A part of an evaluation has ended.
+    Evaluated {
+        /// Records through so far.
+        done: usize,
+        /// Records of the whole evaluation.
+        of: usize,
+    },
     /// A warning for the operator.
     Warning(String),
     /// An intended change between two rounds, such as a new policy.
@@ -57,6 +66,21 @@ pub struct Reloaded {
     pub notes: Vec<String>,
 }
 
+/// The reason for which a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// Its last round was closed.
+    #[default]
+    Rounds,
+    /// The next round would have spent more than `privacy.budget`.
+    PrivacyBudget,
+    /// The next round may have gone over `run.byte_budget`.
+    ByteBudget,
+    /// It was stopped.
+    Interruption,
+}
+
 /// The end of a run.
 #[derive(Debug)]
 pub struct Finished {
@@ -64,8 +88,8 @@ pub struct Finished {
     pub adapter: Arc<Vec<f32>>,
     /// Rounds closed.
     pub rounds: u32,
-    /// True where it was stopped before its last round.
-    pub interrupted: bool,
+    /// The reason of the end.
+    pub ended_by: EndedBy,
     /// Outcomes of clients and rounds.
     pub tally: Tally,
 }

@@ -5,15 +5,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::broadcast::{self, PrepareArgs};
+use super::broadcast::{self, Broadcast, PrepareArgs};
+use super::byte_budget::{self, NextRound};
+use super::evaluation::Evaluation;
 use super::message::{Prepared, ServerRef, TaskResult, send, spawn_task};
 use super::open_round::{ClosingRound, Excluded, OpenRound};
 use super::outcomes::Outcomes;
 use super::round::{Input, Round};
 use super::state::{Phase, ServerState};
-use super::{RunTotals, ServerError, model, sampler, settle};
+use super::{EndedBy, LargestExchange, RunTotals, ServerError, ServerEvent, model, sampler, settle};
 use crate::aggregator::{AggregatorMsg, Opening};
+use crate::client::Participants;
 use crate::pool::PoolError;
+
+/// Makes the next broadcast, sees whether its round fits in the budget, and evaluates what it holds.
+async fn prepare_and_evaluate(
+    args: PrepareArgs,
+    next: Option<NextRound>,
+    evaluation: Evaluation,
+    participants: &Participants,
+) -> Result<Broadcast, ServerError> {
+    let mut broadcast = broadcast::prepare(args, participants).await?;
+    if let Some(next) = next {
+        broadcast.over_budget = next.over_budget(&broadcast, participants).await?;
+    }
+    evaluation.evaluate(&mut broadcast, &participants.trainers).await?;
+    Ok(broadcast)
+}
 
 impl ServerState {
     /// Makes the next broadcast of the present weights, or of those of a closing round, in a task.
@@ -26,11 +44,12 @@ impl ServerState {
         let missing = closing.is_some() || self.mean_is_behind;
         let share = missing.then(|| model::ema_share(self.args.config.ema_decay, round));
         let mean = model.mean.clone().map(|mean| (mean, share));
-        let evaluate = self.is_evaluation_round(round) && closing.is_some();
         let (weights, tiers) = (model.weights.clone(), self.tiers_in_use.clone());
-        let args = PrepareArgs { weights, round, evaluate, tiers, trackers, memories, mean };
+        let evaluation = self.evaluation(round, closing.is_some(), &weights);
+        let next = self.next_within_budget(round, closing.as_deref());
+        let args = PrepareArgs { weights, round, tiers, trackers, memories, mean };
         let (participants, journal) = (self.args.participants.clone(), self.args.journal.clone());
-        let (stop, window) = (self.stop.clone(), self.args.window);
+        let window = self.args.window;
         self.phase = Phase::Preparing;
         let reply_to = myself.clone();
         spawn_task(myself, "the look at what comes next", async move {
@@ -41,7 +60,7 @@ impl ServerState {
             let prepared = match settled {
                 Ok(None) => return,
                 Ok(Some(warnings)) => {
-                    let broadcast = broadcast::prepare(args, &participants, &stop).await;
+                    let broadcast = prepare_and_evaluate(args, next, evaluation, &participants).await;
                     Ok(Prepared { closing, warnings, broadcast })
                 }
                 Err(error) => Err(error),
@@ -55,13 +74,13 @@ impl ServerState {
         let Prepared { closing, warnings, broadcast } = match prepared {
             Ok(prepared) => prepared,
             // A stop cancels the evaluation; closed rounds stay closed.
-            Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
+            Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, EndedBy::Interruption),
             Err(error) => return self.fail(myself, error),
         };
         warnings.into_iter().for_each(|warning| self.emit(super::ServerEvent::Warning(warning)));
         let broadcast = match broadcast {
             Ok(broadcast) => broadcast,
-            Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, true),
+            Err(_) if self.stop.load(Ordering::Relaxed) => return self.finish(myself, EndedBy::Interruption),
             Err(error) => return self.broadcast_failed(myself, closing, error),
         };
         let Some(mut closing) = closing else {
@@ -79,6 +98,42 @@ impl ServerState {
         closing.model.mean = closing.model.mean.map(|_| broadcast.result.clone());
         closing.broadcast = Some(broadcast);
         self.store_close(myself, closing);
+    }
+
+    /// The evaluation that is due after `round`.
+    fn evaluation(&self, round: u32, closing: bool, weights: &Arc<Vec<f32>>) -> Evaluation {
+        let (config, events) = (&self.args.config, self.args.events.clone());
+        Evaluation {
+            round,
+            evaluate: closing && self.is_evaluation_round(round),
+            // The end of a run is evaluated, whatever ends it.
+            evaluate_end: closing && config.eval_every > 0,
+            dense_copy: config.eval_dense.then(|| weights.clone()),
+            on_evaluated: Arc::new(move |done, of| events(ServerEvent::Evaluated { done, of })),
+            cancel: self.stop.clone(),
+        }
+    }
+
+    /// The round after `round`, where a budget asks what it may take; none after the last.
+    fn next_within_budget(&self, round: u32, closing: Option<&ClosingRound>) -> Option<NextRound> {
+        let args = &self.args;
+        if args.byte_budget == 0 || round >= args.rounds {
+            return None;
+        }
+        let totals = args.ledger.totals();
+        let clients = args.participants.shards.clients() as u32;
+        // A verdict counts from the start: a client may have nothing to remember before its second round.
+        let upload = if self.largest.upload == 0 { args.expected.upload } else { 0 };
+        let largest = self.largest.or(LargestExchange { upload, ..args.expected });
+        Some(NextRound {
+            round: round + 1,
+            budget: args.byte_budget,
+            spent: totals.down.total() + totals.up.total(),
+            candidates: sampler::sample(args.seed, round + 1, clients, args.config.sampled()),
+            tiers: args.tiers.clone(),
+            largest,
+            just_seen: closing.map(byte_budget::accepted).unwrap_or_default(),
+        })
     }
 
     /// Handles a broadcast that cannot be made: a round that is closing is closed without evaluation, then the run
@@ -102,10 +157,18 @@ impl ServerState {
     /// Opens the next round, or ends the run.
     pub(super) fn next_round(&mut self, myself: &ServerRef) {
         if self.closed_rounds >= self.args.rounds {
-            return self.finish(myself, false);
+            return self.finish(myself, EndedBy::Rounds);
         }
         if self.stop.load(Ordering::Relaxed) {
-            return self.finish(myself, true);
+            return self.finish(myself, EndedBy::Interruption);
+        }
+        if let Some(bytes) = self.broadcast.as_ref().and_then(|broadcast| broadcast.over_budget) {
+            let (budget, next, spent) = (self.args.byte_budget, self.closed_rounds + 1, self.args.ledger.totals());
+            let spent = spent.down.total() + spent.up.total();
+            self.emit(ServerEvent::Note(format!(
+                "{spent} of the {budget} bytes of run.byte_budget are used, and round {next} may take {bytes}: the run ends before it"
+            )));
+            return self.finish(myself, EndedBy::ByteBudget);
         }
         let stored = std::mem::take(&mut self.args.resume.stored);
         self.open_round(myself, stored, Excluded::new());
@@ -115,9 +178,9 @@ impl ServerState {
     pub(super) fn open_round(&mut self, myself: &ServerRef, stored: Vec<u32>, excluded: Excluded) {
         let Some(broadcast) = &self.broadcast else { return };
         let number = self.closed_rounds + 1;
-        let RunTotals { bytes, tally, mean_is_behind } = self.closed_totals;
+        let RunTotals { bytes, tally, mean_is_behind, largest } = self.closed_totals;
         self.args.ledger.go_back(bytes);
-        (self.tally, self.mean_is_behind) = (tally, mean_is_behind);
+        (self.tally, self.mean_is_behind, self.largest) = (tally, mean_is_behind, largest);
         self.openings += 1;
         let config = &self.args.config;
         let clients = self.args.participants.shards.clients() as u32;

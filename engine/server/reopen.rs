@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::message::{ServerRef, TaskResult, send, spawn_task};
 use super::open_round::{Excluded, OpenRound};
 use super::state::{Phase, ServerState};
-use super::{ServerError, ServerEvent};
+use super::{EndedBy, ServerError, ServerEvent};
 use crate::pool::blocking;
 
 /// The least L2 norm of an update that can make an aggregate infinite: a policy may square it or multiply it with
@@ -37,7 +37,7 @@ impl ServerState {
     pub(super) fn reopened(&mut self, myself: &ServerRef, excluded: Excluded, stored: Result<Vec<u32>, ServerError>) {
         match stored {
             Err(error) => self.fail(myself, error),
-            Ok(_) if self.stop.load(Ordering::Relaxed) => self.finish(myself, true),
+            Ok(_) if self.stop.load(Ordering::Relaxed) => self.finish(myself, EndedBy::Interruption),
             Ok(stored) => self.open_round(myself, stored, excluded),
         }
     }

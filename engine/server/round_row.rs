@@ -29,6 +29,9 @@ pub struct RoundRow {
     /// Clients that had to complete for the round to count; 0 in round 0. With fewer the weights stay as they were.
     #[serde(default)]
     pub quorum: u32,
+    /// The clients' learning rate; none in round 0 and where nothing is trained.
+    #[serde(default)]
+    pub lr: Option<f64>,
     /// Mean nats a token over the cohort's local training; none in round 0.
     pub train_loss: Option<f64>,
     /// Mean nats a prediction of the validation data, on the decoded broadcast or its running mean; none where not

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Tally;
+use super::{LargestExchange, Tally};
 use crate::link::ByteTotals;
 
 /// Bytes, and outcomes of clients and rounds, up to and with a closed round.
@@ -17,4 +17,7 @@ pub struct RunTotals {
     /// Set where no broadcast could be made from the last closed round: it is not in the running mean yet.
     #[serde(default, rename = "unseen")]
     pub mean_is_behind: bool,
+    /// Most bytes of one client's exchanges.
+    #[serde(default)]
+    pub largest: LargestExchange,
 }

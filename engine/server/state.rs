@@ -9,7 +9,9 @@ use super::message::ServerRef;
 use super::model::Model;
 use super::open_round::{Candidate, ClosingRound, OpenRound};
 use super::optimizer::ServerOptimizer;
-use super::{Config, Finished, Reload, RowPolicies, RunTotals, ServerError, ServerEvent, Tally};
+use super::{
+    Config, EndedBy, Finished, LargestExchange, Reload, RowPolicies, RunTotals, ServerError, ServerEvent, Tally,
+};
 use crate::aggregator::AggregatorRef;
 use crate::client::Participants;
 use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
@@ -19,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pool::PoolError;
 use crate::privacy::{self, Spending};
 use crate::roster::Tiers;
+use crate::trainer::LearningRates;
 
 /// The journal's account of the run when the server starts.
 pub struct Resume {
@@ -37,12 +40,18 @@ pub struct ServerArgs {
     pub config: Config,
     /// Rounds to run.
     pub rounds: u32,
+    /// Bytes of the whole run, both ways; 0 for any number.
+    pub byte_budget: u64,
+    /// Bytes that one client may take in the first round, when no exchange was seen.
+    pub expected: LargestExchange,
     /// The run's seed.
     pub seed: u64,
     /// Exchanges under way at the same time.
     pub window: usize,
     /// `W` before the first round, `P` values.
     pub initial: Arc<Vec<f32>>,
+    /// The clients' learning rates; none where nothing is trained.
+    pub rates: Option<LearningRates>,
     /// The tier of each client.
     pub tiers: Arc<Tiers>,
     /// The journal's account of the run.
@@ -81,6 +90,8 @@ pub struct ServerState {
     pub(super) tally: Tally,
     /// Set where no broadcast could be made from the last closed round: it is not in the running mean yet.
     pub(super) mean_is_behind: bool,
+    /// Most bytes of one client's exchanges in the rounds so far.
+    pub(super) largest: LargestExchange,
     /// Set once the server is to stop; an evaluation under way sees it too.
     pub(super) stop: Arc<AtomicBool>,
     pub(super) phase: Phase,
@@ -169,7 +180,7 @@ impl ServerState {
         let stop = Arc::new(AtomicBool::new(false));
         let model = Model { weights, optimizer, mean };
         let (phase, broadcast, closed_totals, openings) = (Phase::Preparing, None, totals, 0);
-        let RunTotals { tally, mean_is_behind, .. } = totals;
+        let RunTotals { tally, mean_is_behind, largest, .. } = totals;
         let missed = tally.missed_in_a_row.saturating_sub(args.resume.misses_forgiven);
         let state = Self {
             args,
@@ -179,6 +190,7 @@ impl ServerState {
             tiers_in_use,
             tally,
             mean_is_behind,
+            largest,
             stop,
             phase,
             closed_rounds,
@@ -193,7 +205,8 @@ impl ServerState {
 
     /// The totals of the run so far.
     pub(super) fn totals(&self) -> RunTotals {
-        RunTotals { bytes: self.args.ledger.totals(), tally: self.tally, mean_is_behind: self.mean_is_behind }
+        let Self { tally, mean_is_behind, largest, .. } = *self;
+        RunTotals { bytes: self.args.ledger.totals(), tally, mean_is_behind, largest }
     }
 
     /// True where the state after `round` is to be evaluated.
@@ -214,7 +227,7 @@ impl ServerState {
         (self.args.events)(event);
     }
 
-    pub(super) fn finish(&mut self, myself: &ServerRef, interrupted: bool) {
+    pub(super) fn finish(&mut self, myself: &ServerRef, ended_by: EndedBy) {
         if matches!(self.phase, Phase::Over) {
             return;
         }
@@ -223,7 +236,7 @@ impl ServerState {
         let result = |broadcast: &Broadcast| broadcast.result.clone();
         let adapter = self.broadcast.as_ref().map_or_else(|| self.model.weights.clone(), result);
         let (rounds, tally) = (self.closed_rounds, self.closed_totals.tally);
-        self.emit(ServerEvent::Finished(Finished { adapter, rounds, interrupted, tally }));
+        self.emit(ServerEvent::Finished(Finished { adapter, rounds, ended_by, tally }));
         myself.stop(None);
     }
 

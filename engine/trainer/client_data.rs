@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::data::{self, Dataset, Partition, Sequence};
 
-use super::{Trainer, TrainerError};
+use super::{Trainer, TrainerError, evaluation_sample};
 
 /// Records of one evaluation job. Fixed, so that sums do not depend on the number of workers.
 pub const EVALUATION_CHUNK: usize = 64;
@@ -16,8 +16,10 @@ pub struct ClientData {
     dataset: Arc<Dataset>,
     partition: Arc<Partition>,
     config: data::Config,
-    /// The validation records of all clients, in roster order.
+    /// The validation records of all clients that are evaluated, in roster order.
     validation: Vec<u32>,
+    /// Validation records of all clients.
+    held_out: usize,
     notes: Vec<String>,
     cache: Mutex<SequenceCache>,
 }
@@ -42,9 +44,16 @@ impl ClientData {
             ));
         }
         let config = data::Config { max_tokens: config.max_tokens.min(positions), ..config };
-        let validation = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
+        let validation: Vec<u32> = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
         let cache = Mutex::new(SequenceCache::new(config.cache_mb << 20));
-        Self { trainer, dataset, partition, config, validation, notes, cache }
+        let held_out = validation.len();
+        Self { trainer, dataset, partition, config, validation, held_out, notes, cache }
+    }
+
+    /// The same, evaluated on a sample of at most `count` records; 0 takes all.
+    pub fn with_evaluation_sample(mut self, count: usize, seed: u64) -> Self {
+        self.validation = evaluation_sample(&self.validation, count, seed);
+        self
     }
 
     /// The same with one more note for people.
@@ -94,6 +103,16 @@ impl ClientData {
     /// [`TrainerError::Data`] where a record cannot be read or tokenized.
     pub fn train(&self, client: u32) -> Result<Arc<Vec<Sequence>>, TrainerError> {
         self.sequences(CacheKey::Train(client), &self.partition.shards[client as usize].train)
+    }
+
+    /// Validation records that are evaluated.
+    pub fn evaluated_records(&self) -> usize {
+        self.validation.len()
+    }
+
+    /// Validation records of all clients, evaluated or not.
+    pub fn held_out_records(&self) -> usize {
+        self.held_out
     }
 
     /// Number of chunks of the validation data of all clients.

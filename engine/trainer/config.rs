@@ -141,6 +141,18 @@ pub enum OptimizerKind {
     Adamw,
 }
 
+/// The course of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LrSchedule {
+    /// The same rate in every round.
+    Constant,
+    /// In equal steps down to the floor.
+    Linear,
+    /// Along half a period of a cosine down to the floor (Loshchilov and Hutter 2017, without restarts).
+    Cosine,
+}
+
 /// Section `client`: the local training of a sampled client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,8 +161,16 @@ pub struct LocalConfig {
     pub trainer: TrainerKind,
     /// Local optimizer: sgd, adam or adamw.
     pub optimizer: OptimizerKind,
-    /// Local learning rate.
-    pub lr: f32,
+    /// Local learning rate; with a schedule or a warm-up the highest one.
+    pub lr: f64,
+    /// Learning rate by round: constant, linear or cosine. With w warm-up rounds of R in all and t = (r - w) / (R - w), round r
+    /// (from 1) trains at lr_floor + (lr - lr_floor) (1 - t), or with cosine at
+    /// lr_floor + (lr - lr_floor) (1 + cos(pi t)) / 2. R is `run.rounds`.
+    pub lr_schedule: LrSchedule,
+    /// Rate that linear and cosine reach in the last round. With 0 that round changes nothing.
+    pub lr_floor: f64,
+    /// Rounds in which the rate rises to lr: round r of w trains at lr r / w, whatever the schedule is.
+    pub warmup_rounds: u32,
     /// Momentum of sgd.
     pub momentum: f32,
     /// Weight decay: of the gradient in sgd and adam, decoupled in adamw.
@@ -178,6 +198,9 @@ impl Default for LocalConfig {
             trainer: TrainerKind::Burn,
             optimizer: OptimizerKind::Adam,
             lr: 5e-3,
+            lr_schedule: LrSchedule::Constant,
+            lr_floor: 0.0,
+            warmup_rounds: 0,
             momentum: 0.9,
             weight_decay: 0.0,
             epochs: 1,

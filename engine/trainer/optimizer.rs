@@ -24,7 +24,7 @@ impl Optimizer {
         let second = if config.optimizer == OptimizerKind::Sgd { 0 } else { values };
         Self {
             kind: config.optimizer,
-            lr: config.lr,
+            lr: config.lr as f32,
             momentum: config.momentum,
             weight_decay: config.weight_decay,
             max_norm: config.max_grad_norm,

@@ -10,7 +10,10 @@ use crate::adapter::AdapterLayout;
 use crate::metrics::{Metrics, thread_cpu_seconds};
 use crate::pool::{OwnTime, Pool, PoolError, Task, Work};
 
-use super::{ClientData, Evaluated, LocalConfig, TrainKey, Trained, Trainer, TrainerError, TrainerKind, noop_train};
+use super::{
+    ClientData, EVALUATION_CHUNK, Evaluated, LearningRates, LocalConfig, TrainKey, Trained, Trainer, TrainerError,
+    TrainerKind, noop_train,
+};
 
 /// A job of the pool.
 enum Job {
@@ -32,6 +35,9 @@ enum Job {
 /// A reply of the pool: the trainer's result, or the pool's error.
 type PoolResult<T> = Result<Result<T, TrainerError>, PoolError>;
 
+/// A call for each part of an evaluation that has ended, with the records through so far and all records.
+pub type OnEvaluated = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
 /// Sequences of an evaluation batch.
 const EVALUATION_BATCH: usize = 16;
 
@@ -43,14 +49,14 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Starts `size` workers under a supervisor, with a name for ractor's registry. They count their CPU time in
-    /// `metrics`.
+    /// Starts `size` workers under a supervisor, with a name for ractor's registry. They train at `rates` and count their CPU
+    /// time in `metrics`.
     ///
     /// # Errors
     /// The reason for which ractor could not start the pool.
     pub async fn spawn(
         shards: Arc<ClientData>,
-        local: LocalConfig,
+        (local, rates): (LocalConfig, Option<LearningRates>),
         (size, metrics): (usize, Arc<Metrics>),
         place: (String, ActorCell),
         on_restart: Arc<dyn Fn() + Send + Sync>,
@@ -59,7 +65,8 @@ impl Trainers {
             trainer: shards.trainer().clone(),
             layout: shards.trainer().layout().clone(),
             shards: shards.clone(),
-            local: Arc::new(local),
+            local,
+            rates,
             metrics,
         };
         let make = move || slot.clone();
@@ -89,11 +96,16 @@ impl Trainers {
         self.pool.call(job).await
     }
 
-    /// Mean loss of `weights` (`P` values) on the validation data of all clients.
+    /// Mean loss of `weights` (`P` values) on the validation data of all clients, or on the run's sample of it.
     ///
     /// # Errors
     /// [`TrainerError`] of the evaluation, and [`PoolError`] where the workers have ended or crashed.
-    pub async fn evaluate(&self, weights: Arc<Vec<f32>>, cancel: Arc<AtomicBool>) -> PoolResult<Evaluated> {
+    pub async fn evaluate(
+        &self,
+        weights: Arc<Vec<f32>>,
+        cancel: Arc<AtomicBool>,
+        on_evaluated: &OnEvaluated,
+    ) -> PoolResult<Evaluated> {
         let mut chunks = Vec::new();
         for chunk in 0..self.shards.validation_chunks() {
             let (pool, weights, cancel) = (self.pool.clone(), weights.clone(), cancel.clone());
@@ -102,12 +114,13 @@ impl Trainers {
                     .await
             }));
         }
-        let mut total = Evaluated::default();
-        for chunk in chunks {
+        let (mut total, records) = (Evaluated::default(), self.shards.evaluated_records());
+        for (number, chunk) in (1..).zip(chunks) {
             match chunk.ended().await?? {
                 Ok(part) => total.add(part),
                 Err(error) => return Ok(Err(error)),
             }
+            on_evaluated(records.min(number * EVALUATION_CHUNK), records);
         }
         Ok(Ok(total))
     }
@@ -129,7 +142,8 @@ struct Slot {
     trainer: Arc<Trainer>,
     layout: Arc<AdapterLayout>,
     shards: Arc<ClientData>,
-    local: Arc<LocalConfig>,
+    local: LocalConfig,
+    rates: Option<LearningRates>,
     metrics: Arc<Metrics>,
 }
 
@@ -195,7 +209,9 @@ impl Slot {
             TrainerKind::Noop => noop_train(&self.layout, key, trainable),
             TrainerKind::Burn => {
                 let shard = self.shards.train(key.client)?;
-                self.trainer.train(start, &shard, &self.local, key, cancel, trainable)
+                let lr = self.rates.map_or(self.local.lr, |rates| rates.of(key.round));
+                let local = LocalConfig { lr, ..self.local.clone() };
+                self.trainer.train(start, &shard, &local, key, cancel, trainable)
             }
         }
     }

@@ -42,6 +42,7 @@ async fn the_adapter_is_the_running_mean_of_what_clients_would_see_and_nobody_tr
     let dir = tempfile::tempdir().unwrap();
     let mut config = small();
     (config.server.eval_every, config.data.validation) = (3, 0.1);
+    config.server.eval_dense = true;
     let (mut seen, mut last) = (Vec::new(), Value::Null);
     for rounds in 1..=3 {
         config.run.rounds = rounds;

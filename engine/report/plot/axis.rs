@@ -99,7 +99,7 @@ impl Range {
             Scale::Log => log(self.low, self.high),
         };
         let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
-        let decimals = if step.is_finite() { (-step.log10().floor()).clamp(0.0, 6.0) as usize } else { 2 };
+        let decimals = if step.is_finite() { (-step.log10().floor()).clamp(0.0, 9.0) as usize } else { 2 };
         let label = |value: f64| match self.unit {
             Unit::Bytes => tick_bytes(value),
             Unit::Number => format!("{value:.decimals$}"),
