@@ -52,6 +52,7 @@ pub(super) struct HeadGradients {
 
 /// The output layer of an adapter: kind and place of its values.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few a model; a box would buy nothing")]
 pub(super) enum HeadPlan {
     /// The frozen language head of the base model, `[vocabulary, hidden]`.
     Language(FrozenWeight),

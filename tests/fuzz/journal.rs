@@ -25,7 +25,13 @@ fn frame(client: u32, bytes: usize) -> Frame {
 /// A folder, the bytes of a journal, and what is read from it.
 static GOOD: LazyLock<(PathBuf, Vec<u8>, Vec<String>)> = LazyLock::new(|| {
     let folder = cellm_fuzz::folder();
-    let run = RunRecord { config_hash: "c".into(), layout_hash: "l".into(), seed: 1, json: "{\"a\": 1}".into() };
+    let run = RunRecord {
+        config_hash: "c".into(),
+        layout_hash: "l".into(),
+        seed: 1,
+        json: "{\"a\": 1}".into(),
+        arithmetic: "AVX2".into(),
+    };
     let journal = Journal::create(&folder, &run).expect("a journal");
     let update = |position| StoredUpdate {
         position,
