@@ -285,6 +285,7 @@ fn every_query_of_the_dashboard_has_data_on_a_real_run() {
             .args(["--set", &format!("metrics.listen={address}")])
             // Short rounds, and more of them than the test will wait for.
             .args(["--set", "run.rounds=100000", "--set", "server.cohort=2", "--set", "server.eval_every=10"])
+            .args(["--set", "server.eval_dense=true"])
             .args(["--set", "client.steps=1", "--set", "client.batch=1", "--set", "data.max_tokens=32"])
             .args(["--set", "partition.clients=4"])
             .stdin(Stdio::null())

@@ -39,7 +39,7 @@ pub struct RoundRow {
     pub eval_loss: Option<f64>,
     /// Accuracy on the validation data: the share of tokens, or examples, whose most likely choice is right.
     pub eval_metric: Option<f64>,
-    /// `eval_loss` of the server's dense copy.
+    /// `eval_loss` of the server's dense copy; none without `server.eval_dense`.
     pub eval_loss_dense_copy: Option<f64>,
     /// L2 norm of the aggregated update.
     pub update_norm: Option<f64>,

@@ -366,10 +366,18 @@ pub enum TrainerError {
         /// Classes of the adapter's head; 0 where it has none.
         classes: usize,
     },
-    /// A loss, gradient norm or logit that is NaN or infinite.
-    #[error("{what} is {value} in step {step}")]
+    /// A logit that is NaN or infinite.
+    #[error("a logit of generated token {token} is {value}")]
+    Logit {
+        /// The token, from 0.
+        token: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A loss or gradient norm that is NaN or infinite.
+    #[error("{what} is {value} in step {step} of the local training")]
     NotFinite {
-        /// The loss, the gradient norm or a logit.
+        /// The loss, or the gradient norm.
         what: &'static str,
         /// The step, from 0.
         step: u32,

@@ -55,7 +55,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainerError::Setting`] naming a setting out of range, [`TrainerError::NoGeneration`] where the model predicts no
-    /// next token, [`TrainerError::NotFinite`] where a logit is no number, else as [`Self::logits`].
+    /// next token, [`TrainerError::Logit`] where a logit is no number, else as [`Self::logits`].
     pub fn generate(
         &self,
         weights: Option<&[f32]>,
@@ -105,9 +105,9 @@ impl Trainer {
 }
 
 /// The next token by its logits.
-fn choose(logits: &[f32], how: &Generation, step: usize, draws: &mut ChaCha8Rng) -> Result<u32, TrainerError> {
+fn choose(logits: &[f32], how: &Generation, token: usize, draws: &mut ChaCha8Rng) -> Result<u32, TrainerError> {
     if let Some(odd) = logits.iter().find(|logit| !logit.is_finite()) {
-        return Err(TrainerError::NotFinite { what: "a logit", step: step as u32, value: f64::from(*odd) });
+        return Err(TrainerError::Logit { token, value: *odd });
     }
     let largest = (0..logits.len()).fold(0, |best, at| if logits[at] > logits[best] { at } else { best });
     if how.temperature == 0.0 {
@@ -143,7 +143,7 @@ mod tests {
 
     fn drawn(logits: &[f32], how: &Generation, count: usize) -> Vec<u32> {
         let mut draws = stream(how.seed, Purpose::Generation, 0, 0);
-        (0..count).map(|step| choose(logits, how, step, &mut draws).unwrap()).collect()
+        (0..count).map(|token| choose(logits, how, token, &mut draws).unwrap()).collect()
     }
 
     #[test]
@@ -176,6 +176,6 @@ mod tests {
     fn a_logit_that_is_no_number_is_an_error() {
         let mut draws = stream(1, Purpose::Generation, 0, 0);
         let error = choose(&[0.0, f32::NAN], &how(0.0, 1.0), 4, &mut draws).unwrap_err().to_string();
-        assert!(error.contains("a logit") && error.contains('4'), "{error}");
+        assert_eq!(error, "a logit of generated token 4 is NaN");
     }
 }
