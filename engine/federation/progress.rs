@@ -134,7 +134,7 @@ pub struct Summary {
     pub interrupted: bool,
     /// Largest resident set of this process so far, bytes.
     pub peak_rss_bytes: u64,
-    /// What the model puts after prompts, before and after training.
+    /// Prompts with what the model puts after them, before and after training.
     #[serde(default)]
     pub completions: Vec<Completion>,
 }
