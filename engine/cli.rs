@@ -2,13 +2,15 @@
 //!
 //! Results go to stdout, everything for people (progress, warnings, errors) to stderr. With `--json` the last line of stdout is
 //! one JSON object, whatever the command. Exit codes: 0 done, 2 usage or config, 3 data or model, 4 policy, 5 interrupted but
-//! resumable, 1 anything else, a run whose last rounds changed nothing among it.
+//! resumable, 6 the link of a deployed federation, 1 anything else, a run whose last rounds changed nothing among it.
 
 mod adapted_config;
 mod args;
+mod client;
 mod config;
 mod data;
 mod doctor;
+mod enroll;
 mod eval;
 mod experiment;
 mod export;
@@ -46,7 +48,10 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     let verbosity = arguments.verbosity;
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
-        Command::Run(run) => run::run(&run, verbosity),
+        Command::Run(run) => run::run(&run, run::Role::Simulate, verbosity),
+        Command::Server(run) => run::run(&run, run::Role::Serve, verbosity),
+        Command::Client(arguments) => client::client(&arguments, verbosity),
+        Command::Enroll(command) => enroll::enroll(&command, verbosity.json),
         Command::Eval(eval) => eval::eval(&eval, verbosity),
         Command::Generate(generate) => generate::generate(&generate, verbosity),
         Command::Export(export) => export::export(&export, verbosity),

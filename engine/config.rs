@@ -7,6 +7,7 @@
 mod docs;
 mod document;
 mod error;
+mod federation;
 mod idle;
 mod keys;
 mod layers;
@@ -20,10 +21,11 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregator, compressor, data, metrics, policy, privacy, report, server, trainer};
+use crate::{aggregator, compressor, data, link, metrics, policy, privacy, report, server, trainer};
 
 pub use document::{Document, Table};
 pub use error::ConfigError;
+pub use federation::Settings;
 pub use keys::changes_results;
 pub use layers::{Layers, Loaded, Override};
 pub use run::RunConfig;
@@ -59,6 +61,8 @@ pub struct Config {
     pub limits: policy::LimitsConfig,
     /// The policies that may run.
     pub policy: policy::PolicyConfig,
+    /// The way between a server and its clients on other machines.
+    pub link: link::Config,
     /// The Prometheus endpoint.
     pub metrics: metrics::Config,
     /// The report.
@@ -82,6 +86,7 @@ impl Default for Config {
             privacy: Default::default(),
             limits: Default::default(),
             policy: Default::default(),
+            link: Default::default(),
             metrics: Default::default(),
             report: Default::default(),
         }

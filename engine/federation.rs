@@ -8,13 +8,16 @@ mod completions;
 mod core_actors;
 mod cpu_seconds;
 mod error;
+mod join;
 mod journal_dir;
+mod manifest;
 mod message;
 mod plan;
 mod policies;
 mod progress;
 mod root;
 mod run_dir;
+mod serve;
 mod shared_inputs;
 
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::adapter::{AdapterWeights, peft};
 use crate::config::Config;
 use crate::data::Task;
+use crate::link::Hub;
 use crate::metrics::Exporter;
 use crate::pool::blocking;
 use crate::server::Finished;
@@ -37,6 +41,7 @@ pub use check::{Checked, check};
 use cpu_seconds::Clock;
 pub use cpu_seconds::Timing;
 pub use error::FederationError;
+pub use join::{Join, Joined, join};
 pub use journal_dir::is_run;
 use message::FederationMsg;
 use plan::Plan;
@@ -44,6 +49,7 @@ pub use plan::dense_frame_length;
 pub use progress::{Progress, Summary};
 use root::{Federation, FederationArgs};
 use run_dir::RunDir;
+pub use serve::serve;
 pub use shared_inputs::Inputs;
 
 /// The start of a run: its config, directory and mode.
@@ -78,18 +84,33 @@ pub async fn run_with(
     start: Start,
     inputs: Arc<Inputs>,
     progress: mpsc::UnboundedSender<Progress>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
     let (began, clock) = (Instant::now(), Clock::start());
     // Before anything is made: a port in use leaves nothing behind.
-    let endpoint = match &start.config.metrics.listen {
-        Some(listen) => {
-            Some(Exporter::bind(listen).await.map_err(|error| FederationError::Metrics(error.to_string()))?)
-        }
-        None => None,
-    };
-    let (plan, files) = blocking("loading", move || Plan::load(start, &inputs)).await??;
-    let plan = Arc::new(plan);
+    let endpoint = bind(&start.config).await?;
+    let load = move || Plan::load(start, |config| inputs.shards(config), false);
+    let (plan, files) = blocking("loading", load).await??;
+    supervise(Arc::new(plan), files, endpoint, None, progress, stop, (began, clock)).await
+}
+
+/// The metrics' endpoint, where the config asks for one.
+async fn bind(config: &Config) -> Result<Option<Exporter>, FederationError> {
+    let Some(listen) = &config.metrics.listen else { return Ok(None) };
+    let bound = Exporter::bind(listen).await;
+    bound.map(Some).map_err(|error| FederationError::Metrics(error.to_string()))
+}
+
+/// Runs what was loaded to its end under a root supervisor; with a hub, its clients are on other machines.
+async fn supervise(
+    plan: Arc<Plan>,
+    files: RunDir,
+    endpoint: Option<Exporter>,
+    hub: Option<Hub>,
+    progress: mpsc::UnboundedSender<Progress>,
+    mut stop: watch::Receiver<bool>,
+    (began, clock): (Instant, Clock),
+) -> Result<Summary, FederationError> {
     let first_round = files.last_round().unwrap_or(0) + 1;
     // Nothing depends on a listener.
     drop(progress.send(Progress::Ready {
@@ -107,7 +128,7 @@ pub async fn run_with(
         drop(progress.send(Progress::Warning(warning.clone())));
     }
     let (result, ended) = oneshot::channel();
-    let args = FederationArgs { plan: plan.clone(), files, endpoint, progress, result };
+    let args = FederationArgs { plan: plan.clone(), files, endpoint, hub, progress, result };
     let spawned = Actor::spawn(None, Federation, args).await;
     let (root, root_ended) =
         spawned.map_err(|source| FederationError::Spawn { actor: "federation", source: Arc::new(source) })?;

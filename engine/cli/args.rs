@@ -36,6 +36,13 @@ pub struct Verbosity {
 pub enum Command {
     /// Simulate a federation in this process; without a config, the demo.
     Run(Run),
+    /// Serve a federation whose clients are on other machines.
+    Server(Run),
+    /// Take part in a federation with the data of this machine.
+    Client(Client),
+    /// Make a federation's keys, and enrol its clients.
+    #[command(subcommand)]
+    Enroll(EnrollCommand),
     /// Measure the loss of a model with an adapter on a data file, or on the validation data of a run.
     Eval(Eval),
     /// Write the text that a model, with an adapter or a run's, puts after a prompt.
@@ -101,6 +108,58 @@ pub enum AdapterFormat {
     Peft,
     /// One GGUF file.
     Gguf,
+}
+
+#[derive(Debug, Args)]
+pub struct Client {
+    #[command(flatten)]
+    pub sources: ConfigSources,
+    /// The file that `cellm enroll add` wrote for this client.
+    #[arg(long, value_name = "FILE")]
+    pub credentials: PathBuf,
+    /// Directory of the client's state between rounds, its config and its log; by default runs/client-NAME.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EnrollCommand {
+    /// Make the folder of a new federation: its id, its certificate, its server's key.
+    Init {
+        /// The folder to make.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Host and port that clients dial; left out, credentials learn it when the server first starts.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+    },
+    /// Enrol a client: writes DIR/NAME.creds, the one file to hand to its site.
+    Add {
+        /// The federation's folder.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// The client's name.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Training records that the client may claim, at most; 0 is any number.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        max_examples: u32,
+    },
+    /// List the clients.
+    List {
+        /// The federation's folder.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Take a client's rights; a running server follows within a second.
+    Revoke {
+        /// The federation's folder.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// The client's name.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]

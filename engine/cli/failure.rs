@@ -11,6 +11,7 @@ use crate::journal::JournalError;
 use crate::plugin::PluginError;
 use crate::policy::PolicyError;
 use crate::report::ReportError;
+use crate::roster::EnrolmentError;
 use crate::trainer::TrainerError;
 
 /// A failed command: its exit code and its error.
@@ -106,6 +107,12 @@ impl From<ReportError> for Failure {
             1
         };
         Self { code, error: error.into() }
+    }
+}
+
+impl From<EnrolmentError> for Failure {
+    fn from(error: EnrolmentError) -> Self {
+        Self { code: 2, error: error.into() }
     }
 }
 

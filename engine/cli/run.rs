@@ -17,8 +17,26 @@ use super::{Failure, config, logging, output, progress, signals, summary_table, 
 /// Parent of run directories, for runs without `run.out`.
 const RUNS: &str = "runs";
 
+/// The place of a federation's clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// In this process.
+    Simulate,
+    /// On other machines.
+    Serve,
+}
+
+impl Role {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Simulate => "run",
+            Self::Serve => "server",
+        }
+    }
+}
+
 /// Runs a federation; the exit code tells whether it came to its end.
-pub fn run(arguments: &Run, verbosity: Verbosity) -> Result<u8, Failure> {
+pub fn run(arguments: &Run, role: Role, verbosity: Verbosity) -> Result<u8, Failure> {
     let mut start = if arguments.resume { resumed(arguments)? } else { fresh(arguments)? };
     progress::fetch(&start.config.model, verbosity)?;
     let of_its_own = !arguments.resume && start.config.run.out.is_none();
@@ -30,16 +48,16 @@ pub fn run(arguments: &Run, verbosity: Verbosity) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;
-    let summary = runtime.block_on(drive(start, verbosity, bar));
+    let summary = runtime.block_on(drive(start, role, verbosity, bar));
     // Blocking work of an aborted round has nothing more to say.
     runtime.shutdown_background();
     let summary = summary.inspect_err(|_| directory.leave_nothing())?;
 
     report::write(std::slice::from_ref(&directory.dir), &summary.report, None)?;
-    finish(&summary, verbosity)
+    finish(&summary, role, verbosity)
 }
 
-async fn drive(start: Start, verbosity: Verbosity, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
+async fn drive(start: Start, role: Role, verbosity: Verbosity, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();
@@ -48,14 +66,17 @@ async fn drive(start: Start, verbosity: Verbosity, bar: indicatif::ProgressBar) 
         signals::watch_signals(stop, move |text| above.suspend(|| output::say(text))),
     );
     let printer = Task::start("the printer", progress::follow(listen, bar, verbosity));
-    let result = federation::run(start, events, stopped).await;
+    let result = match role {
+        Role::Simulate => federation::run(start, events, stopped).await,
+        Role::Serve => federation::serve(start, events, stopped).await,
+    };
     // The channel is closed by now, so the printer ends with the last event; a panic of it is no reason to lose the result.
     drop(printer.ended().await);
     drop(signals);
     Ok(result?)
 }
 
-fn finish(summary: &Summary, verbosity: Verbosity) -> Result<u8, Failure> {
+fn finish(summary: &Summary, role: Role, verbosity: Verbosity) -> Result<u8, Failure> {
     let text = summary_table::summary(summary);
     if verbosity.json {
         if !verbosity.quiet {
@@ -68,7 +89,8 @@ fn finish(summary: &Summary, verbosity: Verbosity) -> Result<u8, Failure> {
         output::print(&text)?;
     }
     if summary.interrupted {
-        output::say(&format!("interrupted; to go on: cellm run --resume --out {}", summary.run_dir.display()));
+        let command = role.command();
+        output::say(&format!("interrupted; to go on: cellm {command} --resume --out {}", summary.run_dir.display()));
         return Ok(signals::INTERRUPTED);
     }
     if let Some(reason) = summary.in_vain() {

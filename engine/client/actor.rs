@@ -1,17 +1,21 @@
 //! The Client actor.
 
+use std::sync::Arc;
+
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
-use super::exchange::{Assignment, ClientError, ClientUpdate, Participants, exchange};
+use super::exchange::{ClientError, Participants, exchange, load};
+use crate::journal::Journal;
+use crate::link::{Assignment, ClientUpdate};
 
 /// A reference to a client, for its messages.
-pub type ClientRef = ActorRef<ClientMsg>;
+pub(super) type ClientRef = ActorRef<ClientMsg>;
 
 /// The actor.
-pub struct Client;
+pub(super) struct Client;
 
 /// The client's messages.
-pub enum ClientMsg {
+pub(super) enum ClientMsg {
     /// Take part in a round. A client that crashes drops the port.
     Take {
         /// The work.
@@ -22,11 +26,13 @@ pub enum ClientMsg {
 }
 
 /// The actor's parts.
-pub struct ClientArgs {
+pub(super) struct ClientArgs {
     /// Its index in the roster.
     pub client: u32,
     /// The parts that it shares with the other clients.
     pub participants: Participants,
+    /// The journal with its state; only read from here.
+    pub journal: Arc<Journal>,
 }
 
 impl Client {
@@ -56,7 +62,11 @@ impl Actor for Client {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ClientMsg::Take { assignment, reply } => {
-                let answer = exchange(state.client, assignment, &state.participants).await;
+                let ClientArgs { client, participants, journal } = state;
+                let answer = match load(*client, journal, participants).await {
+                    Ok(remembered) => exchange(*client, assignment, remembered, participants).await,
+                    Err(error) => Err(error),
+                };
                 // The server may have stopped waiting; the client's work ends here either way.
                 drop(reply.send(answer));
                 myself.stop(None);

@@ -1,17 +1,17 @@
 //! One exchange: what a client is asked, what it answers, and the steps in between.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::state::{ClientState, DamagedState};
 use crate::compressor::{CompressorError, Compressors, Occasion};
 use crate::journal::{Journal, JournalError};
+use crate::link::{Assignment, ClientUpdate};
 use crate::metrics::Metrics;
 use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
 use crate::trainer::{ClientData, TrainKey, Trained, TrainerError, Trainers};
-use crate::wire::{Frame, UploadHeader};
+use crate::wire::UploadHeader;
 
 /// The parts that all clients of a run share.
 #[derive(Clone)]
@@ -22,8 +22,6 @@ pub struct Participants {
     pub trainers: Trainers,
     /// Every client's shard.
     pub shards: Arc<ClientData>,
-    /// The journal with each client's state; only read from here.
-    pub journal: Arc<Journal>,
     /// The coordinates that each tier may train, by tier; none where it trains all.
     pub trainable: Arc<Vec<Option<Arc<Vec<u32>>>>>,
     /// The run's metrics.
@@ -39,39 +37,6 @@ impl Participants {
     fn timed(&self, clock: &Arc<OwnTime>) -> Self {
         Self { compressors: self.compressors.timed(clock), trainers: self.trainers.timed(clock), ..self.clone() }
     }
-}
-
-/// The server's request to a client.
-#[derive(Clone)]
-pub struct Assignment {
-    /// The round.
-    pub round: u32,
-    /// The client's tier.
-    pub tier: u32,
-    /// The last round whose update of this client was accepted.
-    pub last_seen: Option<u32>,
-    /// The frames that bring the client up to date, in order.
-    pub catch_up: Vec<Frame>,
-    /// The download frame, the same for all of the tier.
-    pub frame: Frame,
-    /// Set when the answer is no longer wanted.
-    pub cancel: Arc<AtomicBool>,
-    /// Runs while a worker has a job of this client.
-    pub clock: Arc<OwnTime>,
-}
-
-/// A client's answer.
-#[derive(Debug, Clone)]
-pub struct ClientUpdate {
-    /// The upload frame; examples and loss are in it.
-    pub frame: Frame,
-    /// The client's state once the round is closed with this update in it, as [`ClientState::to_bytes`] has it; none
-    /// where it does not change. Not sent: it stays with the client.
-    pub state: Option<Vec<u8>>,
-    /// Local steps done. This and what follows is known because the client runs in this process; nothing depends on it.
-    pub steps: u32,
-    /// Seconds of its own work, without its wait for a worker.
-    pub seconds: f64,
 }
 
 /// The reason why a client has no update.
@@ -102,6 +67,7 @@ pub enum ClientError {
 pub(super) async fn exchange(
     client: u32,
     assignment: Assignment,
+    mut state: ClientState,
     participants: &Participants,
 ) -> Result<ClientUpdate, ClientError> {
     let Assignment { round, tier, last_seen, .. } = assignment;
@@ -109,7 +75,6 @@ pub(super) async fn exchange(
     let examples = participants.shards.examples(client).try_into().unwrap_or(u32::MAX);
     let mut occasion = Occasion::of_client(round, client, tier, last_seen);
     occasion.upload.examples = examples;
-    let mut state = load(participants, client).await?;
     let start = receive(&occasion, &assignment, participants, &mut state).await?;
     let trainable = plan(occasion, &start, participants, &mut state).await?;
     let training = Instant::now();
@@ -161,12 +126,16 @@ async fn changed(state: ClientState) -> Result<Option<Vec<u8>>, Crash> {
     blocking("writing a client's state", move || state.to_bytes()).await.map(Some)
 }
 
-/// The client's state since the last round that closed with it.
-async fn load(participants: &Participants, client: u32) -> Result<ClientState, ClientError> {
-    if !participants.journal.remembers_clients() {
+/// The state of a simulated client since the last round that closed with it.
+pub(super) async fn load(
+    client: u32,
+    journal: &Arc<Journal>,
+    participants: &Participants,
+) -> Result<ClientState, ClientError> {
+    if !journal.remembers_clients() {
         return Ok(ClientState::default());
     }
-    let (journal, values) = (participants.journal.clone(), participants.compressors.plans().upload.values());
+    let (journal, values) = (journal.clone(), participants.compressors.plans().upload.values());
     blocking("reading a client's state", move || {
         let stored = journal.client_state(client)?;
         Ok(ClientState::from_bytes(&stored.unwrap_or_default(), values)?)

@@ -179,6 +179,30 @@ impl Codec {
         Ok(frame)
     }
 
+    /// A receiver's reference after a frame that was sent to bring it up to date, or after the broadcast of `round` itself. What it
+    /// has already changes nothing, so a frame may come twice.
+    ///
+    /// # Errors
+    /// A frame that does not belong here, or does not follow on what the receiver has.
+    pub fn follow(
+        &mut self,
+        (round, tier): (u32, u32),
+        frame: &Frame,
+        reference: Reference,
+    ) -> Result<Reference, CompressorError> {
+        let sequence = frame.header().sequence;
+        if sequence <= reference.sequence() {
+            return Ok(reference);
+        }
+        if frame.header().kind == FrameKind::CatchUp {
+            let expected = self.plan.header_of(FrameKind::CatchUp, &Occasion::broadcast(round, tier), sequence);
+            let (message, _) = self.open("decode-catch-up", frame, &expected)?;
+            return Ok(Reference::from_snapshot(sequence, &self.plan.start, &message)?);
+        }
+        let decoded = self.decode(&Occasion::broadcast(sequence, tier), frame, &mut Memory::default())?;
+        Ok(reference.advanced(sequence, &decoded.values)?)
+    }
+
     /// Reads a frame and checks that it is the one expected.
     fn open(
         &self,

@@ -107,6 +107,21 @@ impl Compressors {
         self.run(move |worker| worker.receive(&broadcast, &frame, memory.clone())).await
     }
 
+    /// At a client in a process of its own, of a tracked download: its reference after the frames that bring it up to date and the
+    /// broadcast, which [`receive`](Self::receive) then knows.
+    ///
+    /// # Errors
+    /// Frames that do not follow on what the client has, the policy's error, or [`PoolError`].
+    pub async fn follow(
+        &self,
+        broadcast: Occasion,
+        reference: Reference,
+        catch_up: Vec<Frame>,
+        frame: Frame,
+    ) -> Answer<Reference> {
+        self.run(move |worker| worker.follow(&broadcast, reference.clone(), &catch_up, &frame)).await
+    }
+
     /// At a client: which coordinates it may train (none: all), and its memory after that.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::reference::ReferenceError;
 use super::{Codec, CompressorError, Occasion, Plans, Reference, Tracker};
 use crate::metrics::Metrics;
 use crate::policy::Memory;
@@ -129,6 +130,25 @@ impl Compressor {
             self.share(broadcast.tier, frame, &values);
         }
         Ok((values, memory))
+    }
+
+    /// A client's own reference after what it was sent; its values are what [`receive`](Self::receive) then gives.
+    pub fn follow(
+        &mut self,
+        broadcast: &Occasion,
+        mut reference: Reference,
+        catch_up: &[Frame],
+        frame: &Frame,
+    ) -> Result<Reference, CompressorError> {
+        for frame in catch_up.iter().chain([frame]) {
+            reference = self.download.follow((broadcast.round, broadcast.tier), frame, reference)?;
+        }
+        if reference.sequence() != broadcast.round {
+            let (known, found) = (reference.sequence(), broadcast.round);
+            return Err(ReferenceError::OutOfOrder { known, found }.into());
+        }
+        self.share(broadcast.tier, frame, reference.values());
+        Ok(reference)
     }
 
     pub fn plan_training(

@@ -1,7 +1,7 @@
 //! The meaning of each key. The doc comment on the field of the room's config struct is the only text; it is read from the
 //! source that was compiled in, so `cellm config keys` and the reference documentation cannot disagree.
 
-const SECTIONS: [(&str, &str, &str); 15] = [
+const SECTIONS: [(&str, &str, &str); 16] = [
     ("run", "RunConfig", include_str!("run.rs")),
     ("model", "ModelConfig", include_str!("../trainer/config.rs")),
     ("lora", "LoraConfig", include_str!("../trainer/config.rs")),
@@ -15,6 +15,7 @@ const SECTIONS: [(&str, &str, &str); 15] = [
     ("privacy", "Config", include_str!("../privacy/config.rs")),
     ("limits", "LimitsConfig", include_str!("../policy/config.rs")),
     ("policy", "PolicyConfig", include_str!("../policy/config.rs")),
+    ("link", "Config", include_str!("../link/config.rs")),
     ("metrics", "Config", include_str!("../metrics/config.rs")),
     ("report", "Config", include_str!("../report/config.rs")),
 ];

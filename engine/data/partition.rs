@@ -72,15 +72,44 @@ pub fn partition(dataset: &Dataset, config: &Config, data: &DataConfig, seed: u6
     Ok(Partition { shards: shards.collect::<Result<_, _>>()? })
 }
 
-/// One client for each id, the one with most text first, equals in the order of the data.
+impl Partition {
+    /// The shards of a roster whose records lie elsewhere.
+    pub fn elsewhere(names: &[String]) -> Self {
+        let shard = |name: &String| Shard { name: name.clone(), train: Vec::new(), validation: Vec::new() };
+        Self { shards: names.iter().map(shard).collect() }
+    }
+
+    /// Gives client `number` all records of its site's dataset, split as [`partition`] splits a client's.
+    ///
+    /// # Errors
+    /// [`DataError::EmptyShard`] where nothing is left to train on.
+    pub fn with_site(
+        mut self,
+        number: u32,
+        dataset: &Dataset,
+        data: &DataConfig,
+        seed: u64,
+    ) -> Result<Self, DataError> {
+        if let Some(shard) = self.shards.get_mut(number as usize) {
+            let records = (0..).take(dataset.len()).collect();
+            *shard = split(std::mem::take(&mut shard.name), records, data, seed, number)?;
+        }
+        Ok(self)
+    }
+}
+
+/// One client for each id. All ids come in the order of their names, as a deployed federation numbers its clients; of a number
+/// of them, those with most text come first, equals in the order of the data.
 fn natural_id(dataset: &Dataset, config: &Config) -> Result<Vec<(String, Vec<u32>)>, DataError> {
     let mut groups = groups(dataset);
     let size = |records: &[u32]| records.iter().map(|record| dataset.size(*record)).sum::<usize>();
-    groups.sort_by_cached_key(|(_, records)| std::cmp::Reverse(size(records)));
     if config.clients > groups.len() {
         return Err(too_many(dataset, config, groups.len(), "ids"));
     }
-    if config.clients > 0 {
+    if config.clients == 0 {
+        groups.sort_by_key(|(name, _)| *name);
+    } else {
+        groups.sort_by_cached_key(|(_, records)| std::cmp::Reverse(size(records)));
         groups.truncate(config.clients);
     }
     Ok(groups.into_iter().map(|(name, records)| (name.to_owned(), records)).collect())
@@ -201,14 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn natural_ids_come_largest_first_and_may_be_cut_to_a_number() {
+    fn natural_ids_come_by_name_and_a_number_of_them_largest_first() {
         let data = DataConfig::default();
         let all = partition(&triangle(6), &config(Kind::NaturalId, 0), &data, 1).unwrap();
         let names: Vec<_> = all.shards.iter().map(|shard| shard.name.as_str()).collect();
-        assert_eq!(names, ["id6", "id5", "id4", "id3", "id2", "id1"]);
+        assert_eq!(names, ["id1", "id2", "id3", "id4", "id5", "id6"]);
         assert_eq!(owners(&all), (0..21).collect::<Vec<_>>());
         let two = partition(&triangle(6), &config(Kind::NaturalId, 2), &data, 1).unwrap();
-        assert_eq!(two.shards, all.shards[..2]);
+        let names: Vec<_> = two.shards.iter().map(|shard| shard.name.as_str()).collect();
+        assert_eq!(names, ["id6", "id5"]);
     }
 
     #[test]
@@ -248,10 +278,10 @@ mod tests {
             let split = partition(&triangle(10), &config(Kind::NaturalId, 0), &data, 1).unwrap();
             split.shards.iter().map(|shard| shard.validation.len()).collect::<Vec<_>>()
         };
-        assert_eq!(split(0.2), [2, 2, 2, 1, 1, 1, 1, 1, 0, 0]);
+        assert_eq!(split(0.2), [0, 0, 1, 1, 1, 1, 1, 2, 2, 2]);
         assert_eq!(split(0.0), [0; 10]);
         // 3.5 of 10 rounds up, as it is written; the nearest float of 32 bits is below 0.35.
-        assert_eq!(split(0.35), [4, 3, 3, 2, 2, 2, 1, 1, 1, 0]);
+        assert_eq!(split(0.35), [0, 1, 1, 1, 2, 2, 2, 3, 3, 4]);
     }
 
     #[test]
@@ -260,7 +290,7 @@ mod tests {
         let error = partition(&triangle(2), &config(Kind::NaturalId, 0), &data, 1).unwrap_err().to_string();
         assert_eq!(
             error,
-            "client `id2` has no training record: 2 records in its shard, 2 of them held out (data.validation 0.9)"
+            "client `id1` has no training record: 1 records in its shard, 1 of them held out (data.validation 0.9)"
         );
     }
 

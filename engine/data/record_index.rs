@@ -51,6 +51,7 @@ pub(super) struct IndexBuilder<'a> {
 }
 
 /// The finished index.
+#[derive(Default)]
 pub(super) struct RecordIndex {
     pub(super) entries: Vec<Entry>,
     pub(super) labels: Arc<[String]>,

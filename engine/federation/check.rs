@@ -26,7 +26,7 @@ pub struct Checked {
 /// # Errors
 /// The error that the run would end with before its first round.
 pub fn check(config: &Config, inputs: &Inputs) -> Result<Checked, FederationError> {
-    let parts = Parts::load(config, inputs)?;
+    let parts = Parts::of(config, inputs.shards(config)?)?;
     let clients = parts.shards.clients();
     let values = parts.shards.trainer().layout().values();
     Ok(Checked {
@@ -34,6 +34,6 @@ pub fn check(config: &Config, inputs: &Inputs) -> Result<Checked, FederationErro
         clients,
         values,
         dense_frame_bytes: dense_frame_length(values)?,
-        warnings: parts.warnings(config),
+        warnings: parts.warnings(config, false),
     })
 }

@@ -11,12 +11,12 @@ use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
 use super::policies::Policies;
 use crate::aggregator::{Aggregator, AggregatorArgs};
-use crate::client::Participants;
+use crate::client::{Participants, Simulated};
 use crate::compressor::Compressors;
 use crate::journal::{ClosedRound, Journal, JournalRef, JournalWriter};
-use crate::link::Ledger;
+use crate::link::{Hub, Ledger};
 use crate::metrics;
-use crate::server::{Reload, Resume, RunTotals, Server, ServerArgs, ServerRef};
+use crate::server::{Parts, Reload, Resume, RunTotals, Server, ServerArgs, ServerRef};
 use crate::trainer::{TrainerKind, Trainers};
 
 /// The children that share one fate.
@@ -33,7 +33,7 @@ pub(super) struct Core {
 impl Core {
     /// Bottom-up: each stage is given the refs of those it uses.
     pub async fn start(
-        plan: &Arc<Plan>,
+        (plan, hub): (&Arc<Plan>, Option<&Hub>),
         myself: &FederationRef,
         generation: u32,
         policies: Policies,
@@ -74,11 +74,20 @@ impl Core {
             compressors: compressors.clone(),
             trainers: trainers.clone(),
             shards: plan.shards.clone(),
-            journal: plan.journal.clone(),
             trainable: plan.trainable.clone(),
             metrics: plan.metrics.clone(),
             privacy: plan.config.privacy.clone(),
             seed: plan.config.run.seed,
+        };
+        let parts = Parts {
+            clients: match hub {
+                Some(hub) => Arc::new(hub.clone()),
+                None => Arc::new(Simulated { participants, journal: plan.journal.clone() }),
+            },
+            roster: plan.shards.roster().clone(),
+            compressors: compressors.clone(),
+            trainers: trainers.clone(),
+            journal: plan.journal.clone(),
         };
         let events = myself.clone();
         let mut config = plan.config.server.clone();
@@ -102,7 +111,7 @@ impl Core {
             privacy: plan.spending.clone().map(|spending| (plan.config.privacy.clone(), spending)),
             policies: policies.names(),
             reload: plan.config.policy.watch.then_some(reload),
-            participants,
+            parts,
             ledger: Ledger::new(plan.metrics.clone(), plan.dense_frame),
             aggregator: aggregator.clone(),
             journal: journal.clone(),

@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::adapter::peft::PeftError;
+use crate::client::MemberError;
 use crate::compressor::CompressorError;
+use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::journal::JournalError;
+use crate::link::LinkError;
 use crate::policy::PolicyError;
 use crate::pool::Crash;
+use crate::roster::EnrolmentError;
 use crate::server::ServerError;
 use crate::trainer::TrainerError;
 
@@ -120,20 +124,36 @@ pub enum FederationError {
         /// Its reason.
         reason: String,
     },
+    /// The link between server and clients.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The enrolment's folder, or credentials.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
+    /// A config that a server's values do not go with.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// A client that does not take part.
+    #[error("this client does not take part: {0}")]
+    Refused(String),
+    /// A client's own part.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// The root supervisor itself ended.
     #[error("the federation's root supervisor ended without a result")]
     Root,
 }
 
 impl FederationError {
-    /// 2 usage or config, 3 data or model, 4 policy, 5 a full disk where the run can be resumed, 1 other.
+    /// 2 usage or config, 3 data or model, 4 policy, 5 a full disk where the run can be resumed, 6 link, 1 other.
     pub fn exit_code(&self) -> u8 {
         if self.is_resumable() {
             return 5;
         }
         match self {
             Self::Config(_) | Self::Differs { .. } | Self::Exists(_) | Self::Metrics(_) => 2,
-            Self::Foreign { .. } | Self::NoRun(_) => 2,
+            Self::Foreign { .. } | Self::NoRun(_) | Self::Settings(_) => 2,
+            Self::Link(_) | Self::Enrolment(_) | Self::Refused(_) | Self::Member(_) => 6,
             Self::Data(_) | Self::Trainer(_) | Self::Peft(_) => 3,
             Self::Policy(_) | Self::Pairs(_) | Self::Compressor(_) => 4,
             Self::Server(ServerError::Download { .. } | ServerError::Aggregate { .. }) => 4,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::journal_dir::{is_run, journal_dir};
 use super::policies::{Bench, Policies, Serving};
 use super::run_dir::{RunDir, begin};
-use super::{FederationError, Inputs, Start};
+use super::{FederationError, Start};
 use crate::adapter::{AdapterLayout, Message, Part, ValueCoding};
 use crate::config::{Config, changes_results};
 use crate::journal::{Journal, RunRecord};
@@ -54,16 +54,21 @@ impl Plan {
         }
     }
 
-    /// Loads and checks everything. Blocking. `start` is validated.
-    pub fn load(start: Start, inputs: &Inputs) -> Result<(Self, RunDir), FederationError> {
+    /// Loads and checks everything. Blocking. `start` is validated; `shards` loads the clients' data, which is `elsewhere` in a
+    /// deployed federation.
+    pub fn load(
+        start: Start,
+        shards: impl FnOnce(&Config) -> Result<Arc<ClientData>, FederationError>,
+        elsewhere: bool,
+    ) -> Result<(Self, RunDir), FederationError> {
         let Start { config, effective_toml, run_dir, resume } = start;
         let metrics = Arc::new(Metrics::new());
-        let parts = Parts::load(&config, inputs)?;
-        let mut warnings = parts.warnings(&config);
+        let parts = Parts::of(&config, shards(&config)?)?;
+        let mut warnings = parts.warnings(&config, elsewhere);
         let Parts { shards, initial, tiers, serving, spending } = parts;
         let trainer = shards.trainer();
         let (model, layout) = (trainer.model().clone(), trainer.layout().clone());
-        let record = record(&config, &shards, &initial, &serving.policies());
+        let record = record(&config, (&shards, elsewhere), &initial, &serving.policies());
         let threads = match config.run.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -137,9 +142,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Loads and checks all that needs no run directory. Blocking.
-    pub fn load(config: &Config, inputs: &Inputs) -> Result<Self, FederationError> {
-        let shards = inputs.shards(config)?;
+    /// Loads and checks all else that needs no run directory. Blocking.
+    pub fn of(config: &Config, shards: Arc<ClientData>) -> Result<Self, FederationError> {
         let trainer = shards.trainer();
         let (cohort, clients) = (config.server.cohort, shards.clients());
         if cohort > clients {
@@ -162,13 +166,17 @@ impl Parts {
     }
 
     /// Warnings for the operator before the first round.
-    pub fn warnings(&self, config: &Config) -> Vec<String> {
+    pub fn warnings(&self, config: &Config, elsewhere: bool) -> Vec<String> {
         let mut warnings = config.idle();
         warnings.extend_from_slice(self.shards.notes());
         let dataset = self.shards.dataset();
         warnings.extend(dataset.left_out().warning(dataset.len()));
         let validation = config.data.validation;
-        if validation > 0.0 && self.shards.validation_chunks() == 0 {
+        if elsewhere {
+            if self.shards.validation_chunks() == 0 {
+                warnings.push("nothing is evaluated: data.path is not set, and clients' data stays with them".into());
+            }
+        } else if validation > 0.0 && self.shards.validation_chunks() == 0 {
             warnings.push(format!(
                 "data.validation {validation} of no client's records is a whole one, so nothing is held out and nothing evaluated"
             ));
@@ -221,7 +229,12 @@ fn spending(config: &Config, clients: usize) -> Result<Option<Arc<Spending>>, Fe
 }
 
 /// The record of everything that must be the same for a resumed run to end with the same adapter.
-fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Policies) -> RunRecord {
+fn record(
+    config: &Config,
+    (shards, elsewhere): (&ClientData, bool),
+    initial: &[f32],
+    policies: &Policies,
+) -> RunRecord {
     let (model, layout) = (shards.trainer().model(), shards.trainer().layout());
     let mut settings = json!(config);
     if let Some(sections) = settings.as_object_mut() {
@@ -248,6 +261,12 @@ fn record(config: &Config, shards: &ClientData, initial: &[f32], policies: &Poli
             "tokenizer": model.tokenizer_fingerprint().to_hex().to_string(),
         });
         sections.insert("inputs".into(), inputs);
+        if elsewhere {
+            // Clients are numbered by name: with others enrolled, each would be somebody else.
+            let names = shards.roster().names();
+            let hash = blake3::hash(names.join("\n").as_bytes()).to_hex();
+            sections.insert("roster".into(), json!({ "clients": names.len(), "names": format!("{hash:.16}") }));
+        }
         // A start that was read from files is not in the settings, and policies go on measuring from it.
         if initial != layout.start().0.as_slice() {
             let bytes: Vec<u8> = initial.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -17,6 +17,7 @@ use super::message::{FederationMsg, FederationRef};
 use super::plan::Plan;
 use super::run_dir::RunDir;
 use super::{FederationError, Progress};
+use crate::link::Hub;
 use crate::metrics::{self, Exporter, MetricsExporter, MetricsExporterArgs, MetricsExporterRef};
 use crate::pool::{blocking, watched};
 use crate::server::{Finished, Resume, RoundRow, ServerEvent, ServerMsg};
@@ -30,6 +31,8 @@ pub(super) struct FederationArgs {
     pub files: RunDir,
     /// The metrics' endpoint, bound before anything was made.
     pub endpoint: Option<Exporter>,
+    /// The clients of a deployed federation; none in a simulation.
+    pub hub: Option<Hub>,
     pub progress: mpsc::UnboundedSender<Progress>,
     pub result: oneshot::Sender<Result<(Finished, RunDir), FederationError>>,
 }
@@ -46,6 +49,7 @@ pub(super) struct FederationState {
     result: Option<oneshot::Sender<Result<(Finished, RunDir), FederationError>>>,
     core: Option<Core>,
     endpoint: Option<Exporter>,
+    hub: Option<Hub>,
     exporter: Option<MetricsExporterRef>,
     restarts: VecDeque<Instant>,
     generation: u32,
@@ -66,7 +70,7 @@ impl Actor for Federation {
         myself: FederationRef,
         args: FederationArgs,
     ) -> Result<FederationState, ActorProcessingErr> {
-        let FederationArgs { plan, files, endpoint, progress, result } = args;
+        let FederationArgs { plan, files, endpoint, hub, progress, result } = args;
         let written = files.last_round();
         let mut state = FederationState {
             plan,
@@ -75,6 +79,7 @@ impl Actor for Federation {
             result: Some(result),
             core: None,
             endpoint,
+            hub,
             exporter: None,
             restarts: VecDeque::new(),
             generation: 0,
@@ -158,7 +163,7 @@ impl FederationState {
             self.write(Box::new(row), &client_rows)?;
         }
         let resume = Resume { latest: standing.latest, stored: standing.stored, misses_forgiven: forgiven };
-        self.core = Some(Core::start(&self.plan, myself, self.generation, policies, resume).await?);
+        self.core = Some(Core::start((&self.plan, self.hub.as_ref()), myself, self.generation, policies, resume).await?);
         if self.stopping {
             self.stop();
         }
@@ -179,7 +184,7 @@ impl FederationState {
         }
         match event {
             ServerEvent::Client { round, client, dropped, done, asked } => {
-                let client = self.plan.shards.name(client).to_owned();
+                let client = self.plan.shards.roster().name(client).to_owned();
                 self.tell(Progress::Client { round, client, dropped, done, cohort: asked });
             }
             ServerEvent::Round { row, client_rows } => {

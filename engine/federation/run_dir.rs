@@ -98,6 +98,17 @@ impl RunDir {
         named("clients.jsonl", self.clients.write_all(client_rows.as_bytes()))
     }
 
+    /// The id of the run, which its clients know it by: made at its start, and read where it goes on.
+    pub fn run_id(&self, resume: bool, make: impl FnOnce() -> String) -> Result<String, FederationError> {
+        let path = self.place.path.join("run.id");
+        if resume && let Ok(known) = fs::read_to_string(&path) {
+            return Ok(known.trim().to_owned());
+        }
+        let id = make();
+        write_whole(&path, &format!("{id}\n"))?;
+        Ok(id)
+    }
+
     /// Writes `summary.json`.
     pub fn summarize(&self, summary: &Summary) -> Result<(), FederationError> {
         write_whole(&self.place.path.join("summary.json"), &format!("{:#}\n", serde_json::json!(summary)))

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::FederationError;
 use crate::config::Config;
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Partition, Task};
 use crate::trainer::{ClientData, Model, Trainer};
 
 /// Things of a kind that are kept; the one that was used longest ago goes first. Runs that share come one after the other.
@@ -53,6 +53,45 @@ impl Inputs {
             Ok(Arc::new((Arc::new(dataset), note)))
         })?;
         Ok(classed.as_ref().clone())
+    }
+
+    /// The data of a deployed federation's roster, with the trainer that works on it: of client `own` the records of `data.path`, of
+    /// everybody else none. Without an own client, the records that are there are a server's, to evaluate on. Blocking.
+    ///
+    /// # Errors
+    /// As [`Self::shards`].
+    pub fn roster(
+        &self,
+        config: &Config,
+        names: &[String],
+        own: Option<u32>,
+    ) -> Result<Arc<ClientData>, FederationError> {
+        let Config { lora, data, run, server, .. } = config;
+        let model = self.model(config)?;
+        let dataset = match (&data.path, own) {
+            (None, None) => Dataset::elsewhere(data)?,
+            (None, Some(_)) => {
+                return Err(FederationError::Config(
+                    "data.path is not set: a client trains on a file of its own, as --set data.path=FILE".into(),
+                ));
+            }
+            (Some(_), _) => Dataset::load(data, None, Some(model.tokenizer()))?,
+        };
+        if data.task == Task::Classification && dataset.classes().is_empty() {
+            return Err(FederationError::Config(
+                "data.classes is empty: where no data is, the names of the classes have to be given".into(),
+            ));
+        }
+        let (dataset, note) = model.order_classes(dataset, data, lora)?;
+        let dataset = Arc::new(dataset);
+        let trainer = Arc::new(Trainer::new(model, lora, dataset.classes().len(), run.seed)?);
+        let mut split = Partition::elsewhere(names);
+        if let Some(own) = own {
+            split = split.with_site(own, &dataset, data, run.seed)?;
+        }
+        let shards = ClientData::new(trainer, dataset, Arc::new(split), data.clone()).with_note(note);
+        let shards = if own.is_none() { shards.evaluated_on_all() } else { shards };
+        Ok(Arc::new(shards.with_evaluation_sample(server.eval_records, run.seed)))
     }
 
     /// Every client's text with the trainer that works on it. Blocking.

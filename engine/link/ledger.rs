@@ -24,19 +24,22 @@ pub struct DirectionBytes {
     /// Whole frames that bring clients up to date that missed rounds.
     #[serde(default)]
     pub catch_up: u64,
+    /// What crosses beside frames in a deployed federation: orders, signs of life, subjects, what was sent again.
+    #[serde(default)]
+    pub control: u64,
 }
 
 impl DirectionBytes {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.indices + self.values + self.other + self.framing + self.catch_up
+        self.indices + self.values + self.other + self.framing + self.catch_up + self.control
     }
 
     /// The bytes of one frame.
     fn of(frame: &Frame) -> Self {
         let split = frame.split();
         let (indices, values, other, framing) = (split.indices, split.values, split.other, split.framing);
-        Self { frames: 1, indices, values, other, framing, catch_up: 0 }
+        Self { frames: 1, indices, values, other, framing, catch_up: 0, control: 0 }
     }
 
     fn add(&mut self, more: &Self) {
@@ -46,6 +49,7 @@ impl DirectionBytes {
         self.other += more.other;
         self.framing += more.framing;
         self.catch_up += more.catch_up;
+        self.control += more.control;
     }
 }
 
@@ -87,6 +91,7 @@ impl Ledger {
             raise(&direction.bytes.other, so_far.other);
             raise(&direction.bytes.framing, so_far.framing);
             raise(&direction.bytes.catch_up, so_far.catch_up);
+            raise(&direction.bytes.control, so_far.control);
             raise(&direction.frames, so_far.frames);
             raise(&direction.dense_equivalent_bytes, dense);
         }
@@ -123,6 +128,14 @@ impl Ledger {
         self.totals.up.add(&bytes);
         self.totals.dense_total += self.dense_frame;
         measure(&self.metrics.upload, &bytes, self.dense_frame);
+    }
+
+    /// Counts what crossed beside frames: to the clients, and from them. A dense run would have sent it too, so no baseline has it.
+    pub fn control(&mut self, [down, up]: [u64; 2]) {
+        self.totals.down.control += down;
+        self.totals.up.control += up;
+        self.metrics.download.bytes.control.inc_by(down);
+        self.metrics.upload.bytes.control.inc_by(up);
     }
 
     fn down(&mut self, bytes: &DirectionBytes, dense: u64) {

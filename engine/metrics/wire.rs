@@ -18,6 +18,8 @@ pub struct WireBytes {
     pub framing: IntCounter,
     /// Whole frames that bring clients up to date that missed rounds.
     pub catch_up: IntCounter,
+    /// Messages beside frames in a deployed federation.
+    pub control: IntCounter,
 }
 
 impl WireBytes {
@@ -86,6 +88,7 @@ impl Wire {
                 other: bytes("other"),
                 framing: bytes("framing"),
                 catch_up: bytes("catch_up"),
+                control: bytes("control"),
             },
             frames: self.frames.with_label_values(&[direction]),
             dense_equivalent_bytes: self.dense.with_label_values(&[direction]),

@@ -27,6 +27,8 @@ pub struct Kinds {
     pub framing: u64,
     /// Frames that bring clients up to date that missed rounds.
     pub catch_up: u64,
+    /// Messages beside frames in a deployed federation.
+    pub control: u64,
 }
 
 impl Add for Kinds {
@@ -40,6 +42,7 @@ impl Add for Kinds {
             other: self.other + other.other,
             framing: self.framing + other.framing,
             catch_up: self.catch_up + other.catch_up,
+            control: self.control + other.control,
         }
     }
 }

@@ -102,19 +102,19 @@ pub fn bytes_by_kind(run: &Run) -> String {
     }
     let mut table = String::from(
         "<h3>Bytes by kind</h3>\n<div class=\"scroll\"><table><thead><tr><th>Direction</th><th class=\"n\">Frames</th><th class=\"n\">Indices</th>\
-         <th class=\"n\">Values</th><th class=\"n\">Other</th><th class=\"n\">Framing</th><th class=\"n\">Catch-up</th><th class=\"n\">Total</th></tr></thead><tbody>",
+         <th class=\"n\">Values</th><th class=\"n\">Other</th><th class=\"n\">Framing</th><th class=\"n\">Catch-up</th><th class=\"n\">Control</th><th class=\"n\">Total</th></tr></thead><tbody>",
     );
     let (down, up) = (last.down, last.up);
     for (name, kinds, class) in [("Down", down, ""), ("Up", up, ""), ("Both", down + up, " class=\"sum\"")] {
-        let total = kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up;
+        let total = kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up + kinds.control;
         let _ = write!(table, "<tr{class}><th>{name}</th><td class=\"n\">{}</td>", kinds.frames);
-        for part in [kinds.indices, kinds.values, kinds.other, kinds.framing, kinds.catch_up] {
+        for part in [kinds.indices, kinds.values, kinds.other, kinds.framing, kinds.catch_up, kinds.control] {
             let share = 100.0 * part as f64 / total.max(1) as f64;
             let _ = write!(table, "<td class=\"n\" title=\"{part} bytes\">{} ({share:.1}%)</td>", bytes(part));
         }
         let _ = write!(table, "<td class=\"n\" title=\"{total} bytes\">{}</td></tr>", bytes(total));
     }
-    table.push_str("</tbody></table></div>\n<p class=\"note\">Lengths of real frames; \"other\" is what a policy coded by itself, framing is headers and checksums, catch-up is whole frames for clients that missed rounds.</p>\n");
+    table.push_str("</tbody></table></div>\n<p class=\"note\">Lengths of real frames; \"other\" is what a policy coded by itself, framing is headers and checksums, catch-up is whole frames for clients that missed rounds, control is what crosses beside frames in a deployed federation.</p>\n");
     table
 }
 

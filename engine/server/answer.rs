@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use super::exchange::Answer;
+use crate::link::Answer;
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
 use super::metrics::raise_clients;
 use super::open_round::{Candidate, Exchange, UploadStats};
@@ -14,7 +14,7 @@ use super::state::{Phase, ServerState};
 use super::stored_answer::{self, StoredAnswer};
 use super::{EndedBy, ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
-use crate::client::ClientUpdate;
+use crate::link::ClientUpdate;
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
 use crate::metrics::Actor;
 
@@ -225,12 +225,13 @@ impl ServerState {
 
     /// Records whether an upload is in the aggregate, and counts the verdict frame of a client that has to be told.
     fn record_verdict(&mut self, position: u32, accepted: bool) {
-        let plan = self.args.participants.compressors.plans().upload.clone();
+        let plan = self.args.parts.compressors.plans().upload.clone();
         let Phase::Round(open) = &mut self.phase else { return };
         let (round, client) = (open.number, open.candidates[position as usize]);
         let Some(exchange) = open.exchanges[position as usize].as_mut() else { return };
         exchange.accepted = Some(accepted);
-        if !exchange.remembers && !plan.policy().acknowledges() {
+        let told = !self.args.parts.clients.keep_their_states();
+        if !told || (!exchange.remembers && !plan.policy().acknowledges()) {
             return;
         }
         // The length is the same for both verdicts, and for a round that misses its quorum in the end.
@@ -244,7 +245,7 @@ impl ServerState {
     fn record_outcome(&mut self, position: u32, dropped: Option<(&'static str, String)>) {
         let Phase::Round(open) = &mut self.phase else { return };
         let client = open.candidates[position as usize];
-        let name = self.args.participants.shards.name(client);
+        let name = self.args.parts.roster.name(client);
         let exchange = open.exchanges[position as usize].clone().unwrap_or_default();
         let upload = exchange.upload;
         let (outcome, reason) = match &dropped {

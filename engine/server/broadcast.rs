@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::ServerError;
 use super::model::ema;
-use crate::client::Participants;
+use super::parts::Parts;
 use crate::compressor::{Compressors, Memories, Occasion, Tracker};
 use crate::pool::blocking;
 use crate::trainer::Evaluated;
@@ -100,9 +100,9 @@ impl TierBroadcast {
 }
 
 /// Encodes the download that follows a closed round for each tier and decodes it as clients do.
-pub(super) async fn prepare(args: PrepareArgs, participants: &Participants) -> Result<Broadcast, ServerError> {
+pub(super) async fn prepare(args: PrepareArgs, parts: &Parts) -> Result<Broadcast, ServerError> {
     let PrepareArgs { weights, round, tiers, mut trackers, mut memories, mean } = args;
-    let compressors = &participants.compressors;
+    let compressors = &parts.compressors;
     let plan = &compressors.plans().download;
     let mut broadcasts = BTreeMap::new();
     for tier in tiers.iter().copied() {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use super::broadcast::Broadcast;
 use super::catch_up::{catch_up_frames, last_seen};
 use super::open_round::{ClosingRound, Exchange};
+use super::parts::Parts;
 use super::{LargestExchange, ServerError};
-use crate::client::Participants;
 use crate::roster::Tiers;
 
 /// Bytes by which the header of an upload may be longer than that of the longest so far: the numbers of round, client and examples
@@ -41,7 +41,7 @@ impl NextRound {
     pub async fn over_budget(
         &self,
         broadcast: &Broadcast,
-        participants: &Participants,
+        parts: &Parts,
     ) -> Result<Option<u64>, ServerError> {
         let Self { budget, spent, largest, .. } = *self;
         let each = largest.upload.saturating_add(largest.beside).saturating_add(HEADER_GROWTH);
@@ -49,20 +49,20 @@ impl NextRound {
         for client in self.candidates.iter().copied() {
             let tier = self.tiers.of(client);
             let Some(of_tier) = broadcast.tiers.get(&tier) else { continue };
-            let last_seen = self.last_seen(client, participants).await?;
+            let last_seen = self.last_seen(client, parts).await?;
             let occasion = (self.round, client, tier, last_seen);
-            let (catch_up, _) = catch_up_frames(occasion, of_tier, broadcast.memories.clone(), participants).await?;
+            let (catch_up, _) = catch_up_frames(occasion, of_tier, broadcast.memories.clone(), parts).await?;
             let down = catch_up.iter().chain([&of_tier.frame]).map(|frame| frame.len() as u64).sum::<u64>();
             bytes = bytes.saturating_add(down).saturating_add(each);
         }
         Ok((bytes > budget.saturating_sub(spent)).then_some(bytes))
     }
 
-    async fn last_seen(&self, client: u32, participants: &Participants) -> Result<Option<u32>, ServerError> {
+    async fn last_seen(&self, client: u32, parts: &Parts) -> Result<Option<u32>, ServerError> {
         if self.just_seen.contains(&client) {
             return Ok(Some(self.round - 1));
         }
-        last_seen(self.round, client, participants).await
+        last_seen(self.round, client, parts).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ServerError;
 use super::broadcast::TierBroadcast;
-use crate::client::Participants;
+use super::parts::Parts;
 use crate::compressor::{Memories, Occasion};
 use crate::policy::Changes;
 use crate::pool::blocking;
@@ -14,9 +14,9 @@ use crate::wire::Frame;
 pub(super) async fn last_seen(
     round: u32,
     client: u32,
-    participants: &Participants,
+    parts: &Parts,
 ) -> Result<Option<u32>, ServerError> {
-    let journal = participants.journal.clone();
+    let journal = parts.journal.clone();
     let read = blocking("reading the journal", move || journal.last_seen(client)).await;
     let read = read.map_err(|source| ServerError::Crashed { round, source })?;
     read.map_err(|source| ServerError::Journal { round, source: Arc::new(source) })
@@ -28,10 +28,10 @@ pub(super) async fn catch_up_frames(
     (round, client, tier, last_seen): (u32, u32, u32, Option<u32>),
     broadcast: &TierBroadcast,
     memories: Memories,
-    participants: &Participants,
+    parts: &Parts,
 ) -> Result<(Vec<Frame>, Option<Changes>), ServerError> {
     let occasion = Occasion::of_client(round, client, tier, last_seen);
-    let compressors = &participants.compressors;
+    let compressors = &parts.compressors;
     let mut catch_up = broadcast.catch_up(occasion, last_seen.unwrap_or(0), compressors).await?;
     let policy = compressors.plans().download.policy();
     let mut changes = None;

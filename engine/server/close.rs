@@ -98,6 +98,7 @@ impl ServerState {
         open.client_rows.sort_by_key(|(position, _)| *position);
         open.losses.sort_by_key(|(position, _)| *position);
         self.tally.add(&open.outcomes, memories.is_some());
+        self.args.ledger.control(self.args.parts.clients.control_bytes());
         let row = self.row(open.number, Some(&open), norm);
         for exchange in open.exchanges.iter().flatten() {
             let sent = broadcast.tiers.get(&exchange.tier).map_or(0, |broadcast| broadcast.frame.len() as u64);
@@ -159,6 +160,7 @@ impl ServerState {
         let (now, before) = (closing.memories.clone(), self.memories.clone());
         self.phase = Phase::Closing(closing);
         let (journal, reply_to) = (self.args.journal.clone(), myself.clone());
+        let clients = self.args.parts.clients.clone();
         spawn_task(myself, "the close of a round", async move {
             // What policies remember may be long, and is written as bytes.
             let gather = move || {
@@ -181,6 +183,8 @@ impl ServerState {
             let closed = journal.call(|reply| JournalMsg::Close { closed, verdicts, reply }, None).await;
             // A journal that has ended ends this server too, through their supervisor.
             if let Ok(CallResult::Success(closed)) = closed {
+                // Before the next round puts something on its way.
+                clients.closed(round).await;
                 send(&reply_to, TaskResult::Closed(closed.map_err(|source| ServerError::Journal { round, source })));
             }
         });

@@ -7,24 +7,24 @@ use ractor::rpc::CallResult;
 use super::ServerError;
 use super::broadcast::TierBroadcast;
 use super::catch_up::{catch_up_frames, last_seen};
-use super::exchange::ask;
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
 use super::round::{Effect, Input};
+use super::parts::Parts;
 use super::state::{Phase, ServerState};
-use crate::client::{Assignment, Participants};
 use crate::compressor::Memories;
 use crate::journal::JournalMsg;
+use crate::link::Assignment;
 
 /// Makes the catch-up frames of one client. They depend on no other client of the round.
 async fn make_dispatch(
     client: u32,
     (round, tier): (u32, u32),
     (broadcast, memories): (&TierBroadcast, Memories),
-    participants: &Participants,
+    parts: &Parts,
 ) -> Result<Dispatch, ServerError> {
-    let last_seen = last_seen(round, client, participants).await?;
+    let last_seen = last_seen(round, client, parts).await?;
     let occasion = (round, client, tier, last_seen);
-    let (catch_up, changes) = catch_up_frames(occasion, broadcast, memories, participants).await?;
+    let (catch_up, changes) = catch_up_frames(occasion, broadcast, memories, parts).await?;
     Ok(Dispatch { tier, last_seen, catch_up, changes })
 }
 
@@ -56,10 +56,10 @@ impl ServerState {
         let candidate = open.candidate(position);
         let cancel = open.cancels[position as usize].clone();
         let tier = self.args.tiers.of(client);
-        let (participants, deadline_s) = (self.args.participants.clone(), self.args.config.deadline_s);
+        let (parts, deadline_s) = (self.args.parts.clone(), self.args.config.deadline_s);
         let reply_to = myself.clone();
         spawn_task(myself, "an exchange with a client", async move {
-            let dispatch = match make_dispatch(client, (round, tier), (&broadcast, memories), &participants).await {
+            let dispatch = match make_dispatch(client, (round, tier), (&broadcast, memories), &parts).await {
                 Ok(dispatch) => dispatch,
                 Err(error) => {
                     let failed = AnswerSource::Unsent(error);
@@ -69,7 +69,7 @@ impl ServerState {
             let (last_seen, catch_up, frame) = (dispatch.last_seen, dispatch.catch_up.clone(), broadcast.frame.clone());
             let clock = Arc::default();
             let assignment = Assignment { round, tier, last_seen, catch_up, frame, cancel, clock };
-            let answer = ask(client, assignment, participants, reply_to.get_cell(), deadline_s).await;
+            let answer = parts.clients.ask(client, assignment, reply_to.get_cell(), deadline_s).await;
             send(&reply_to, TaskResult::Answered(candidate, dispatch, AnswerSource::Live(answer)));
         });
     }
@@ -79,11 +79,11 @@ impl ServerState {
         let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
         let (candidate, tier) = (open.candidate(position), self.args.tiers.of(client));
-        let (participants, journal, reply_to) =
-            (self.args.participants.clone(), self.args.journal.clone(), myself.clone());
+        let (parts, journal, reply_to) =
+            (self.args.parts.clone(), self.args.journal.clone(), myself.clone());
         spawn_task(myself, "a stored answer", async move {
             let (dispatch, source) =
-                match make_dispatch(client, (round, tier), (&broadcast, memories), &participants).await {
+                match make_dispatch(client, (round, tier), (&broadcast, memories), &parts).await {
                     Ok(dispatch) => {
                         let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
                         // A journal that has ended ends this server too, through their supervisor.

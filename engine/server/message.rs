@@ -5,12 +5,12 @@ use std::sync::Arc;
 use ractor::ActorRef;
 
 use super::broadcast::Broadcast;
-use super::exchange::Answer;
+use crate::link::Answer;
 use super::model::Stepped;
 use super::open_round::{Candidate, ClosingRound, Excluded};
 use super::{Reloaded, ServerError};
 use crate::aggregator::{Accepted, AggregateError};
-use crate::client::ClientUpdate;
+use crate::link::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
 use crate::policy::Changes;
 use crate::pool;

@@ -11,11 +11,11 @@ use super::evaluation::Evaluation;
 use super::message::{Prepared, ServerRef, TaskResult, send, spawn_task};
 use super::open_round::{ClosingRound, Excluded, OpenRound};
 use super::outcomes::Outcomes;
+use super::parts::Parts;
 use super::round::{Input, Round};
 use super::state::{Phase, ServerState};
 use super::{EndedBy, LargestExchange, RunTotals, ServerError, ServerEvent, model, sampler, settle};
 use crate::aggregator::{AggregatorMsg, Opening};
-use crate::client::Participants;
 use crate::pool::PoolError;
 
 /// Makes the next broadcast, sees whether its round fits in the budget, and evaluates what it holds.
@@ -23,13 +23,13 @@ async fn prepare_and_evaluate(
     args: PrepareArgs,
     next: Option<NextRound>,
     evaluation: Evaluation,
-    participants: &Participants,
+    parts: &Parts,
 ) -> Result<Broadcast, ServerError> {
-    let mut broadcast = broadcast::prepare(args, participants).await?;
+    let mut broadcast = broadcast::prepare(args, parts).await?;
     if let Some(next) = next {
-        broadcast.over_budget = next.over_budget(&broadcast, participants).await?;
+        broadcast.over_budget = next.over_budget(&broadcast, parts).await?;
     }
-    evaluation.evaluate(&mut broadcast, &participants.trainers).await?;
+    evaluation.evaluate(&mut broadcast, &parts.trainers).await?;
     Ok(broadcast)
 }
 
@@ -48,19 +48,19 @@ impl ServerState {
         let evaluation = self.evaluation(round, closing.is_some(), &weights);
         let next = self.next_within_budget(round, closing.as_deref());
         let args = PrepareArgs { weights, round, tiers, trackers, memories, mean };
-        let (participants, journal) = (self.args.participants.clone(), self.args.journal.clone());
+        let (parts, journal) = (self.args.parts.clone(), self.args.journal.clone());
         let window = self.args.window;
         self.phase = Phase::Preparing;
         let reply_to = myself.clone();
         spawn_task(myself, "the look at what comes next", async move {
             let settled = match &closing {
-                Some(closing) => settle::settle_all(closing, window, &participants, &journal).await,
+                Some(closing) => settle::settle_all(closing, window, &parts, &journal).await,
                 None => Ok(Some(Vec::new())),
             };
             let prepared = match settled {
                 Ok(None) => return,
                 Ok(Some(warnings)) => {
-                    let broadcast = prepare_and_evaluate(args, next, evaluation, &participants).await;
+                    let broadcast = prepare_and_evaluate(args, next, evaluation, &parts).await;
                     Ok(Prepared { closing, warnings, broadcast })
                 }
                 Err(error) => Err(error),
@@ -121,7 +121,7 @@ impl ServerState {
             return None;
         }
         let totals = args.ledger.totals();
-        let clients = args.participants.shards.clients() as u32;
+        let clients = args.parts.roster.clients() as u32;
         // A verdict counts from the start: a client may have nothing to remember before its second round.
         let upload = if self.largest.upload == 0 { args.expected.upload } else { 0 };
         let largest = self.largest.or(LargestExchange { upload, ..args.expected });
@@ -183,7 +183,7 @@ impl ServerState {
         (self.tally, self.mean_is_behind, self.largest) = (tally, mean_is_behind, largest);
         self.openings += 1;
         let config = &self.args.config;
-        let clients = self.args.participants.shards.clients() as u32;
+        let clients = self.args.parts.roster.clients() as u32;
         let candidates = sampler::sample(self.args.seed, number, clients, config.sampled());
         let cohort = config.cohort.min(candidates.len());
         let quorum = config.quorum_of(cohort);

@@ -23,7 +23,7 @@ impl ServerState {
         self.emit(ServerEvent::Warning(format!("round {round} is begun again without {client}: {reason}")));
         let mut excluded = open.excluded;
         excluded.insert(position, reason);
-        let (journal, reply_to) = (self.args.participants.journal.clone(), myself.clone());
+        let (journal, reply_to) = (self.args.parts.journal.clone(), myself.clone());
         spawn_task(myself, "the look for stored answers", async move {
             let stored = match blocking("reading the journal", move || journal.update_positions(round)).await {
                 Ok(read) => read.map_err(|source| ServerError::Journal { round, source: source.into() }),

@@ -9,11 +9,11 @@ use super::message::ServerRef;
 use super::model::Model;
 use super::open_round::{Candidate, ClosingRound, OpenRound};
 use super::optimizer::ServerOptimizer;
+use super::parts::Parts;
 use super::{
     Config, EndedBy, Finished, LargestExchange, Reload, RowPolicies, RunTotals, ServerError, ServerEvent, Tally,
 };
 use crate::aggregator::AggregatorRef;
-use crate::client::Participants;
 use crate::compressor::{DamagedMemories, Memories, Reference, Sent, Tracker};
 use crate::journal::{ClosedRound, JournalRef, StoredReference};
 use crate::link::Ledger;
@@ -56,8 +56,8 @@ pub struct ServerArgs {
     pub tiers: Arc<Tiers>,
     /// The journal's account of the run.
     pub resume: Resume,
-    /// The parts that all clients share: data, compressors, trainers, the journal's reader.
-    pub participants: Participants,
+    /// The parts that its tasks work with.
+    pub parts: Parts,
     /// The byte ledger; empty at the start.
     pub ledger: Ledger,
     /// Section `privacy` with epsilon spent after each round; none where it is off.
@@ -156,9 +156,9 @@ impl ServerState {
         let mut mean = (args.config.ema_decay > 0.0).then(|| args.initial.clone());
         let mut closed_rounds = 0;
         let mut memories = Memories::default();
-        let roster = args.participants.shards.clients() as u32;
+        let roster = args.parts.roster.clients() as u32;
         let tiers_in_use = Arc::new(args.tiers.in_use(roster));
-        let download = &args.participants.compressors.plans().download;
+        let download = &args.parts.compressors.plans().download;
         let fresh = |tier: &u32| (*tier, Tracker::new(download.start().clone()));
         let mut trackers: BTreeMap<u32, Tracker> =
             if download.tracked() { tiers_in_use.iter().map(fresh).collect() } else { BTreeMap::new() };
@@ -269,7 +269,7 @@ impl ServerState {
     }
 
     pub(super) fn client_name(&self, client: u32) -> String {
-        self.args.participants.shards.name(client).to_owned()
+        self.args.parts.roster.name(client).to_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::ClientUpdate;
+use crate::link::ClientUpdate;
 use crate::journal::StoredUpdate;
 
 /// The JSON beside a frame.

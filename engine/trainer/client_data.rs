@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::data::{self, Dataset, Partition, Sequence};
+use crate::roster::Roster;
 
 use super::{Trainer, TrainerError, evaluation_sample};
 
@@ -15,6 +16,7 @@ pub struct ClientData {
     trainer: Arc<Trainer>,
     dataset: Arc<Dataset>,
     partition: Arc<Partition>,
+    roster: Arc<Roster>,
     config: data::Config,
     /// The validation records of all clients that are evaluated, in roster order.
     validation: Vec<u32>,
@@ -45,9 +47,17 @@ impl ClientData {
         }
         let config = data::Config { max_tokens: config.max_tokens.min(positions), ..config };
         let validation: Vec<u32> = partition.shards.iter().flat_map(|shard| shard.validation.iter().copied()).collect();
+        let roster = Arc::new(Roster::new(partition.shards.iter().map(|shard| shard.name.clone()).collect()));
         let cache = Mutex::new(SequenceCache::new(config.cache_mb << 20));
         let held_out = validation.len();
-        Self { trainer, dataset, partition, config, validation, held_out, notes, cache }
+        Self { trainer, dataset, partition, roster, config, validation, held_out, notes, cache }
+    }
+
+    /// The same, evaluated on every record of the dataset: a server's own, which is no client's.
+    pub fn evaluated_on_all(mut self) -> Self {
+        self.validation = (0..).take(self.dataset.len()).collect();
+        self.held_out = self.validation.len();
+        self
     }
 
     /// The same, evaluated on a sample of at most `count` records; 0 takes all.
@@ -87,9 +97,9 @@ impl ClientData {
         self.partition.shards.len()
     }
 
-    /// A client's name.
-    pub fn name(&self, client: u32) -> &str {
-        &self.partition.shards[client as usize].name
+    /// The clients' names.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// Training records that a client has.

@@ -151,5 +151,6 @@ fn mean_kinds(all: impl Iterator<Item = Kinds>) -> Kinds {
         other: mean(sum.other),
         framing: mean(sum.framing),
         catch_up: mean(sum.catch_up),
+        control: mean(sum.control),
     }
 }

@@ -62,7 +62,7 @@ pub fn costs(comparison: &Comparison, setting: &Setting) -> Table {
         let reached = method_statistics(comparison, setting, method);
         let mean = |of: Option<Spread>| of.map_or_else(|| loss(None), |of| bytes(of.mean as u64));
         let kinds = reached.kinds;
-        let all = (kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up).max(1);
+        let all = (kinds.indices + kinds.values + kinds.other + kinds.framing + kinds.catch_up + kinds.control).max(1);
         let part = |of: u64| match of {
             0 => loss(None),
             of => format!("{} ({:.1}%)", bytes(of), 100.0 * of as f64 / all as f64),
