@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 /// The least that a look at the clock waits for the next.
 const GRAIN: Duration = Duration::from_millis(1);
 
-/// A stopwatch that runs while a job does. The jobs of one owner come one after the other.
+/// A stopwatch that runs while a job does. The jobs of one owner come one after the other, but a job's result may be out, and the next
+/// begun, a moment before it is over.
 #[derive(Debug, Default)]
 pub struct OwnTime(Mutex<Times>);
 
 #[derive(Debug, Default)]
 struct Times {
     done: Duration,
+    /// Jobs under way.
+    jobs: u32,
+    /// The start of the first of them.
     running: Option<Instant>,
 }
 
@@ -52,7 +56,10 @@ struct Running<'a>(&'a OwnTime);
 
 impl<'a> Running<'a> {
     fn start(clock: &'a OwnTime) -> Self {
-        clock.times().running = Some(Instant::now());
+        let mut times = clock.times();
+        times.jobs += 1;
+        times.running.get_or_insert_with(Instant::now);
+        drop(times);
         Self(clock)
     }
 }
@@ -60,7 +67,8 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut times = self.0.times();
-        let since = times.running.take();
+        times.jobs -= 1;
+        let since = if times.jobs == 0 { times.running.take() } else { None };
         times.done += since.map_or(Duration::ZERO, |since| since.elapsed());
     }
 }
@@ -71,6 +79,17 @@ mod tests {
     use std::thread::sleep;
 
     use super::*;
+
+    #[test]
+    fn a_job_that_begins_before_the_last_one_is_over_loses_no_time() {
+        let clock = OwnTime::default();
+        let long = Running::start(&clock);
+        sleep(Duration::from_millis(20));
+        let next = Running::start(&clock);
+        drop(long);
+        drop(next);
+        assert!(clock.spent() >= Duration::from_millis(20), "{:?}", clock.spent());
+    }
 
     #[test]
     fn time_between_jobs_does_not_count_and_a_panic_stops_the_clock() {

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, StorageType};
 use futures_util::StreamExt;
 use prost::Message;
 use ractor::ActorCell;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::chunks::{Chunks, Traffic, Transfer};
 use super::control::{self, Ask, Done, End, Failed, Order, Phase, Status, What, Working};
@@ -88,6 +88,8 @@ struct Parts {
     seen: Vec<watch::Sender<Seen>>,
     /// What lies in the stream for the round under way, by its subjects.
     published: Mutex<BTreeMap<String, Arc<OnceCell<Transfer>>>>,
+    /// Dropped with the rest: the listener ends.
+    _alive: oneshot::Sender<()>,
 }
 
 impl Hub {
@@ -132,9 +134,10 @@ impl Hub {
         let stall_s = args.config.stall_s;
         let chunks = Chunks { nats, subjects, stall_s };
         let (traffic, published) = (Traffic::default(), Mutex::default());
+        let (_alive, gone) = oneshot::channel();
         let say = args.say.clone();
-        let hub = Self(Arc::new(Parts { args, chunks, traffic, numbers, seen, published }));
-        watched("the link's listener", hub.clone().listen(statuses), move |crash| say(crash.to_string()));
+        let hub = Self(Arc::new(Parts { args, chunks, traffic, numbers, seen, published, _alive }));
+        watched("the link's listener", listen(Arc::downgrade(&hub.0), statuses, gone), move |crash| say(crash.to_string()));
         Ok(hub)
     }
 
@@ -165,19 +168,25 @@ impl Hub {
             tokio::time::sleep(LOOK / 2).await;
         }
     }
+}
 
-    async fn listen(self, mut statuses: async_nats::Subscriber) {
-        while let Some(message) = statuses.next().await {
-            let parts = &self.0;
-            let name = message.subject.rsplit('.').next().unwrap_or_default();
-            // The broker lets nobody speak under another's name, and only enrolled ones at all.
-            let Some(number) = parts.numbers.get(name).copied() else { continue };
-            let bytes = (message.subject.len() + message.payload.len()) as u64;
-            parts.traffic.received.fetch_add(bytes, Ordering::Relaxed);
-            match control::read::<Status>(name, &message.payload) {
-                Ok(status) => parts.heard(number, name, status).await,
-                Err(error) => tracing::warn!("{error}"),
-            }
+/// Listens to the clients for as long as there is a hub.
+async fn listen(hub: Weak<Parts>, mut statuses: async_nats::Subscriber, mut gone: oneshot::Receiver<()>) {
+    loop {
+        let message = tokio::select! {
+            message = statuses.next() => message,
+            _ = &mut gone => return,
+        };
+        let Some(message) = message else { return };
+        let Some(parts) = hub.upgrade() else { return };
+        let name = message.subject.rsplit('.').next().unwrap_or_default();
+        // The broker lets nobody speak under another's name, and only enrolled ones at all.
+        let Some(number) = parts.numbers.get(name).copied() else { continue };
+        let bytes = (message.subject.len() + message.payload.len()) as u64;
+        parts.traffic.received.fetch_add(bytes, Ordering::Relaxed);
+        match control::read::<Status>(name, &message.payload) {
+            Ok(status) => parts.heard(number, name, status).await,
+            Err(error) => tracing::warn!("{error}"),
         }
     }
 }
