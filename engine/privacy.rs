@@ -10,5 +10,5 @@ mod spending;
 
 pub use accountant::Accountant;
 pub use config::{Config, Place};
-pub use noise::{clip, perturb};
+pub use noise::{clip, noise_stream, perturb};
 pub use spending::Spending;

@@ -50,11 +50,26 @@ pub fn stream(seed: u64, purpose: Purpose, round: u32, client: u32) -> ChaCha8Rn
     ChaCha8Rng::from_seed(key)
 }
 
+/// A stream that nobody can repeat, from the operating system: for what has to be hidden, never for what has to be found again.
+///
+/// # Errors
+/// The system's, where it has no randomness to give.
+pub fn unrepeatable() -> std::io::Result<ChaCha8Rng> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+    Ok(ChaCha8Rng::from_seed(key))
+}
+
 #[cfg(test)]
 mod tests {
     use rand_core::Rng;
 
     use super::*;
+
+    #[test]
+    fn what_the_system_gives_comes_once() {
+        assert_ne!(unrepeatable().unwrap().next_u64(), unrepeatable().unwrap().next_u64());
+    }
 
     #[test]
     fn a_stream_depends_on_every_part_of_its_key_and_on_nothing_else() {

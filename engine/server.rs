@@ -38,7 +38,7 @@ pub use event::{EndedBy, Finished, Reload, Reloaded, ServerError, ServerEvent};
 pub use largest_exchange::LargestExchange;
 pub use message::{ServerMsg, ServerRef};
 pub use outcomes::{Outcomes, Tally};
+pub use parts::Parts;
 pub use round_row::{RoundRow, RowPolicies};
 pub use run_totals::RunTotals;
-pub use parts::Parts;
 pub use state::{Resume, ServerArgs};

@@ -33,6 +33,7 @@ pub fn client(arguments: &Client, verbosity: Verbosity) -> Result<u8, Failure> {
             output::say(&text);
         }
     });
+    let credentials = (arguments.credentials.clone(), credentials);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure { code: 1, error: anyhow::Error::new(error).context("cannot start threads") })?;

@@ -57,7 +57,12 @@ pub fn run(arguments: &Run, role: Role, verbosity: Verbosity) -> Result<u8, Fail
     finish(&summary, role, verbosity)
 }
 
-async fn drive(start: Start, role: Role, verbosity: Verbosity, bar: indicatif::ProgressBar) -> Result<Summary, Failure> {
+async fn drive(
+    start: Start,
+    role: Role,
+    verbosity: Verbosity,
+    bar: indicatif::ProgressBar,
+) -> Result<Summary, Failure> {
     let (events, listen) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let above = bar.clone();

@@ -10,6 +10,7 @@ use crate::link::{Assignment, ClientUpdate};
 use crate::metrics::Metrics;
 use crate::pool::{Crash, OwnTime, PoolError, blocking};
 use crate::privacy::{self, Place};
+use crate::random;
 use crate::trainer::{ClientData, TrainKey, Trained, TrainerError, Trainers};
 use crate::wire::UploadHeader;
 
@@ -30,6 +31,9 @@ pub struct Participants {
     pub privacy: privacy::Config,
     /// The run's seed.
     pub seed: u64,
+    /// True where the noise of `privacy.where` client is drawn from the run's seed, so that a simulation repeats. A deployed client
+    /// takes it from the operating system: the server knows the seed.
+    pub repeatable_noise: bool,
 }
 
 impl Participants {
@@ -57,6 +61,9 @@ pub enum ClientError {
     /// Its state cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The system has no randomness for its noise.
+    #[error("no randomness for the noise that hides the update: {0}")]
+    Randomness(std::io::Error),
     /// Its state is damaged.
     #[error(transparent)]
     State(#[from] DamagedState),
@@ -104,18 +111,23 @@ async fn hidden(
     key: TrainKey,
     participants: &Participants,
     clock: &Arc<OwnTime>,
-) -> Result<Vec<f32>, Crash> {
+) -> Result<Vec<f32>, ClientError> {
     let privacy = &participants.privacy;
     if !privacy.is_on() || privacy.place != Place::Client {
         return Ok(delta);
     }
     let (limit, deviation, clock) = (privacy.clip, privacy.deviation(), clock.clone());
+    let repeatable = participants.repeatable_noise;
     let hide = move || {
         privacy::clip(&mut delta, limit);
-        privacy::perturb(&mut delta, deviation, (key.seed, key.round), Some(key.client));
-        delta
+        let stream = match repeatable {
+            true => privacy::noise_stream(key.seed, key.round, Some(key.client)),
+            false => random::unrepeatable()?,
+        };
+        privacy::perturb(&mut delta, deviation, stream);
+        Ok(delta)
     };
-    blocking("a client's noise", move || clock.measure(hide)).await
+    blocking("a client's noise", move || clock.measure(hide)).await?.map_err(ClientError::Randomness)
 }
 
 /// The state as bytes, which can be long, where the round changed it.

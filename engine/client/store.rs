@@ -48,7 +48,7 @@ pub struct StoredReference {
     pub values: Arc<Vec<f32>>,
 }
 
-/// What a client settled: what it remembers after the last round whose end it knows.
+/// The settled part: what a client remembers after the last round whose end it knows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settled {
     /// The round; 0 before the first.
@@ -59,7 +59,7 @@ pub struct Settled {
     pub references: BTreeMap<u32, StoredReference>,
 }
 
-/// What a client staged with an upload.
+/// The staged part: an upload, and what counts if it is accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Staged {
     /// The assignment.
@@ -138,14 +138,8 @@ impl Store {
             Err(fs::TryLockError::Error(source)) => return Err(StoreError::File { path: lock_file, source }),
         }
         let [settled_file, staged_file] = ["settled", "staged"].map(|name| dir.join(name));
-        let mut store = Self {
-            settled_file,
-            staged_file,
-            run: run.into(),
-            settled: Settled::default(),
-            staged: None,
-            _lock: lock,
-        };
+        let mut store =
+            Self { settled_file, staged_file, run: run.into(), settled: Settled::default(), staged: None, _lock: lock };
         if let Some((meta, blobs)) = read::<SettledMeta>(&store.settled_file)?.filter(|(meta, _)| meta.run == run) {
             let mut blobs = blobs.into_iter();
             store.settled = Settled {
@@ -165,12 +159,12 @@ impl Store {
         Ok(store)
     }
 
-    /// What it settled.
+    /// The settled part.
     pub fn settled(&self) -> &Settled {
         &self.settled
     }
 
-    /// What it staged.
+    /// The staged part.
     pub fn staged(&self) -> Option<&Staged> {
         self.staged.as_ref()
     }

@@ -60,7 +60,12 @@ impl Layers {
     ///
     /// # Errors
     /// As [`Layers::load`]; for a value that no config file can have.
-    pub fn load_with_servers(&self, own: &Loaded, shared: &Settings, suggested: &Settings) -> Result<Loaded, ConfigError> {
+    pub fn load_with_servers(
+        &self,
+        own: &Loaded,
+        shared: &Settings,
+        suggested: &Settings,
+    ) -> Result<Loaded, ConfigError> {
         let mut sections = toml::Table::new();
         let all = shared.iter().chain(suggested.iter().filter(|(key, _)| SUGGESTED.contains(&key.as_str())));
         for (name, value) in all.filter(|(key, _)| own.is_default(key)) {
@@ -108,6 +113,9 @@ mod tests {
         let other = layers(&["lora.rank=4"]).load().unwrap();
         let differs = other.differences(&shared);
         assert_eq!(differs.len(), 1);
-        assert_eq!((differs[0].0.as_str(), differs[0].1.as_u64(), differs[0].2.as_u64()), ("lora.rank", Some(4), Some(3)));
+        assert_eq!(
+            (differs[0].0.as_str(), differs[0].1.as_u64(), differs[0].2.as_u64()),
+            ("lora.rank", Some(4), Some(3))
+        );
     }
 }

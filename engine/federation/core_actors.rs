@@ -78,6 +78,7 @@ impl Core {
             metrics: plan.metrics.clone(),
             privacy: plan.config.privacy.clone(),
             seed: plan.config.run.seed,
+            repeatable_noise: true,
         };
         let parts = Parts {
             clients: match hub {
@@ -103,6 +104,7 @@ impl Core {
             byte_budget: plan.config.run.byte_budget,
             expected: plan.expected,
             seed: plan.config.run.seed,
+            noise_seed: hub.map_or(plan.config.run.seed, Hub::secret_seed),
             window: window(plan),
             initial: plan.initial.clone(),
             rates,

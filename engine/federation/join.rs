@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use serde::Serialize;
@@ -22,6 +22,8 @@ use crate::trainer::{LearningRates, Trainers};
 
 /// The time between two signs of life before a client takes part.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Seconds of a try to connect.
+const TRY_S: f64 = 1.0;
 
 /// The start of a client.
 pub struct Join {
@@ -29,8 +31,8 @@ pub struct Join {
     pub layers: Layers,
     /// The same, read.
     pub loaded: Loaded,
-    /// Its credentials.
-    pub credentials: Credentials,
+    /// Its credentials, and their file.
+    pub credentials: (PathBuf, Credentials),
     /// Its directory: its state between rounds, its effective config.
     pub dir: PathBuf,
     /// The receiver of what is to be said to people.
@@ -53,10 +55,15 @@ pub struct Joined {
 /// Takes part in a federation until its run is over, or until `stop` turns true.
 ///
 /// # Errors
-/// What is wrong with the link, the config, data, model or policies; what differs from the server's manifest.
-pub async fn join(start: Join, mut stop: watch::Receiver<bool>) -> Result<Joined, FederationError> {
-    let client = start.credentials.name.clone();
-    let (link, mut orders) = Membership::join(&start.credentials, &start.loaded.config.link).await?;
+/// A fault of the link, the config, data, model or policies; everything that differs from the server's manifest.
+pub async fn join(mut start: Join, mut stop: watch::Receiver<bool>) -> Result<Joined, FederationError> {
+    let client = start.credentials.1.name.clone();
+    let (link, mut orders) = tokio::select! {
+        connected = connect(&mut start) => connected?,
+        _ = stop.wait_for(|stop| *stop) => {
+            return Ok(Joined { client, run: String::new(), uploads: 0, interrupted: true });
+        }
+    };
     (start.say)(format!("{client} is connected to {}", address(&start)));
     let mut next = None;
     loop {
@@ -79,12 +86,32 @@ pub async fn join(start: Join, mut stop: watch::Receiver<bool>) -> Result<Joined
     }
 }
 
+/// Connects, and tries for `link.stall_s` where nobody listens. Credentials that are written again meanwhile, as a server does that
+/// starts for the first time, are read again.
+async fn connect(start: &mut Join) -> Result<(Membership, Orders), FederationError> {
+    let (began, config) = (Instant::now(), start.loaded.config.link.clone());
+    loop {
+        let error = match Membership::join(&start.credentials.1, &config, TRY_S.min(config.stall_s)).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        let path = start.credentials.0.clone();
+        let again = blocking("reading the credentials", move || Credentials::read(&path)).await??;
+        let changed = again.address != start.credentials.1.address;
+        start.credentials.1 = again;
+        let nobody = matches!(error, LinkError::Connect { nobody: true, .. });
+        if !changed && (!nobody || began.elapsed().as_secs_f64() > config.stall_s) {
+            return Err(error.into());
+        }
+    }
+}
+
 fn address(start: &Join) -> String {
-    start.loaded.config.link.url.clone().unwrap_or_else(|| start.credentials.address.clone())
+    start.loaded.config.link.url.clone().unwrap_or_else(|| start.credentials.1.address.clone())
 }
 
 fn lost(start: &Join) -> FederationError {
-    LinkError::Connect { address: address(start), reason: "the connection was given up".into() }.into()
+    LinkError::Connect { address: address(start), reason: "the connection was given up".into(), nobody: false }.into()
 }
 
 /// Waits for a server's manifest; none where it was told to stop.
@@ -127,7 +154,7 @@ async fn take_part(
             }
         })
     };
-    let (layers, loaded, client) = (start.layers.clone(), start.loaded.clone(), start.credentials.name.clone());
+    let (layers, loaded, client) = (start.layers.clone(), start.loaded.clone(), start.credentials.1.name.clone());
     let (text, dir) = (manifest.to_owned(), start.dir.clone());
     let ready = blocking("loading", move || prepare(&layers, &loaded, (&client, number), &text, &dir)).await;
     drop(signs);
@@ -195,7 +222,9 @@ fn prepare(
     let config = loaded.config;
     let clients = server.clients.max(1) as usize;
     if number as usize >= clients || clients > 10_000_000 {
-        return Err(FederationError::Refused(format!("its number is {number}, the server speaks of {clients} clients")));
+        return Err(FederationError::Refused(format!(
+            "its number is {number}, the server speaks of {clients} clients"
+        )));
     }
     let mut names = vec![String::new(); clients];
     names[number as usize] = client.into();
@@ -232,6 +261,7 @@ async fn participants(
         metrics,
         privacy: config.privacy.clone(),
         seed: config.run.seed,
+        repeatable_noise: false,
     })
 }
 

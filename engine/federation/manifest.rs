@@ -21,7 +21,7 @@ pub(super) struct Manifest {
     pub settings: Settings,
     /// Values that a site takes over where it has set none.
     pub suggested: Settings,
-    /// What was loaded, by name: hashes of model, tokenizer, layout, start and policies.
+    /// Loaded parts, by name: hashes of model, tokenizer, layout, start and policies.
     pub loaded: BTreeMap<String, String>,
 }
 
@@ -61,7 +61,8 @@ impl Manifest {
             }
         };
         differ("engine version", self.engine.clone(), server.engine.clone());
-        let text = |settings: &Settings, key: &str| settings.get(key).map_or_else(|| "not set".into(), Value::to_string);
+        let text =
+            |settings: &Settings, key: &str| settings.get(key).map_or_else(|| "not set".into(), Value::to_string);
         for key in keys(&self.settings, &server.settings) {
             differ(key, text(&self.settings, key), text(&server.settings, key));
         }

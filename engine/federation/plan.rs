@@ -188,9 +188,14 @@ impl Parts {
                 let budget = privacy.budget;
                 warnings.push(format!("privacy.budget {budget} ends the run after {within} of {rounds} rounds"));
             }
+            let source = match (elsewhere, privacy.place) {
+                (false, _) => "run.seed",
+                (true, Place::Client) => "each client's operating system",
+                (true, Place::Server) => "a secret of the server's",
+            };
             warnings.push(format!(
                 "differential privacy: epsilon {:.3} at delta {} after {within} rounds, of the adapter alone; the noise is drawn \
-                 from run.seed, and losses and logs are not covered",
+                 from {source}, and losses and logs are not covered",
                 spending.after(within),
                 privacy.delta
             ));

@@ -163,7 +163,8 @@ impl FederationState {
             self.write(Box::new(row), &client_rows)?;
         }
         let resume = Resume { latest: standing.latest, stored: standing.stored, misses_forgiven: forgiven };
-        self.core = Some(Core::start((&self.plan, self.hub.as_ref()), myself, self.generation, policies, resume).await?);
+        self.core =
+            Some(Core::start((&self.plan, self.hub.as_ref()), myself, self.generation, policies, resume).await?);
         if self.stopping {
             self.stop();
         }

@@ -99,12 +99,16 @@ impl RunDir {
     }
 
     /// The id of the run, which its clients know it by: made at its start, and read where it goes on.
-    pub fn run_id(&self, resume: bool, make: impl FnOnce() -> String) -> Result<String, FederationError> {
+    pub fn run_id(
+        &self,
+        resume: bool,
+        make: impl FnOnce() -> std::io::Result<String>,
+    ) -> Result<String, FederationError> {
         let path = self.place.path.join("run.id");
         if resume && let Ok(known) = fs::read_to_string(&path) {
             return Ok(known.trim().to_owned());
         }
-        let id = make();
+        let id = make().map_err(|source| of(&path, source))?;
         write_whole(&path, &format!("{id}\n"))?;
         Ok(id)
     }

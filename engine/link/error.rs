@@ -12,13 +12,15 @@ pub enum LinkError {
         address: String,
         /// The reason.
         reason: String,
+        /// True where nobody listens there, which may change.
+        nobody: bool,
     },
     /// The broker refuses or cannot do something.
     #[error("the broker at {address} failed to {what}: {reason}")]
     Broker {
         /// Host and port.
         address: String,
-        /// What was asked.
+        /// The request.
         what: &'static str,
         /// The reason.
         reason: String,
@@ -43,7 +45,9 @@ pub enum LinkError {
         limit: u64,
     },
     /// A transfer whose bytes are not those announced.
-    #[error("chunk {chunk} of a transfer is not the one announced: {found} bytes with hash {hash}, {expected} expected")]
+    #[error(
+        "chunk {chunk} of a transfer is not the one announced: {found} bytes with hash {hash}, {expected} expected"
+    )]
     Damaged {
         /// The chunk.
         chunk: usize,

@@ -24,7 +24,7 @@ pub struct DirectionBytes {
     /// Whole frames that bring clients up to date that missed rounds.
     #[serde(default)]
     pub catch_up: u64,
-    /// What crosses beside frames in a deployed federation: orders, signs of life, subjects, what was sent again.
+    /// Bytes beside frames in a deployed federation: orders, signs of life, subjects, what was sent again.
     #[serde(default)]
     pub control: u64,
 }

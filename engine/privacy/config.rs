@@ -21,8 +21,8 @@ pub struct Config {
     /// Standard deviation of the noise as a multiple of `clip`; above 0.
     pub noise_multiplier: f32,
     /// The participant that adds the noise: server (to the mean of a round, divided by the clients in it) or client
-    /// (to its own update, in full). The noise is drawn from run.seed so that runs repeat: it hides nothing from
-    /// whoever knows the seed.
+    /// (to its own update, in full). In a simulation it is drawn from run.seed so that runs repeat, and
+    /// hides nothing from whoever knows the seed; deployed, from the client's operating system or a secret of the server's.
     #[serde(rename = "where")]
     pub place: Place,
     /// Probability with which the bound may fail, in (0, 1); below 1 / clients to mean something.

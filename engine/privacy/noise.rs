@@ -1,6 +1,7 @@
 //! Clipping and noise: values in, the same values bounded or hidden out. The same on every machine: logarithm and angle
 //! come from `libm`, not from the system.
 
+use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use crate::random::{self, Purpose};
@@ -21,10 +22,14 @@ pub fn clip(values: &mut [f32], limit: f32) {
     }
 }
 
-/// Adds Gaussian noise of standard deviation `deviation`: of the server's own for a round (`client` none), or a client's.
-pub fn perturb(values: &mut [f32], deviation: f64, (seed, round): (u64, u32), client: Option<u32>) {
+/// The stream of a round's noise under a run's seed: of the server's own (`client` none), or a client's.
+pub fn noise_stream(seed: u64, round: u32, client: Option<u32>) -> ChaCha8Rng {
     let purpose = if client.is_some() { Purpose::ClientNoise } else { Purpose::ServerNoise };
-    let mut stream = random::stream(seed, purpose, round, client.unwrap_or(0));
+    random::stream(seed, purpose, round, client.unwrap_or(0))
+}
+
+/// Adds Gaussian noise of standard deviation `deviation`, drawn from `stream`.
+pub fn perturb(values: &mut [f32], deviation: f64, mut stream: impl Rng) {
     for pair in values.chunks_mut(2) {
         let drawn = normals(&mut stream);
         for (value, normal) in pair.iter_mut().zip(drawn) {
@@ -71,7 +76,7 @@ mod tests {
     fn noise_has_its_deviation_and_depends_on_seed_round_and_client() {
         let draw = |seed, round, client| {
             let mut values = vec![0.0_f32; 40_001];
-            perturb(&mut values, 2.0, (seed, round), client);
+            perturb(&mut values, 2.0, noise_stream(seed, round, client));
             values
         };
         let values = draw(1, 2, Some(3));

@@ -179,8 +179,8 @@ impl Enrolment {
     pub fn server_key(&self) -> Result<(String, String), EnrolmentError> {
         let path = self.dir.join(SERVER_KEY);
         let seed = read(&path)?.trim().to_owned();
-        let key = KeyPair::from_seed(&seed)
-            .map_err(|error| EnrolmentError::Damaged { path, reason: error.to_string() })?;
+        let key =
+            KeyPair::from_seed(&seed).map_err(|error| EnrolmentError::Damaged { path, reason: error.to_string() })?;
         Ok((seed, key.public_key()))
     }
 
@@ -242,7 +242,7 @@ impl Enrolment {
     }
 }
 
-/// What the federation's own certificate says of itself; the same each time, so that what it signs later names it.
+/// The federation's own certificate, unsigned; the same each time, so that what it signs later names it.
 fn authority(id: &str) -> Result<CertificateParams, EnrolmentError> {
     let mut params = CertificateParams::new(Vec::new()).map_err(EnrolmentError::certificate)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let error = |result: Result<Enrolment, _>| result.map(|_| ()).unwrap_err().to_string();
+        let error = |result: Result<Enrolment, EnrolmentError>| result.map(|_| ()).unwrap_err().to_string();
         assert!(error(Enrolment::open(dir.path())).contains("cellm enroll init"));
         assert!(error(Enrolment::init(dir.path(), "nowhere")).contains("`nowhere`"));
         let mut made = Enrolment::init(dir.path(), DEFAULT_ADDRESS).unwrap();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ractor::rpc::CallResult;
 
-use crate::link::Answer;
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
 use super::metrics::raise_clients;
 use super::open_round::{Candidate, Exchange, UploadStats};
@@ -14,8 +13,9 @@ use super::state::{Phase, ServerState};
 use super::stored_answer::{self, StoredAnswer};
 use super::{EndedBy, ServerError, ServerEvent};
 use crate::aggregator::{Accepted, AggregateError, AggregatorMsg, Offer};
-use crate::link::ClientUpdate;
 use crate::journal::{JournalError, JournalMsg, StoredUpdate};
+use crate::link::Answer;
+use crate::link::ClientUpdate;
 use crate::metrics::Actor;
 
 /// Seconds of work from which a client's answer is stored. Cheaper work is done again on a resume.

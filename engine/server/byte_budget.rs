@@ -38,11 +38,7 @@ pub(super) struct NextRound {
 
 impl NextRound {
     /// The bytes that the round may take, where they are more than what is left of the budget.
-    pub async fn over_budget(
-        &self,
-        broadcast: &Broadcast,
-        parts: &Parts,
-    ) -> Result<Option<u64>, ServerError> {
+    pub async fn over_budget(&self, broadcast: &Broadcast, parts: &Parts) -> Result<Option<u64>, ServerError> {
         let Self { budget, spent, largest, .. } = *self;
         let each = largest.upload.saturating_add(largest.beside).saturating_add(HEADER_GROWTH);
         let mut bytes = 0_u64;

@@ -11,11 +11,7 @@ use crate::pool::blocking;
 use crate::wire::Frame;
 
 /// The last round whose update of a client was accepted.
-pub(super) async fn last_seen(
-    round: u32,
-    client: u32,
-    parts: &Parts,
-) -> Result<Option<u32>, ServerError> {
+pub(super) async fn last_seen(round: u32, client: u32, parts: &Parts) -> Result<Option<u32>, ServerError> {
     let journal = parts.journal.clone();
     let read = blocking("reading the journal", move || journal.last_seen(client)).await;
     let read = read.map_err(|source| ServerError::Crashed { round, source })?;

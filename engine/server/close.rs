@@ -62,7 +62,7 @@ impl ServerState {
     fn noise(&self, open: &OpenRound) -> Option<Noise> {
         let (privacy, _) = self.args.privacy.as_ref().filter(|(privacy, _)| privacy.place == Place::Server)?;
         let deviation = privacy.deviation() / f64::from(open.machine.accepted().max(1));
-        Some(Noise { deviation, seed: self.args.seed })
+        Some(Noise { deviation, seed: self.args.noise_seed })
     }
 
     /// Closes a round with too few updates: the weights stay, the clients forget the round, and the server keeps the

@@ -8,8 +8,8 @@ use super::ServerError;
 use super::broadcast::TierBroadcast;
 use super::catch_up::{catch_up_frames, last_seen};
 use super::message::{AnswerSource, Dispatch, ServerRef, TaskResult, send, spawn_task};
-use super::round::{Effect, Input};
 use super::parts::Parts;
+use super::round::{Effect, Input};
 use super::state::{Phase, ServerState};
 use crate::compressor::Memories;
 use crate::journal::JournalMsg;
@@ -79,19 +79,17 @@ impl ServerState {
         let Some((round, client, broadcast, memories)) = self.broadcast_to(position) else { return };
         let Phase::Round(open) = &self.phase else { return };
         let (candidate, tier) = (open.candidate(position), self.args.tiers.of(client));
-        let (parts, journal, reply_to) =
-            (self.args.parts.clone(), self.args.journal.clone(), myself.clone());
+        let (parts, journal, reply_to) = (self.args.parts.clone(), self.args.journal.clone(), myself.clone());
         spawn_task(myself, "a stored answer", async move {
-            let (dispatch, source) =
-                match make_dispatch(client, (round, tier), (&broadcast, memories), &parts).await {
-                    Ok(dispatch) => {
-                        let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
-                        // A journal that has ended ends this server too, through their supervisor.
-                        let Ok(CallResult::Success(stored)) = stored else { return };
-                        (dispatch, AnswerSource::Replayed(stored))
-                    }
-                    Err(error) => (Dispatch::default(), AnswerSource::Unsent(error)),
-                };
+            let (dispatch, source) = match make_dispatch(client, (round, tier), (&broadcast, memories), &parts).await {
+                Ok(dispatch) => {
+                    let stored = journal.call(|reply| JournalMsg::Get { round, position, reply }, None).await;
+                    // A journal that has ended ends this server too, through their supervisor.
+                    let Ok(CallResult::Success(stored)) = stored else { return };
+                    (dispatch, AnswerSource::Replayed(stored))
+                }
+                Err(error) => (Dispatch::default(), AnswerSource::Unsent(error)),
+            };
             send(&reply_to, TaskResult::Answered(candidate, dispatch, source));
         });
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use ractor::ActorRef;
 
 use super::broadcast::Broadcast;
-use crate::link::Answer;
 use super::model::Stepped;
 use super::open_round::{Candidate, ClosingRound, Excluded};
 use super::{Reloaded, ServerError};
 use crate::aggregator::{Accepted, AggregateError};
-use crate::link::ClientUpdate;
 use crate::journal::{JournalError, StoredUpdate};
+use crate::link::Answer;
+use crate::link::ClientUpdate;
 use crate::policy::Changes;
 use crate::pool;
 use crate::wire::Frame;

@@ -59,7 +59,8 @@ pub(super) fn step(
     let Aggregate { mut update, stepped, memories } = aggregate;
     let mut model = model.clone();
     if let Some(Noise { deviation, seed }) = noise {
-        privacy::perturb(Arc::<Vec<f32>>::make_mut(&mut update), deviation, (seed, round), None);
+        let stream = privacy::noise_stream(seed, round, None);
+        privacy::perturb(Arc::<Vec<f32>>::make_mut(&mut update), deviation, stream);
     }
     check_finite("the aggregate", &update, round)?;
     match stepped {

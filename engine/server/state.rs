@@ -46,6 +46,8 @@ pub struct ServerArgs {
     pub expected: LargestExchange,
     /// The run's seed.
     pub seed: u64,
+    /// The seed of the server's own noise: a deployed server's is its secret, since its clients know the run's.
+    pub noise_seed: u64,
     /// Exchanges under way at the same time.
     pub window: usize,
     /// `W` before the first round, `P` values.

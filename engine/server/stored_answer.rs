@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::ClientUpdate;
 use crate::journal::StoredUpdate;
+use crate::link::ClientUpdate;
 
 /// The JSON beside a frame.
 #[derive(Serialize, Deserialize)]

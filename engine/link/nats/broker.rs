@@ -104,7 +104,8 @@ impl Files {
         command.process_group(0);
         let mut child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => failed(
-                "there is none on the PATH to start: install it (Debian: apt install nats-server), or give link.url".into(),
+                "there is none on the PATH to start: install it (Debian: apt install nats-server), or give link.url"
+                    .into(),
             ),
             _ => failed(format!("{}: {error}", self.program.display())),
         })?;
@@ -143,7 +144,10 @@ impl Files {
 async fn keep_up(files: Files, mut child: Child) {
     loop {
         let ended = child.wait().await;
-        tracing::warn!("the broker ended ({}) and is started again", ended.map_or_else(|error| error.to_string(), |status| status.to_string()));
+        tracing::warn!(
+            "the broker ended ({}) and is started again",
+            ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+        );
         child = loop {
             tokio::time::sleep(PAUSE).await;
             match files.spawn().await {
@@ -155,7 +159,8 @@ async fn keep_up(files: Files, mut child: Child) {
 }
 
 fn program() -> PathBuf {
-    let on_path = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(PROGRAM).is_file()));
+    let on_path = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(PROGRAM).is_file()));
     if !on_path && Path::new(ALSO).is_file() { ALSO.into() } else { PROGRAM.into() }
 }
 

@@ -145,7 +145,9 @@ impl Chunks {
                 match serde_json::from_slice::<Taken>(&answer.payload) {
                     Ok(Taken { error: None }) => break,
                     Ok(Taken { error: Some(Refusal { err_code: HAS_IT, .. }) }) => break,
-                    Ok(Taken { error: Some(refusal) }) => tracing::debug!("a chunk was refused: {}", refusal.description),
+                    Ok(Taken { error: Some(refusal) }) => {
+                        tracing::debug!("a chunk was refused: {}", refusal.description)
+                    }
                     Err(_) => {}
                 }
             }

@@ -91,12 +91,12 @@ pub struct Status {
     /// Counts up with every byte that it gets or gives.
     #[prost(uint64, tag = "3")]
     pub progress: u64,
-    /// What it does.
+    /// Its phase.
     #[prost(oneof = "Phase", tags = "4, 5, 6, 7")]
     pub phase: Option<Phase>,
 }
 
-/// What a client does; none where it waits.
+/// The phases of a client; none where it waits.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Phase {
     /// It works on an assignment.

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The time after which an order that shows no effect is given again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What the server knows of one client.
+/// The server's knowledge of one client.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     /// Its last sign of life.
@@ -86,7 +86,7 @@ struct Parts {
     traffic: Traffic,
     numbers: HashMap<String, u32>,
     seen: Vec<watch::Sender<Seen>>,
-    /// What lies in the stream for the round under way, by its subjects.
+    /// The transfers in the stream for the round under way, by its subjects.
     published: Mutex<BTreeMap<String, Arc<OnceCell<Transfer>>>>,
     /// Dropped with the rest: the listener ends.
     _alive: oneshot::Sender<()>,
@@ -137,7 +137,9 @@ impl Hub {
         let (_alive, gone) = oneshot::channel();
         let say = args.say.clone();
         let hub = Self(Arc::new(Parts { args, chunks, traffic, numbers, seen, published, _alive }));
-        watched("the link's listener", listen(Arc::downgrade(&hub.0), statuses, gone), move |crash| say(crash.to_string()));
+        watched("the link's listener", listen(Arc::downgrade(&hub.0), statuses, gone), move |crash| {
+            say(crash.to_string())
+        });
         Ok(hub)
     }
 
@@ -155,6 +157,13 @@ impl Hub {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// A seed that the server alone knows, the same for the whole run.
+    pub fn secret_seed(&self) -> u64 {
+        let run = self.0.args.run.split('-').next().unwrap_or_default();
+        let hash = blake3::hash(format!("{} {run}", self.0.args.seed).as_bytes());
+        hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
     /// Sends every client home: the run is over.
@@ -232,7 +241,9 @@ impl Parts {
     fn is_ready(&self, seen: &Seen) -> bool {
         let refused = matches!(seen.status.phase, Some(Phase::Refused(_)));
         let silence = seen.at.map(|at| at.elapsed().as_secs_f64());
-        seen.status.run == self.args.run && !refused && silence.is_some_and(|silence| silence <= self.args.config.silence_s)
+        seen.status.run == self.args.run
+            && !refused
+            && silence.is_some_and(|silence| silence <= self.args.config.silence_s)
     }
 
     async fn give(&self, number: u32, session: u64, what: What) {
@@ -310,7 +321,10 @@ impl Parts {
                     let stall_s = self.args.config.stall_s;
                     if moved.1.elapsed().as_secs_f64() > 2.0 * stall_s {
                         self.give(client, 0, What::Forget(ask.id.clone())).await;
-                        return Ok(Answer::Failed(format!("it neither worked nor moved a byte for {} s", 2.0 * stall_s)));
+                        return Ok(Answer::Failed(format!(
+                            "it neither worked nor moved a byte for {} s",
+                            2.0 * stall_s
+                        )));
                     }
                 }
                 _ if ready && given.is_none_or(|given| given.elapsed() > AGAIN) => {
@@ -332,7 +346,8 @@ impl Parts {
         let upload = upload.unwrap_or_default();
         let read = async {
             upload.check(name, self.args.longest_upload)?;
-            let bytes = self.chunks.get(&self.chunks.subjects.upload(name, &upload.id()), &upload, &self.traffic).await?;
+            let bytes =
+                self.chunks.get(&self.chunks.subjects.upload(name, &upload.id()), &upload, &self.traffic).await?;
             Ok::<_, LinkError>(Frame::read(bytes)?)
         };
         let frame = match read.await {
@@ -341,8 +356,10 @@ impl Parts {
             // What a client says of its own upload costs that client alone.
             Err(error) => return Ok(Answer::Failed(error.to_string())),
         };
-        let (claimed, most) =
-            (frame.header().upload.examples, self.args.members.get(client as usize).map_or(0, |member| member.max_examples));
+        let (claimed, most) = (
+            frame.header().upload.examples,
+            self.args.members.get(client as usize).map_or(0, |member| member.max_examples),
+        );
         if most > 0 && claimed > most {
             return Ok(Answer::Failed(format!("it claims {claimed} training records, its enrolment allows {most}")));
         }

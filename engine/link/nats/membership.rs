@@ -60,7 +60,7 @@ impl Work {
     }
 }
 
-/// What a client says of itself.
+/// A client's account of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
     /// It waits.
@@ -91,16 +91,20 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Connects with credentials, to `config.url` where that is set, and listens to orders.
+    /// Connects with credentials, to `config.url` where that is set, tries for `patience_s` seconds, and listens to orders.
     ///
     /// # Errors
     /// [`LinkError::Connect`] with the piece that fails.
-    pub async fn join(credentials: &Credentials, config: &Config) -> Result<(Self, Orders), LinkError> {
+    pub async fn join(
+        credentials: &Credentials,
+        config: &Config,
+        patience_s: f64,
+    ) -> Result<(Self, Orders), LinkError> {
         let Credentials { federation, name, address, seed, certificate } = credentials.clone();
         let address = config.url.clone().unwrap_or(address);
         let inbox = Some(Subjects::inbox(&name));
         let access = Access { address: address.clone(), seed, certificate, name: name.clone(), inbox };
-        let nats = connect(&access, config.stall_s).await?;
+        let nats = connect(&access, patience_s).await?;
         let subjects = Subjects::new(&federation);
         let orders = nats.subscribe(subjects.orders(&name)).await.map_err(|error| LinkError::Broker {
             address,
@@ -108,7 +112,8 @@ impl Membership {
             reason: error.to_string(),
         })?;
         let chunks = Chunks { nats, subjects, stall_s: config.stall_s };
-        let (traffic, session) = (Arc::default(), session_number());
+        let session = session_number().map_err(|error| LinkError::Process(error.to_string()))?;
+        let traffic = Arc::default();
         let member = Self { chunks, traffic, name, session, longest: u64::from(u32::MAX) };
         Ok((member, Orders { session, from: orders }))
     }

@@ -7,15 +7,17 @@ use async_nats::rustls::pki_types::CertificateDer;
 use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use rand_core::Rng;
 
 use crate::link::LinkError;
+use crate::random::unrepeatable;
 
 /// The pause between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Who connects to what.
+/// A participant and the broker that it connects to.
 #[derive(Clone)]
 pub(super) struct Access {
     /// Host and port, or a NATS URL.
@@ -36,9 +38,9 @@ pub(super) struct Access {
 /// [`LinkError::Connect`] with the piece that fails: name, port, certificate, key.
 pub(super) async fn connect(access: &Access, patience_s: f64) -> Result<Client, LinkError> {
     let address = &access.address;
-    let failed = |reason: String| LinkError::Connect { address: address.clone(), reason };
+    let failed = |reason: String, nobody| LinkError::Connect { address: address.clone(), reason, nobody };
     let url = if address.contains("://") { address.clone() } else { format!("tls://{address}") };
-    let tls = tls(&access.certificate).map_err(&failed)?;
+    let tls = tls(&access.certificate).map_err(|reason| failed(reason, false))?;
     let started = Instant::now();
     loop {
         let mut options = ConnectOptions::with_nkey(access.seed.clone())
@@ -47,7 +49,9 @@ pub(super) async fn connect(access: &Access, patience_s: f64) -> Result<Client, 
             .connection_timeout(Duration::from_secs(5))
             .ping_interval(Duration::from_secs(5))
             .subscription_capacity(1 << 16)
-            .reconnect_delay_callback(|tries| LONGEST_PAUSE.min(PAUSE * u32::try_from(tries).unwrap_or(u32::MAX).min(4)));
+            .reconnect_delay_callback(|tries| {
+                LONGEST_PAUSE.min(PAUSE * u32::try_from(tries).unwrap_or(u32::MAX).min(4))
+            });
         if let Some(inbox) = &access.inbox {
             options = options.custom_inbox_prefix(inbox);
         }
@@ -66,8 +70,9 @@ pub(super) async fn connect(access: &Access, patience_s: f64) -> Result<Client, 
         };
         // A certificate that does not verify comes as a failed read.
         let certificate = reason.contains("certificate") || reason.contains("UnknownIssuer");
-        if !nobody_there || certificate || started.elapsed().as_secs_f64() > patience_s {
-            return Err(failed(reason));
+        let nobody = nobody_there && !certificate;
+        if !nobody || started.elapsed().as_secs_f64() > patience_s {
+            return Err(failed(reason, nobody));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -98,12 +103,14 @@ fn tls(certificate: &str) -> Result<ClientConfig, String> {
 }
 
 /// A new id of a run: letters and digits that no other run has.
-pub fn run_id() -> String {
-    blake3::hash(nkeys::KeyPair::new_user().public_key().as_bytes()).to_hex().chars().take(16).collect()
+///
+/// # Errors
+/// A system without randomness.
+pub fn run_id() -> std::io::Result<String> {
+    Ok(format!("{:016x}", unrepeatable()?.next_u64()))
 }
 
 /// A number that no other process has.
-pub(super) fn session_number() -> u64 {
-    let hash = blake3::hash(nkeys::KeyPair::new_user().public_key().as_bytes());
-    hash.as_bytes().first_chunk().map_or(1, |bytes| u64::from_le_bytes(*bytes)).max(1)
+pub(super) fn session_number() -> std::io::Result<u64> {
+    Ok(unrepeatable()?.next_u64().max(1))
 }

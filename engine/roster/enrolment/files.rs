@@ -29,5 +29,7 @@ fn whole(path: &Path, text: &str, options: &OpenOptions) -> Result<(), Enrolment
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written.and_then(|()| std::fs::rename(&part, path)).map_err(|source| EnrolmentError::File { path: path.into(), source })
+    written
+        .and_then(|()| std::fs::rename(&part, path))
+        .map_err(|source| EnrolmentError::File { path: path.into(), source })
 }
