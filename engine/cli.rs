@@ -24,6 +24,7 @@ mod plugin_listing;
 mod plugin_project;
 mod progress;
 mod run;
+mod server;
 mod signals;
 mod summary_table;
 mod visible;
@@ -49,7 +50,7 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     let verbosity = arguments.verbosity;
     match arguments.command.unwrap_or(Command::Run(arguments.run)) {
         Command::Run(run) => run::run(&run, run::Role::Simulate, verbosity),
-        Command::Server(run) => run::run(&run, run::Role::Serve, verbosity),
+        Command::Server(server) => server::server(&server, verbosity),
         Command::Client(arguments) => client::client(&arguments, verbosity),
         Command::Enroll(command) => enroll::enroll(&command, verbosity.json),
         Command::Eval(eval) => eval::eval(&eval, verbosity),

@@ -11,4 +11,4 @@ pub use config::Config;
 pub use error::LinkError;
 pub use exchange::{Answer, Assignment, ClientUpdate, Clients, Future, Outcome};
 pub use ledger::{ByteTotals, DirectionBytes, Ledger};
-pub use nats::{Broker, Hub, HubArgs, Membership, OrderTo, Orders, State, Uploaded, Work, run_id};
+pub use nats::{Broker, Hub, HubArgs, MemberStatus, Membership, OrderTo, Orders, State, Uploaded, Work, run_id};

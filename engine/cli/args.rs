@@ -37,7 +37,7 @@ pub enum Command {
     /// Simulate a federation in this process; without a config, the demo.
     Run(Run),
     /// Serve a federation whose clients are on other machines.
-    Server(Run),
+    Server(Server),
     /// Take part in a federation with the data of this machine.
     Client(Client),
     /// Make a federation's keys, and enrol its clients.
@@ -108,6 +108,33 @@ pub enum AdapterFormat {
     Peft,
     /// One GGUF file.
     Gguf,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Server {
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// The run directory of a server in another terminal.
+#[derive(Debug, Args)]
+pub struct ServedRun {
+    /// The run directory; by default the newest under runs/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Show a server's round and its clients.
+    Status(ServedRun),
+    /// Show the last lines of a server's log.
+    Log(ServedRun),
+    /// Ask a server to stop when what is under way is durable; `--resume` goes on.
+    Stop(ServedRun),
 }
 
 #[derive(Debug, Args)]

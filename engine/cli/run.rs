@@ -15,7 +15,7 @@ use super::args::{ConfigSources, Run, Verbosity};
 use super::{Failure, config, logging, output, progress, signals, summary_table, visible};
 
 /// Parent of run directories, for runs without `run.out`.
-const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 
 /// The place of a federation's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The newest run: names begin with their time, so they sort by it.
-fn newest(runs: &Path) -> Option<PathBuf> {
+pub fn newest(runs: &Path) -> Option<PathBuf> {
     let dirs = std::fs::read_dir(runs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     dirs.filter(|dir| is_run(dir)).max()
 }

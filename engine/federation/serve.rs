@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, watch};
 use super::cpu_seconds::Clock;
 use super::manifest::Manifest;
 use super::plan::Plan;
+use super::presence;
 use super::run_dir::RunDir;
 use super::{FederationError, Inputs, Progress, Start, Summary, bind, supervise};
 use crate::config::Config;
 use crate::link::{Broker, Hub, HubArgs, LinkError, run_id};
-use crate::pool::blocking;
+use crate::pool::{Task, blocking};
 use crate::roster::{Enrolment, check_address};
 use crate::trainer::ClientData;
 
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn serve(
     start: Start,
     progress: mpsc::UnboundedSender<Progress>,
-    mut stop: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
     let (began, clock) = (Instant::now(), Clock::start());
     let endpoint = bind(&start.config).await?;
@@ -43,6 +44,7 @@ pub async fn serve(
         Some(_) => None,
         None => Some(Broker::start(&enrolment, &address.listen, address.names).await?),
     };
+    let dialled = enrolment.address().to_owned();
     // A broker must not outlive a server that fails, or it would be left to nobody.
     let served = async {
         let resume = start.resume;
@@ -53,6 +55,15 @@ pub async fn serve(
         let hub = open_hub(&plan, &files, &enrolment, (address.dial, resume), &progress).await?;
         let least = if config.link.min_clients == 0 { plan.config.server.sampled() } else { config.link.min_clients };
         let least = least.min(enrolment.members().iter().filter(|member| !member.revoked).count());
+        let (wish, mut stop) = watch::channel(false);
+        let presence = presence::keep(plan.clone(), hub.clone(), dialled, wish.clone());
+        let _presence = Task::start("the server's presence", presence);
+        let _wish = Task::start("the wish to stop", async move {
+            // A dropped sender never stops a server.
+            if stopped.wait_for(|stop| *stop).await.is_ok() {
+                let _ = wish.send(true);
+            }
+        });
         let waiting = hub.wait_for(least, |ready| {
             drop(progress.send(Progress::Note(format!("{ready} of {least} clients are there"))));
         });

@@ -9,6 +9,6 @@ mod session;
 mod subjects;
 
 pub use broker::Broker;
-pub use hub::{Hub, HubArgs};
+pub use hub::{Hub, HubArgs, MemberStatus};
 pub use membership::{Membership, OrderTo, Orders, State, Uploaded, Work};
 pub use session::run_id;

@@ -13,6 +13,7 @@ use async_nats::jetstream::stream::{Config as StreamConfig, DiscardPolicy, Stora
 use futures_util::StreamExt;
 use prost::Message;
 use ractor::ActorCell;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::chunks::{Chunks, Traffic, Transfer};
@@ -35,6 +36,22 @@ struct Seen {
     /// Its last sign of life.
     at: Option<Instant>,
     status: Status,
+}
+
+/// The state of one enrolled client, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// True where it takes part and was heard of just now.
+    pub ready: bool,
+    /// A word for what it does: away, waiting, working, done, failed, refused or revoked.
+    pub state: String,
+    /// Seconds since it was heard of; none where it never was.
+    pub silent_s: Option<f64>,
+    /// The reason of a refusal or a failure.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// The parts of a hub.
@@ -166,6 +183,17 @@ impl Hub {
         hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
+    /// The state of every enrolled client.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        self.0
+            .args
+            .members
+            .iter()
+            .zip(&self.0.seen)
+            .map(|(member, seen)| self.0.describe(member, &seen.borrow()))
+            .collect()
+    }
+
     /// Sends every client home: the run is over.
     pub async fn end(&self) {
         // A client that missed it asks again with its next sign of life, and this process may be gone by then: a few times.
@@ -232,6 +260,21 @@ impl Parts {
             }
             _ => {}
         }
+    }
+
+    fn describe(&self, member: &Member, seen: &Seen) -> MemberStatus {
+        let silent_s = seen.at.map(|at| at.elapsed().as_secs_f64());
+        let (state, reason) = match &seen.status.phase {
+            _ if member.revoked => ("revoked", None),
+            _ if silent_s.is_none_or(|silent| silent > self.args.config.silence_s) => ("away", None),
+            None => ("waiting", None),
+            Some(Phase::Working(_)) => ("working", None),
+            Some(Phase::Done(_)) => ("done", None),
+            Some(Phase::Failed(failed)) => ("failed", Some(control::cut(&failed.reason))),
+            Some(Phase::Refused(reason)) => ("refused", Some(control::cut(reason))),
+        };
+        let ready = !member.revoked && self.is_ready(seen);
+        MemberStatus { name: member.name.clone(), ready, state: state.into(), silent_s, reason }
     }
 
     fn name(&self, number: u32) -> &str {
