@@ -260,7 +260,8 @@ fn read_projection(
     linears: &[Linear],
     place: &Place,
 ) -> Result<Projection, TrainerError> {
-    let (mut weight, mut inputs) = (Vec::new(), 0);
+    let values = linears.iter().map(|linear| linear.outputs * linear.inputs).sum();
+    let (mut weight, mut inputs) = (Vec::with_capacity(values), 0);
     for linear in linears {
         inputs = linear.inputs;
         let name = tensor_name(file, spec, block, linear.path, "weight");
