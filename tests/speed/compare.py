@@ -46,9 +46,12 @@ def pytorch(measurement):
     import resource
 
     import torch
+    import transformers
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     of = json.loads(measurement)
     torch.set_num_threads(1)
     token = lambda row, column: (row * 7919 + column * 1049 + row * column * 31) % of["vocabulary"]
