@@ -36,6 +36,7 @@ mod pool;
 mod pooler;
 mod projection;
 mod stored_head;
+mod team;
 mod trainable;
 mod transformer;
 mod values;
@@ -47,7 +48,7 @@ pub use config::{
 };
 pub use error::TrainerError;
 pub use evaluation_sample::evaluation_sample;
-pub use generation::{Ended, Generation};
+pub use generation::{Ended, Generated, Generation};
 pub use hub_name::Download;
 pub use local_training::{Evaluated, TrainKey, Trained, Trainer};
 pub use lr_schedule::LearningRates;

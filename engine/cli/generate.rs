@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::data::{PromptForm, Task};
-use crate::trainer::{Ended, Generation, Model, Trainer, TrainerError};
+use crate::trainer::{Ended, Generated, Generation, Model, Trainer, TrainerError};
 
 use super::adapted_config::AdaptedConfig;
 use super::args::{Generate, Verbosity};
@@ -44,19 +44,20 @@ pub fn generate(arguments: &Generate, verbosity: Verbosity) -> Result<u8, Failur
         top_p: arguments.top_p,
         seed: arguments.seed,
         ends: model.tokenizer().ends().to_vec(),
+        threads: config.run.threads_in_use(),
     };
-    let written = write(&trainer, weights, &prompt, &how, verbosity.json)?;
+    let timed = write(&trainer, weights, &prompt, &how, verbosity.json)?;
     if verbosity.json {
         return output::print_json(&json!({
             "prompt": text,
             "form": form.name(),
-            "text": written.text,
-            "tokens": written.tokens,
-            "ended": written.ended.name(),
+            "text": timed.generated.text,
+            "tokens": timed.generated.tokens,
+            "ended": timed.generated.ended.name(),
             "prompt_tokens": prompt.len(),
-            "prompt_seconds": written.prompt_seconds,
-            "seconds": written.seconds,
-            "tokens_per_second": written.rate(),
+            "prompt_seconds": timed.prompt_seconds,
+            "seconds": timed.seconds,
+            "tokens_per_second": timed.rate(),
             "model": trainer.model().name(),
             "adapter": config.lora.init,
         }))
@@ -64,14 +65,14 @@ pub fn generate(arguments: &Generate, verbosity: Verbosity) -> Result<u8, Failur
     }
     output::print("\n")?;
     if verbosity.verbose > 0 {
-        let (count, read) = (written.tokens.len(), prompt.len());
+        let (count, read) = (timed.generated.tokens.len(), prompt.len());
         output::say(&format!(
             "{count} tokens, {:.1} a second, after {read} of the prompt ({})",
-            written.rate(),
+            timed.rate(),
             form.name()
         ));
     }
-    if written.ended == Ended::Positions {
+    if timed.generated.ended == Ended::Positions {
         output::say("note: the text ends here because the model has no further position");
     }
     Ok(0)
@@ -99,21 +100,20 @@ fn form(arguments: &Generate, config: &Config, model: &Model) -> PromptForm {
     }
 }
 
-/// A text with its tokens and times.
-struct Written {
-    text: String,
-    tokens: Vec<u32>,
-    ended: Ended,
+/// A text with its times.
+struct Timed {
+    generated: Generated,
     /// Seconds to the first token.
     prompt_seconds: f64,
     /// Seconds of all.
     seconds: f64,
 }
 
-impl Written {
+impl Timed {
     /// Tokens a second, without the time of the prompt and of the first token, which comes with it.
     fn rate(&self) -> f64 {
-        self.tokens.len().saturating_sub(1) as f64 / (self.seconds - self.prompt_seconds).max(f64::MIN_POSITIVE)
+        self.generated.tokens.len().saturating_sub(1) as f64
+            / (self.seconds - self.prompt_seconds).max(f64::MIN_POSITIVE)
     }
 }
 
@@ -124,35 +124,19 @@ fn write(
     prompt: &[u32],
     how: &Generation,
     quietly: bool,
-) -> Result<Written, Failure> {
+) -> Result<Timed, Failure> {
     let started = Instant::now();
-    let mut stream = trainer.model().tokenizer().stream(prompt);
-    let (mut text, mut tokens, mut prompt_seconds, mut failed) = (String::new(), Vec::new(), None, None);
-    let mut receive = |token: u32| -> Result<(), Failure> {
+    let (mut prompt_seconds, mut printed) = (None, Ok(()));
+    let generated = trainer.generate_text(weights, prompt, how, |piece| {
         prompt_seconds.get_or_insert_with(|| started.elapsed().as_secs_f64());
-        tokens.push(token);
-        let piece = stream.push(token)?;
         if !quietly {
-            output::print(&piece)?;
+            printed = output::print(piece);
         }
-        text.push_str(&piece);
-        Ok(())
-    };
-    let ended = trainer.generate(weights, prompt, how, |token| {
-        failed = receive(token).err();
-        failed.is_none()
+        printed.is_ok()
     });
     let seconds = started.elapsed().as_secs_f64();
-    if let Some(failure) = failed {
-        return Err(failure);
-    }
-    let ended = ended.map_err(named)?;
-    let rest = stream.finish()?;
-    if !quietly {
-        output::print(&rest)?;
-    }
-    text.push_str(&rest);
-    Ok(Written { text, tokens, ended, prompt_seconds: prompt_seconds.unwrap_or(seconds), seconds })
+    printed?;
+    Ok(Timed { generated: generated.map_err(named)?, prompt_seconds: prompt_seconds.unwrap_or(seconds), seconds })
 }
 
 /// A setting out of range is one of the command line, not of the config.

@@ -22,6 +22,16 @@ pub struct RunConfig {
     pub threads: usize,
 }
 
+impl RunConfig {
+    /// `threads`, or one a core.
+    pub fn threads_in_use(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
 impl Default for RunConfig {
     fn default() -> Self {
         Self { name: "demo".into(), seed: 1, rounds: 30, byte_budget: 0, out: None, threads: 0 }

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use crate::data::{Goal, PromptForm, Sequence};
 use crate::report::Completion;
-use crate::trainer::{Generation, Trainer, TrainerError, TrainerKind};
+use crate::trainer::{Generation, TrainerError, TrainerKind};
 
 /// Tokens of a held-out text that are its prompt, at most; and at most half of it.
 const PROMPT_TOKENS: usize = 24;
@@ -22,10 +22,17 @@ pub(super) fn completions(plan: &Plan, adapter: &[f32]) -> Result<Vec<Completion
         return Ok(Vec::new());
     }
     let tokenizer = plan.model.tokenizer();
+    let greedy = Generation {
+        max_tokens: config.report.completion_tokens,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 0,
+        ends: tokenizer.ends().to_vec(),
+        threads: plan.threads,
+    };
     let complete = |prompt: &[u32], text: String| -> Result<Completion, TrainerError> {
-        let before = complete(trainer, &plan.initial, prompt, config.report.completion_tokens)?;
-        let after = complete(trainer, adapter, prompt, config.report.completion_tokens)?;
-        Ok(Completion { prompt: text, before, after })
+        let complete = |weights| trainer.generate_text(Some(weights), prompt, &greedy, |_| true);
+        Ok(Completion { prompt: text, before: complete(&plan.initial)?.text, after: complete(adapter)?.text })
     };
     if config.report.prompts.is_empty() {
         let Some(prompt) = held_out(plan)? else { return Ok(Vec::new()) };
@@ -53,22 +60,4 @@ fn held_out(plan: &Plan) -> Result<Option<Vec<u32>>, TrainerError> {
         sequence.tokens[..count].to_vec()
     };
     Ok(sequences.first().map(begin).filter(|prompt| !prompt.is_empty()))
-}
-
-fn complete(trainer: &Trainer, weights: &[f32], prompt: &[u32], count: usize) -> Result<String, TrainerError> {
-    let tokenizer = trainer.model().tokenizer();
-    let greedy =
-        Generation { max_tokens: count, temperature: 0.0, top_p: 1.0, seed: 0, ends: tokenizer.ends().to_vec() };
-    let (mut stream, mut text, mut failed) = (tokenizer.stream(prompt), String::new(), None);
-    trainer.generate(Some(weights), prompt, &greedy, |token| {
-        match stream.push(token) {
-            Ok(piece) => text.push_str(&piece),
-            Err(error) => failed = Some(error),
-        }
-        failed.is_none()
-    })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(text + &stream.finish()?),
-    }
 }

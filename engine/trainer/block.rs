@@ -10,6 +10,7 @@ use super::kernel::{
     read_f32,
 };
 use super::projection::{PairPlan, Pairs, Projection, Saved};
+use super::team::Team;
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError, dropout::Dropout};
 
@@ -44,6 +45,8 @@ pub(super) struct Pass<'a> {
     pub lengths: &'a [usize],
     /// The position of the first row of each sequence.
     pub start: usize,
+    /// Threads that share the products with frozen weights.
+    pub team: Option<&'a Team>,
 }
 
 /// The tensors that a block's forward pass saves for its backward pass; `A` are those of the attention.
@@ -147,7 +150,7 @@ impl Block {
                 Some(dropout) if pairs[number].is_some() => Some(dropout.mask(input.dims(), pass.place)),
                 _ => None,
             };
-            self.projections[number].forward(input, pairs[number].as_ref(), mask, pass.place)
+            self.projections[number].forward(input, pairs[number].as_ref(), mask, (pass.place, pass.team))
         };
         let read = match self.order {
             NormOrder::Pre => self.norms[0].forward(&x),
@@ -257,7 +260,8 @@ fn read_projection(
     linears: &[Linear],
     place: &Place,
 ) -> Result<Projection, TrainerError> {
-    let (mut weight, mut inputs) = (Vec::new(), 0);
+    let values = linears.iter().map(|linear| linear.outputs * linear.inputs).sum();
+    let (mut weight, mut inputs) = (Vec::with_capacity(values), 0);
     for linear in linears {
         inputs = linear.inputs;
         let name = tensor_name(file, spec, block, linear.path, "weight");

@@ -1,10 +1,11 @@
-//! Generation: a prompt's tokens in, the tokens after it out, one by one. Greedy (the most likely token) or sampled, from
+//! Generation: a prompt's tokens in, the tokens after it, or their text, out, one by one. Greedy (the most likely token) or sampled, from
 //! the most likely tokens that together have a share of `top_p` (nucleus sampling, Holtzman et al. 2020).
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
-use super::transformer::Cache;
+use super::team::Team;
+use super::transformer::{AdapterTensors, Cache};
 use super::values::values;
 use super::{Trainer, TrainerError};
 use crate::random::{Purpose, stream};
@@ -22,6 +23,19 @@ pub struct Generation {
     pub seed: u64,
     /// Tokens that end the text; the one that does is not part of it.
     pub ends: Vec<u32>,
+    /// Threads that compute it in main memory, at least 1. The tokens do not depend on them.
+    pub threads: usize,
+}
+
+/// A text with its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// The text after the prompt.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: Vec<u32>,
+    /// The reason for its end.
+    pub ended: Ended,
 }
 
 /// The reason for which a generation ended.
@@ -65,11 +79,62 @@ impl Trainer {
     ) -> Result<Ended, TrainerError> {
         self.check_generation(prompt, generation)?;
         let adapted = self.adapter_or_base(weights)?;
+        std::thread::scope(|scope| {
+            // Threads that wait for each other by looking are slower than none where they share a core.
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let team = Team::start(scope, generation.threads.min(cores));
+            self.generate_with(&adapted, prompt, generation, &team, &mut receiver)
+        })
+    }
+
+    /// The text of [`Self::generate`]. Each piece of it is handed to `receiver` once no later token can change it; an
+    /// empty one for a token that completes none.
+    ///
+    /// # Errors
+    /// As [`Self::generate`], and where the tokenizer does not know a token.
+    pub fn generate_text(
+        &self,
+        weights: Option<&[f32]>,
+        prompt: &[u32],
+        generation: &Generation,
+        mut receiver: impl FnMut(&str) -> bool,
+    ) -> Result<Generated, TrainerError> {
+        let mut stream = self.model().tokenizer().stream(prompt);
+        let (mut text, mut tokens, mut failed) = (String::new(), Vec::new(), None);
+        let ended = self.generate(weights, prompt, generation, |token| {
+            tokens.push(token);
+            match stream.push(token) {
+                Ok(piece) => {
+                    text.push_str(&piece);
+                    receiver(&piece)
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let rest = stream.finish()?;
+        receiver(&rest);
+        Ok(Generated { text: text + &rest, tokens, ended })
+    }
+
+    fn generate_with(
+        &self,
+        adapted: &AdapterTensors,
+        prompt: &[u32],
+        generation: &Generation,
+        team: &Team,
+        receiver: &mut dyn FnMut(u32) -> bool,
+    ) -> Result<Ended, TrainerError> {
         let transformer = &self.model().transformer;
         let (mut cache, mut draws) = (Cache::default(), stream(generation.seed, Purpose::Generation, 0, 0));
         let (mut new, mut chosen) = (prompt.to_vec(), 0);
         while chosen < generation.max_tokens {
-            let logits = values(transformer.extend(&new, &adapted, &mut cache))?;
+            let logits = values(transformer.extend(&new, adapted, &mut cache, team))?;
             let token = choose(&logits, generation, chosen, &mut draws)?;
             if generation.ends.contains(&token) {
                 return Ok(Ended::Token);
@@ -138,7 +203,7 @@ mod tests {
     use super::*;
 
     fn how(temperature: f32, top_p: f32) -> Generation {
-        Generation { max_tokens: 1, temperature, top_p, seed: 7, ends: Vec::new() }
+        Generation { max_tokens: 1, temperature, top_p, seed: 7, ends: Vec::new(), threads: 1 }
     }
 
     fn drawn(logits: &[f32], how: &Generation, count: usize) -> Vec<u32> {

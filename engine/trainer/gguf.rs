@@ -3,6 +3,7 @@
 
 mod architecture;
 mod block_type;
+mod codes;
 mod cursor;
 mod file;
 mod k_quants;
@@ -10,10 +11,12 @@ mod merges;
 mod metadata;
 mod names;
 mod pre_tokenizers;
+mod row_products;
 mod rows;
 mod scale;
 mod settings;
 mod tokenizer;
+mod write_values;
 
 use std::path::Path;
 

@@ -9,6 +9,7 @@ use super::TrainerError;
 use super::kept_weight::FrozenWeight;
 use super::kernel::{Place, add_columns};
 use super::pooler::{Pooler, PoolerPlan};
+use super::team::Team;
 use super::values::values;
 
 /// The name of the language head in checkpoints of every family.
@@ -125,14 +126,15 @@ impl Head {
         (0..rows).step_by(part).map(|from| from..rows.min(from + part)).collect()
     }
 
-    /// `[rows, hidden]` to `[rows, vocabulary or classes]`, with the saved tensors.
-    pub fn forward(&self, input: Tensor<2>, place: &Place) -> (Tensor<2>, HeadSaved) {
+    /// `[rows, hidden]` to `[rows, vocabulary or classes]`, with the saved tensors. A team shares the product with the
+    /// language head.
+    pub fn forward(&self, input: Tensor<2>, (place, team): (&Place, Option<&Team>)) -> (Tensor<2>, HeadSaved) {
         let pooled = match self {
             Self::Classes { pooler: Some(pooler), .. } => pooler.forward(input.clone(), place),
             _ => input.clone(),
         };
         let logits = match self {
-            Self::Language(weight) => weight.times_transposed(pooled.clone()),
+            Self::Language(weight) => weight.times_transposed(pooled.clone(), team),
             Self::Classes { weight, .. } => pooled.clone().matmul(weight.clone().transpose()),
         };
         let logits = match self {

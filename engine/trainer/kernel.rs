@@ -9,10 +9,12 @@ mod attention;
 mod cross_entropy;
 mod exp;
 mod gelu;
+mod host_values;
 mod norm;
+mod number_products;
 mod pooler_activation;
 mod rotary;
-mod simd;
+pub(super) mod simd;
 mod swiglu;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -20,7 +22,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 pub(super) use activation::Activation;
 pub(super) use attention::{Attention, AttentionPattern, Heads, KeyValueCache, Masks};
 pub(super) use cross_entropy::{cross_entropy, sum_losses};
+pub(super) use host_values::HostValues;
 pub(super) use norm::{HeadNorms, Norm, NormKind};
+pub(super) use number_products::write_number_products;
 pub(super) use pooler_activation::PoolerActivation;
 pub(super) use rotary::{RopeParameters, Rotary};
 
@@ -57,8 +61,8 @@ pub(super) fn add_columns(to: Tensor<2>, values: &Tensor<2>, place: &Place) -> T
     if !place.host {
         return to + values.clone();
     }
-    let values = values.to_data();
-    let values = slice(&values);
+    let values = HostValues::of(values);
+    let values = values.slice();
     edit(to, |rows| {
         for row in rows.chunks_exact_mut(values.len()) {
             row.iter_mut().zip(values).for_each(|(to, value)| *to += value);
@@ -86,10 +90,5 @@ pub(super) fn read_f32<const D: usize, R>(tensor: &Tensor<D>, reader: impl FnOnc
 
 /// Reads the values of a tensor in main memory.
 fn read<const D: usize, R>(tensor: &Tensor<D>, reader: impl FnOnce(&[f32]) -> R) -> R {
-    reader(slice(&tensor.to_data()))
-}
-
-/// The values of a tensor's data.
-fn slice(data: &TensorData) -> &[f32] {
-    data.as_slice().unwrap_or_else(|_| unreachable!("tensors of this room are f32"))
+    reader(HostValues::of(tensor).slice())
 }

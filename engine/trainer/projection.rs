@@ -6,8 +6,9 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 
-use super::kept_weight::{FrozenWeight, KeptWeight};
+use super::kept_weight::{FrozenWeight, KeptWeight, times_transposed};
 use super::kernel::{Place, add_columns};
+use super::team::Team;
 
 /// Values of a row that share a scale in 8 bits, at most.
 const BLOCK: usize = 64;
@@ -115,17 +116,18 @@ impl Projection {
         Some(self.frozen(place) + place.tensor(sum, [plan.outputs, plan.inputs]))
     }
 
-    /// The output for `[rows, inputs]`: `[rows, outputs]`; with the saved tensors.
+    /// The output for `[rows, inputs]`: `[rows, outputs]`; with the saved tensors. A team shares the product with the
+    /// frozen weights.
     pub fn forward(
         &self,
         input: Tensor<2>,
         pairs: Option<&Pairs>,
         mask: Option<Tensor<2>>,
-        place: &Place,
+        (place, team): (&Place, Option<&Team>),
     ) -> (Tensor<2>, Saved) {
         let output = match self.kept_weight(pairs) {
-            Some(kept) => kept.times_transposed(&input),
-            None => input.clone().matmul(self.weight(pairs, place).transpose()),
+            Some(kept) => kept.times_transposed(&input, team),
+            None => times_transposed(input.clone(), &self.weight(pairs, place), team),
         };
         let output = match &self.bias {
             Some(bias) => add_columns(output, bias, place),

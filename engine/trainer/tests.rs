@@ -74,7 +74,7 @@ fn logits_are_the_golden_ones() {
 
 /// The prompt and the most likely tokens after it, chosen one by one.
 fn continued(trainer: &Trainer, weights: Option<&[f32]>, prompt: &[u32], count: usize) -> Vec<u32> {
-    let greedy = Generation { max_tokens: count, temperature: 0.0, top_p: 1.0, seed: 0, ends: Vec::new() };
+    let greedy = Generation { max_tokens: count, temperature: 0.0, top_p: 1.0, seed: 0, ends: Vec::new(), threads: 2 };
     let mut tokens = prompt.to_vec();
     let receive = |token| {
         tokens.push(token);

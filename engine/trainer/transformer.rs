@@ -17,6 +17,7 @@ use super::kept_weight::FrozenWeight;
 use super::kernel::{KeyValueCache, Masks, Norm, Place, Rotary, cross_entropy, sum_losses};
 use super::pooler::Pooler;
 use super::stored_head::StoredHead;
+use super::team::Team;
 use super::values::{floats, values};
 use super::weights::Checkpoint;
 use super::{Quantize, TrainerError};
@@ -132,7 +133,7 @@ impl Transformer {
         let read = self.behind_blocks(&hidden);
         let (mut loss_sum, mut correct) = (0.0, 0);
         for part in adapted.head.parts(&read) {
-            let (logits, _) = adapted.head.forward(part_of(&read, &part), &self.place);
+            let (logits, _) = adapted.head.forward(part_of(&read, &part), (&self.place, None));
             let of_part = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
             let (loss, hits) = sum_losses(&values(of_part.rows)?);
             loss_sum += loss;
@@ -144,21 +145,22 @@ impl Transformer {
     /// Logits `[rows, vocabulary or classes]` of some rows of a batch.
     pub fn logits(&self, batch: &Batch, adapted: &AdapterTensors) -> Tensor<2> {
         let hidden = self.hidden(batch, adapted);
-        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
+        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head, None)
     }
 
     /// The logits `[1, vocabulary]` of the last of `tokens`, which follow those that the cache has seen, and which it gets
-    /// too. The cache begins as `Cache::default()`.
-    pub fn extend(&self, tokens: &[u32], adapted: &AdapterTensors, cache: &mut Cache) -> Tensor<2> {
+    /// too. The cache begins as `Cache::default()`. The team's threads are of use in main memory alone.
+    pub fn extend(&self, tokens: &[u32], adapted: &AdapterTensors, cache: &mut Cache, team: &Team) -> Tensor<2> {
         let batch = Batch::of_next(tokens, cache.positions);
-        let pass = self.pass(&batch);
+        let team = self.place.host.then_some(team);
+        let pass = Pass { team, ..self.pass(&batch) };
         cache.blocks.resize_with(self.blocks.len(), KeyValueCache::default);
         cache.positions += tokens.len();
         let blocks = self.blocks.iter().zip(&adapted.blocks).zip(&mut cache.blocks);
         let hidden = blocks.fold(self.embedding.forward(&batch, &self.place), |x, ((block, pairs), cache)| {
             block.extend(x, pairs, &pass, cache)
         });
-        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head)
+        self.logits_of(&hidden.select(0, indices(&batch.rows, &self.place)), &adapted.head, team)
     }
 
     /// The sum of the losses of a batch in nats; writes the gradient of their mean to `gradient`, flat. With
@@ -190,7 +192,7 @@ impl Transformer {
         let read = self.behind_blocks(&last);
         let (mut losses, mut of_read) = (Vec::new(), Vec::new());
         for part in adapted.head.parts(&read) {
-            let (logits, saved) = adapted.head.forward(part_of(&read, &part), &self.place);
+            let (logits, saved) = adapted.head.forward(part_of(&read, &part), (&self.place, None));
             let loss = cross_entropy(logits, &batch.targets[part], batch.targets.len(), &self.place);
             let HeadGradients { of_input, of_sum } = adapted.head.backward(&saved, loss.gradient.clone(), &self.place);
             plan.head.write_gradient(saved, of_sum, loss.gradient, gradient)?;
@@ -263,6 +265,7 @@ impl Transformer {
             place: &self.place,
             lengths: &batch.lengths,
             start: batch.start,
+            team: None,
         }
     }
 
@@ -290,8 +293,8 @@ impl Transformer {
         }
     }
 
-    fn logits_of(&self, hidden: &Tensor<2>, head: &Head) -> Tensor<2> {
-        head.forward(self.behind_blocks(hidden), &self.place).0
+    fn logits_of(&self, hidden: &Tensor<2>, head: &Head, team: Option<&Team>) -> Tensor<2> {
+        head.forward(self.behind_blocks(hidden), (&self.place, team)).0
     }
 }
 

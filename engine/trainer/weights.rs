@@ -78,6 +78,11 @@ impl MappedRows {
     pub fn write(&self, rows: Range<usize>, to: &mut [f32]) {
         self.rows.write(&self.map[self.range.clone()], rows, to);
     }
+
+    /// Writes the products of some rows with `input`, a row's width of values: a number a row.
+    pub fn write_products(&self, rows: Range<usize>, input: &[f32], to: &mut [f32]) {
+        self.rows.write_products(&self.map[self.range.clone()], rows, input, to);
+    }
 }
 
 /// The content of model.safetensors.index.json.

@@ -1,10 +1,14 @@
-//! The types of tensors in GGUF files: bytes in, f32 values out. A row is a sequence of blocks, each of so many values
-//! with scales of their own. The values are those of `gguf.quants`, the reference in Python, bit for bit.
+//! The types of tensors in GGUF files: bytes in, f32 values or products with them out. A row is a sequence of blocks, each
+//! of so many values with scales of their own. The values are those of `gguf.quants`, the reference in Python, bit for
+//! bit.
 
-use half::{bf16, f16};
+use half::bf16;
 
+use super::codes::{Codes, ForBlocks};
 use super::k_quants;
+use super::row_products::RowProducts;
 use super::scale::half;
+use super::write_values::WriteValues;
 
 /// A type of values in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,74 +107,83 @@ impl BlockType {
 
     /// Writes the values of whole blocks; `to` is as long as they are together.
     pub fn write_values(self, blocks: &[u8], to: &mut [f32]) {
+        self.give_to(WriteValues { blocks, to });
+    }
+
+    /// Writes the product of each stored row with `input`, which is as long as a row.
+    pub fn write_products<'a>(self, rows: impl Iterator<Item = &'a [u8]>, input: &[f32], to: &mut [f32]) {
+        self.give_to(RowProducts { rows, input, to });
+    }
+
+    /// Hands the reader of this type's blocks to `work`.
+    fn give_to(self, work: impl ForBlocks) {
         match self {
-            Self::F32 => each(blocks, to, |bytes| [f32::from_le_bytes(*bytes)]),
-            Self::F16 => each(blocks, to, |bytes| [f16::from_le_bytes(*bytes).to_f32()]),
-            Self::Bf16 => each(blocks, to, |bytes| [bf16::from_le_bytes(*bytes).to_f32()]),
-            Self::Q8_0 => each(blocks, to, q8_0),
-            Self::Q4_0 => each(blocks, to, q4_0),
-            Self::Q4_1 => each(blocks, to, q4_1),
-            Self::Q5_0 => each(blocks, to, q5_0),
-            Self::Q5_1 => each(blocks, to, q5_1),
-            Self::Q2K => each(blocks, to, k_quants::q2_k),
-            Self::Q3K => each(blocks, to, k_quants::q3_k),
-            Self::Q4K => each(blocks, to, k_quants::q4_k),
-            Self::Q5K => each(blocks, to, k_quants::q5_k),
-            Self::Q6K => each(blocks, to, k_quants::q6_k),
+            Self::F32 => work.of_numbers(|bytes| f32::from_le_bytes(*bytes)),
+            Self::F16 => work.of_numbers(|bytes: &[u8; 2]| half(bytes, 0)),
+            Self::Bf16 => work.of_numbers(|bytes| bf16::from_le_bytes(*bytes).to_f32()),
+            Self::Q8_0 => work.of_codes(q8_0),
+            Self::Q4_0 => work.of_codes(q4_0),
+            Self::Q4_1 => work.of_codes(q4_1),
+            Self::Q5_0 => work.of_codes(q5_0),
+            Self::Q5_1 => work.of_codes(q5_1),
+            Self::Q2K => work.of_codes(k_quants::q2_k),
+            Self::Q3K => work.of_codes(k_quants::q3_k),
+            Self::Q4K => work.of_codes(k_quants::q4_k),
+            Self::Q5K => work.of_codes(k_quants::q5_k),
+            Self::Q6K => work.of_codes(k_quants::q6_k),
         }
     }
 }
 
-/// The values of one block after the other.
-fn each<const BYTES: usize, const VALUES: usize>(
-    blocks: &[u8],
-    to: &mut [f32],
-    values: impl Fn(&[u8; BYTES]) -> [f32; VALUES],
-) {
-    for (to, block) in to.as_chunks_mut().0.iter_mut().zip(blocks.as_chunks().0) {
-        *to = values(block);
+#[inline(always)]
+fn q8_0(block: &[u8; 34]) -> Codes<32, 1> {
+    let mut codes = [0; 32];
+    codes.iter_mut().zip(&block[2..]).for_each(|(to, code)| *to = code.cast_signed());
+    Codes { codes, scales: [half(block, 0)], shifts: None }
+}
+
+/// The two codes of each of 16 bytes, low halves first, then high halves; less `less`.
+#[inline(always)]
+fn nibbles(bytes: &[u8], less: i8) -> [i8; 32] {
+    let mut codes = [0; 32];
+    let (low, high) = codes.split_at_mut(16);
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(&bytes[..16]) {
+        *low = (byte & 0xf).cast_signed() - less;
+        *high = (byte >> 4).cast_signed() - less;
+    }
+    codes
+}
+
+#[inline(always)]
+fn q4_0(block: &[u8; 18]) -> Codes<32, 1> {
+    Codes { codes: nibbles(&block[2..], 8), scales: [half(block, 0)], shifts: None }
+}
+
+#[inline(always)]
+fn q4_1(block: &[u8; 20]) -> Codes<32, 1> {
+    Codes { codes: nibbles(&block[4..], 0), scales: [half(block, 0)], shifts: Some([half(block, 2)]) }
+}
+
+/// Adds the fifth bits of 32 codes, which lie side by side in four bytes.
+#[inline(always)]
+fn add_fifth_bits(codes: &mut [i8; 32], bits: &[u8]) {
+    for (codes, bits) in codes.as_chunks_mut::<8>().0.iter_mut().zip(bits) {
+        for (at, code) in codes.iter_mut().enumerate() {
+            *code += (bits >> at & 1).cast_signed() << 4;
+        }
     }
 }
 
-fn q8_0(block: &[u8; 34]) -> [f32; 32] {
-    let scale = half(block, 0);
-    let mut values = [0.0; 32];
-    values.iter_mut().zip(&block[2..]).for_each(|(to, code)| *to = f32::from(*code as i8) * scale);
-    values
+#[inline(always)]
+fn q5_0(block: &[u8; 22]) -> Codes<32, 1> {
+    let mut codes = nibbles(&block[6..], 16);
+    add_fifth_bits(&mut codes, &block[2..6]);
+    Codes { codes, scales: [half(block, 0)], shifts: None }
 }
 
-/// The two values of each byte: low halves first, then high halves.
-fn nibbles(codes: &[u8], value: impl Fn(u8, usize) -> f32) -> [f32; 32] {
-    let mut values = [0.0; 32];
-    let (low, high) = values.split_at_mut(16);
-    for (at, ((low, high), code)) in low.iter_mut().zip(high).zip(codes).enumerate() {
-        *low = value(code & 0xf, at);
-        *high = value(code >> 4, at + 16);
-    }
-    values
-}
-
-fn q4_0(block: &[u8; 18]) -> [f32; 32] {
-    let scale = half(block, 0);
-    nibbles(&block[2..], |code, _| scale * f32::from(code as i8 - 8))
-}
-
-fn q4_1(block: &[u8; 20]) -> [f32; 32] {
-    let (scale, least) = (half(block, 0), half(block, 2));
-    nibbles(&block[4..], |code, _| scale * f32::from(code) + least)
-}
-
-/// A code's fifth bit, of a word of 32 that begins at a place of the block.
-fn fifth_bits(block: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
-}
-
-fn q5_0(block: &[u8; 22]) -> [f32; 32] {
-    let (scale, high) = (half(block, 0), fifth_bits(block, 2));
-    nibbles(&block[6..], |code, at| scale * f32::from((code | (((high >> at) & 1) << 4) as u8) as i8 - 16))
-}
-
-fn q5_1(block: &[u8; 24]) -> [f32; 32] {
-    let (scale, least, high) = (half(block, 0), half(block, 2), fifth_bits(block, 4));
-    nibbles(&block[8..], |code, at| scale * f32::from(code | (((high >> at) & 1) << 4) as u8) + least)
+#[inline(always)]
+fn q5_1(block: &[u8; 24]) -> Codes<32, 1> {
+    let mut codes = nibbles(&block[8..], 0);
+    add_fifth_bits(&mut codes, &block[4..8]);
+    Codes { codes, scales: [half(block, 0)], shifts: Some([half(block, 2)]) }
 }

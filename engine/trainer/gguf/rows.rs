@@ -1,5 +1,5 @@
-//! The rows of a matrix as a GGUF file stores them: bytes of blocks in, f32 rows in the order of Hugging Face
-//! checkpoints out.
+//! The rows of a matrix as a GGUF file stores them: bytes of blocks in, f32 rows, or products with them, in the order of
+//! Hugging Face checkpoints out.
 
 use std::ops::Range;
 
@@ -56,5 +56,11 @@ impl StoredRows {
             let first = self.order.stored(row) * length;
             self.kind.write_values(&stored[first..first + length], to);
         }
+    }
+    /// Writes the products of some rows of the checkpoint with `input`, `width` values: a number a row.
+    pub fn write_products(&self, stored: &[u8], rows: Range<usize>, input: &[f32], to: &mut [f32]) {
+        let length = self.bytes();
+        let row = |row: usize| &stored[self.order.stored(row) * length..][..length];
+        self.kind.write_products(rows.map(row), input, to);
     }
 }

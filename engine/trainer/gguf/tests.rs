@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::file::GgufFile;
 use crate::data::{Goal, Sequence};
 use crate::trainer::{
-    LocalConfig, LoraConfig, Model, ModelConfig, OptimizerKind, Quantize, TrainKey, Trainer, tokenizer,
+    Generation, LocalConfig, LoraConfig, Model, ModelConfig, OptimizerKind, Quantize, TrainKey, Trainer, tokenizer,
 };
 
 const MODELS: [&str; 5] = ["llama", "llama-biases", "mistral", "qwen2", "qwen3"];
@@ -46,6 +46,26 @@ fn the_values_of_every_type_are_those_of_the_reference_bit_for_bit() {
         tensor.kind.write_values(&bytes[tensor.start..tensor.start + tensor.length], &mut found);
         let same = found.iter().zip(expected).all(|(found, expected)| found.to_bits() == expected.to_bits());
         assert!(same, "{}: {:?} is not {:?}", tensor.name, &found[..8], &expected[..8]);
+    }
+}
+
+#[test]
+fn the_products_of_every_type_are_those_of_its_values() {
+    let bytes = std::fs::read(fixture("blocks.gguf")).unwrap();
+    let file = GgufFile::read(&bytes).unwrap();
+    for tensor in &file.tensors {
+        // Two rows of 256 values.
+        let stored = &bytes[tensor.start..tensor.start + tensor.length];
+        let (mut values, mut found) = (vec![0.0; 512], [0.0; 2]);
+        tensor.kind.write_values(stored, &mut values);
+        let input: Vec<f32> = (0..256).map(|at| (at as f32 * 0.7).sin()).collect();
+        tensor.kind.write_products(stored.chunks_exact(tensor.length / 2), &input, &mut found);
+        for (row, found) in values.chunks_exact(256).zip(found) {
+            let terms = || row.iter().zip(&input).map(|(value, input)| f64::from(*value) * f64::from(*input));
+            let (expected, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
+            let far = (f64::from(found) - expected).abs();
+            assert!(far <= 1e-6 * size, "{}: {found} is not {expected}", tensor.name);
+        }
     }
 }
 
@@ -118,6 +138,36 @@ fn a_model_whose_blocks_are_kept_computes_the_same() {
         }
         assert_eq!(kept.model().parameters(), plain.model().parameters());
         assert_eq!(kept.model().fingerprint(), plain.model().fingerprint());
+    }
+}
+
+/// The first tokens after a prompt, the most likely each time.
+fn greedy(trainer: &Trainer, weights: &[f32], prompt: &[u32], threads: usize) -> Vec<u32> {
+    let how = Generation { max_tokens: 12, temperature: 0.0, top_p: 1.0, seed: 0, ends: Vec::new(), threads };
+    let mut tokens = Vec::new();
+    let receive = |token| {
+        tokens.push(token);
+        true
+    };
+    trainer.generate(Some(weights), prompt, &how, receive).unwrap();
+    tokens
+}
+
+#[test]
+fn a_text_does_not_depend_on_threads_nor_on_kept_blocks() {
+    for name in MODELS {
+        let path = fixture(&format!("{name}.gguf"));
+        let kept = ModelConfig { quantize: Quantize::Keep, ..config(&path) };
+        let kept = Trainer::new(Model::load(&kept).unwrap(), &LoraConfig::default(), 0, 1).unwrap();
+        let (plain, tokens) = (trainer(&path), ids(&golden(name)["tokens"]));
+        let weights: Vec<f32> = (0..plain.start().0.len()).map(|at| (at as f32 * 0.7).sin() / 50.0).collect();
+        // A prompt of few rows and one of many.
+        for prompt in [&tokens[..2], &tokens[..]] {
+            let expected = greedy(&plain, &weights, prompt, 1);
+            assert_eq!(greedy(&plain, &weights, prompt, 2), expected, "{name}");
+            assert_eq!(greedy(&kept, &weights, prompt, 1), expected, "{name}");
+            assert_eq!(greedy(&kept, &weights, prompt, 2), expected, "{name}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor, activation};
 
 pub(crate) use cache::KeyValueCache;
 
-use super::{Place, edit, read, simd, slice, to_f32};
+use super::{HostValues, Place, edit, read, simd, to_f32};
 
 /// The positions that a position attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,15 +151,15 @@ impl Attention {
         let (query, key, value, shares, output) = match self.saved {
             Saved::Host { qkv, output, log_sums } => {
                 let of_qkv = place.tensor(vec![0.0; rows * heads.columns()], [rows, heads.columns()]);
-                let [qkv, output, gradient] = [&qkv, &output, &gradient].map(Tensor::to_data);
+                let [qkv, output, gradient] = [&qkv, &output, &gradient].map(HostValues::of);
                 let past = host::BackwardInput {
                     heads,
                     pattern: self.pattern,
                     lengths,
-                    qkv: slice(&qkv),
-                    output: slice(&output),
+                    qkv: qkv.slice(),
+                    output: output.slice(),
                     log_sums: &log_sums,
-                    gradient: slice(&gradient),
+                    gradient: gradient.slice(),
                 };
                 return edit(of_qkv, |of_qkv| host::backward(past, of_qkv));
             }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::exp::{exp, sigmoid};
 use super::simd::{Loop, run};
-use super::{Place, edit, slice};
+use super::{HostValues, Place, edit};
 
 /// The exact GELU, or its tanh approximation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(super) fn gelu(kind: GeluKind, x: &Tensor<2>, place: &Place) -> Tensor<2> {
 /// The gradient of the input `x`, given that of the output.
 pub(super) fn gelu_backward(kind: GeluKind, x: Tensor<2>, gradient: Tensor<2>, place: &Place) -> Tensor<2> {
     if place.host {
-        let x = x.to_data();
-        return edit(gradient, |gradient| run(Backward { kind, x: slice(&x), gradient }));
+        let x = HostValues::of(&x);
+        return edit(gradient, |gradient| run(Backward { kind, x: x.slice(), gradient }));
     }
     let share = share_on_device(kind, x.clone());
     let slope = match kind {

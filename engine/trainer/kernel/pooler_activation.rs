@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, activation};
 
 use super::exp::sigmoid;
-use super::{Place, edit, slice};
+use super::{HostValues, Place, edit};
 
 /// The activation of a family's pooler, or of the first layer of its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl PoolerActivation {
             Self::Relu => 0.0,
         };
         if place.host {
-            let output = output.to_data();
+            let output = HostValues::of(output);
             return edit(gradient, |gradient| {
-                let values = gradient.iter_mut().zip(slice(&output));
+                let values = gradient.iter_mut().zip(output.slice());
                 values.for_each(|(gradient, output)| *gradient *= slope(*output));
             });
         }

@@ -2,16 +2,16 @@
 //! give the same bits: sums have the order that the loops spell out, and `mul_add` rounds once on every machine.
 
 /// Eight values side by side: one AVX register, two NEON ones.
-pub(super) type Lane = [f32; 8];
+pub(crate) type Lane = [f32; 8];
 
 /// A loop with its arguments.
-pub(super) trait Loop {
+pub(crate) trait Loop {
     /// Runs it. Implementations are `#[inline(always)]`, or [`run`] has no effect on them.
     fn run(self);
 }
 
 /// Runs a loop with the widest vectors that this processor has.
-pub(super) fn run(work: impl Loop) {
+pub(crate) fn run(work: impl Loop) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
@@ -29,7 +29,7 @@ pub(super) fn run(work: impl Loop) {
 
 /// `sum + factor * lane`.
 #[inline(always)]
-pub(super) fn multiply_add(sum: &mut Lane, factor: f32, lane: &Lane) {
+pub(crate) fn multiply_add(sum: &mut Lane, factor: f32, lane: &Lane) {
     for (sum, value) in sum.iter_mut().zip(lane) {
         *sum = factor.mul_add(*value, *sum);
     }

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::exp::sigmoid;
 use super::simd::{Loop, run};
-use super::{Place, edit, slice};
+use super::{HostValues, Place, edit};
 
 /// `[rows, 2 * columns]` to `[rows, columns]`.
 pub(crate) fn swiglu(gate_up: &Tensor<2>, place: &Place) -> Tensor<2> {
@@ -15,7 +15,7 @@ pub(crate) fn swiglu(gate_up: &Tensor<2>, place: &Place) -> Tensor<2> {
         return activation::silu(gate) * gate_up.clone().slice([0..rows, columns..width]);
     }
     let mut out = vec![0.0; rows * columns];
-    run(Forward { gate_up: slice(&gate_up.to_data()), out: &mut out, columns });
+    run(Forward { gate_up: HostValues::of(gate_up).slice(), out: &mut out, columns });
     place.tensor(out, [rows, columns])
 }
 
@@ -49,8 +49,8 @@ pub(crate) fn swiglu_backward(gate_up: Tensor<2>, gradient: Tensor<2>, place: &P
         let slope = sigmoid.clone() + silu.clone() * (sigmoid.neg() + 1.0);
         return Tensor::cat(vec![gradient.clone() * up * slope, gradient * silu], 1);
     }
-    let gradient = gradient.into_data();
-    edit(gate_up, |gate_up| run(Backward { gate_up, gradient: slice(&gradient), columns }))
+    let gradient = HostValues::of(&gradient);
+    edit(gate_up, |gate_up| run(Backward { gate_up, gradient: gradient.slice(), columns }))
 }
 
 struct Backward<'a> {

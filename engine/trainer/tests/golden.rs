@@ -128,11 +128,13 @@ fn positions_read_one_by_one_give_the_logits_of_all_read_together() {
             let trainer = Trainer::new(model, &golden.lora, 0, 1).unwrap();
             let adapted = trainer.adapter_or_base(Some(weights)).unwrap();
             let mut cache = transformer::Cache::default();
+            let alone = std::thread::scope(|scope| team::Team::start(scope, 1));
             let mut read = 0;
             // More at once at first, and once in between, too.
             for count in [5, 1, 1, 4].into_iter().chain(std::iter::repeat_n(1, tokens.len() - 11)) {
                 let new = &tokens[read..read + count];
-                let found = values::values(trainer.model().transformer.extend(new, &adapted, &mut cache)).unwrap();
+                let found =
+                    values::values(trainer.model().transformer.extend(new, &adapted, &mut cache, &alone)).unwrap();
                 read += count;
                 for (found, expected) in found.iter().zip(&whole[(read - 1) * width..read * width]) {
                     assert!((found - expected).abs() < 1e-4, "{} {read}: {found} is not {expected}", golden.name);
@@ -147,7 +149,7 @@ fn a_text_ends_at_its_end_token_its_most_tokens_or_the_last_position_and_picture
     let golden = Golden::read("gpt2");
     let positions = golden.trainer.model().max_positions();
     let prompt = vec![3; positions - 2];
-    let mut how = Generation { max_tokens: 9, temperature: 0.0, top_p: 1.0, seed: 1, ends: Vec::new() };
+    let mut how = Generation { max_tokens: 9, temperature: 0.0, top_p: 1.0, seed: 1, ends: Vec::new(), threads: 1 };
     let generated = |how: &Generation| {
         let mut tokens = Vec::new();
         let receive = |token| {

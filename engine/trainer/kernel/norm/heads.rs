@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::RmsNorm;
-use crate::trainer::kernel::{Heads, Place, edit, slice};
+use crate::trainer::kernel::{Heads, HostValues, Place, edit};
 
 /// The two norms; all heads share their weights.
 #[derive(Debug)]
@@ -48,11 +48,11 @@ impl HeadNorms {
     pub fn backward(&self, qkv: &Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
         let [queries, keys] = self.ends();
         if self.host {
-            let qkv = qkv.to_data();
+            let qkv = HostValues::of(qkv);
             return edit(gradient, |gradient| {
                 let columns = self.heads.columns();
                 let mut of_output = vec![0.0; keys];
-                for (x, row) in slice(&qkv).chunks_exact(columns).zip(gradient.chunks_exact_mut(columns)) {
+                for (x, row) in qkv.slice().chunks_exact(columns).zip(gradient.chunks_exact_mut(columns)) {
                     of_output.copy_from_slice(&row[..keys]);
                     row[..keys].fill(0.0);
                     self.query.backward_rows(&x[..queries], &of_output[..queries], &mut row[..queries]);

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::trainer::kernel::{Place, edit, exp, slice, to_f32};
+use crate::trainer::kernel::{HostValues, Place, edit, exp, to_f32};
 
 /// One LayerNorm with its frozen weight and bias.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl LayerNorm {
     /// The gradient of the input `x`, given that of the output, plus `skip`, the gradient that reaches `x` around the norm.
     pub fn backward(&self, x: &Tensor<2>, gradient: Tensor<2>, skip: Tensor<2>) -> Tensor<2> {
         if self.host {
-            let (x, gradient) = (x.to_data(), gradient.into_data());
-            return edit(skip, |skip| self.backward_rows(slice(&x), slice(&gradient), skip));
+            let (x, gradient) = (HostValues::of(x), HostValues::of(&gradient));
+            return edit(skip, |skip| self.backward_rows(x.slice(), gradient.slice(), skip));
         }
         let (unit, inverse) = self.unit(x);
         let scaled = to_f32(gradient) * self.tensors[0].clone();
