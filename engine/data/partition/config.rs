@@ -71,7 +71,7 @@ pub struct Config {
     /// size, linear, square or exponential.
     pub kind: Kind,
     /// Clients; for natural-id the so many ids with most text, for grouped-natural-id the so many first groups, and 0 takes
-    /// all of them. For size and inner-dirichlet, where `partition_sizes` is set, 0 or as many as that has.
+    /// all of them (natural ids in the order of their names). For size and inner-dirichlet, where `partition_sizes` is set, 0 or as many as that has.
     pub clients: usize,
     /// Field that tells the client (natural-id, grouped-natural-id) or the class (dirichlet, inner-dirichlet, distribution,
     /// pathological, shard); several, split by commas, are joined by "/".
