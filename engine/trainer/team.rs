@@ -40,7 +40,7 @@ impl Team {
     /// The results of parts `0..parts`, in this order.
     ///
     /// # Panics
-    /// Where the work does.
+    /// The caller's thread, if the work of a part panics.
     pub fn results<R, W>(&self, parts: usize, work: W) -> Vec<R>
     where
         R: Clone + Send + Sync + 'static,
