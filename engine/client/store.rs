@@ -250,8 +250,11 @@ fn write<M: Serialize>(path: &Path, meta: &M, blobs: &[&[u8]]) -> Result<(), Sto
     named.and_then(|()| File::open(parent)?.sync_all()).map_err(of(path))
 }
 
+/// A file's head, and the bytes behind it.
+type Parts<M> = (M, Vec<Vec<u8>>);
+
 /// Reads such a file; none where there is none.
-fn read<M: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<(M, Vec<Vec<u8>>)>, StoreError> {
+fn read<M: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<Parts<M>>, StoreError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

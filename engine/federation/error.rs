@@ -132,16 +132,28 @@ pub enum FederationError {
     Enrolment(#[from] EnrolmentError),
     /// A config that a server's values do not go with.
     #[error(transparent)]
-    Settings(#[from] ConfigError),
+    Settings(Box<ConfigError>),
     /// A client that does not take part.
     #[error("this client does not take part: {0}")]
     Refused(String),
     /// A client's own part.
     #[error(transparent)]
-    Member(#[from] MemberError),
+    Member(Box<MemberError>),
     /// The root supervisor itself ended.
     #[error("the federation's root supervisor ended without a result")]
     Root,
+}
+
+impl From<ConfigError> for FederationError {
+    fn from(error: ConfigError) -> Self {
+        Self::Settings(Box::new(error))
+    }
+}
+
+impl From<MemberError> for FederationError {
+    fn from(error: MemberError) -> Self {
+        Self::Member(Box::new(error))
+    }
 }
 
 impl FederationError {

@@ -129,7 +129,7 @@ async fn a_hostile_client_costs_itself_its_place_and_nobody_else_anything() {
         done = Some(Done { id: ask.id, upload: Some(transfer) });
     }
     say(Status { session: 1, run, done }).await;
-    tokio::task::spawn_blocking(move || {
+    cellm::pool::blocking("the look at the end", move || {
         server.ends_with(0);
         others.iter_mut().for_each(|client| client.ends_with(0));
         let rows = deployed.client_rows();
