@@ -26,7 +26,7 @@ const HAS_IT: u64 = 10_077;
 /// The announcement of a transfer.
 #[derive(Clone, PartialEq, Message)]
 pub struct Transfer {
-    /// BLAKE3 of all bytes.
+    /// BLAKE3 of the only chunk, else of the hashes of all chunks.
     #[prost(bytes = "vec", tag = "1")]
     pub hash: Vec<u8>,
     /// Bytes.
@@ -40,11 +40,12 @@ pub struct Transfer {
 impl Transfer {
     /// The announcement of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let chunks = match bytes.len() {
+        let chunks: Vec<u8> = match bytes.len() {
             0..=CHUNK => Vec::new(),
             _ => bytes.chunks(CHUNK).flat_map(|chunk| *blake3::hash(chunk).as_bytes()).collect(),
         };
-        Self { hash: blake3::hash(bytes).as_bytes().to_vec(), length: bytes.len() as u64, chunks }
+        let hashed = if chunks.is_empty() { bytes } else { &chunks };
+        Self { hash: blake3::hash(hashed).as_bytes().to_vec(), length: bytes.len() as u64, chunks }
     }
 
     /// The word that its chunks have in their subjects.
@@ -62,7 +63,8 @@ impl Transfer {
         }
         let count = self.count();
         let hashes = if count == 1 { 0 } else { 32 * count };
-        if self.hash.len() == 32 && self.chunks.len() == hashes {
+        let whole = count == 1 || blake3::hash(&self.chunks).as_bytes()[..] == self.hash[..];
+        if self.hash.len() == 32 && self.chunks.len() == hashes && whole {
             return Ok(());
         }
         let reason = format!(
@@ -168,9 +170,10 @@ impl Chunks {
         while let Some(piece) = pieces.next().await {
             bytes.extend_from_slice(&piece?);
         }
-        if bytes.len() as u64 != transfer.length || blake3::hash(&bytes).as_bytes()[..] != transfer.hash[..] {
-            let (hash, expected) = (blake3::hash(&bytes).to_hex().to_string(), hex(&transfer.hash));
-            return Err(LinkError::Damaged { chunk: 0, found: bytes.len(), hash, expected });
+        // Each chunk is the one announced; together they have to have the length that was.
+        if bytes.len() as u64 != transfer.length {
+            let (found, limit) = (bytes.len() as u64, transfer.length);
+            return Err(LinkError::TooLong { found, limit });
         }
         Ok(bytes)
     }

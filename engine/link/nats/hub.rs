@@ -4,7 +4,7 @@
 //! An order is given until the client's sign of life shows that it is known, so a lost message costs a moment, and a server that
 //! was started again finds finished work where it lies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use super::control::{self, Ask, Done, End, Failed, Order, Phase, Status, What, W
 use super::session::{Access, connect};
 use super::subjects::Subjects;
 use crate::link::{Answer, Assignment, ClientUpdate, Clients, Config, Future, LinkError, Outcome};
-use crate::pool::watched;
+use crate::pool::{blocking, watched};
 use crate::roster::{Enrolment, EnrolmentError, Member};
 use crate::wire::Frame;
 
@@ -36,6 +36,8 @@ struct Seen {
     /// Its last sign of life.
     at: Option<Instant>,
     status: Status,
+    /// The process whose place another one has taken.
+    replaced: u64,
 }
 
 /// The state of one enrolled client, for people.
@@ -97,14 +99,17 @@ impl HubArgs {
 #[derive(Clone)]
 pub struct Hub(Arc<Parts>);
 
+/// A frame in the stream, with the client that it is for; none where all may read it.
+type Published = (Frame, Option<u32>, Arc<OnceCell<Transfer>>);
+
 struct Parts {
     args: HubArgs,
     chunks: Chunks,
     traffic: Traffic,
     numbers: HashMap<String, u32>,
     seen: Vec<watch::Sender<Seen>>,
-    /// The transfers in the stream for the round under way, by its subjects.
-    published: Mutex<BTreeMap<String, Arc<OnceCell<Transfer>>>>,
+    /// The transfers in the stream for the round under way.
+    published: Mutex<Vec<Published>>,
     /// Dropped with the rest: the listener ends.
     _alive: oneshot::Sender<()>,
 }
@@ -232,14 +237,21 @@ impl Parts {
     /// Takes in a sign of life.
     async fn heard(&self, number: u32, name: &str, status: Status) {
         let Some(seen) = self.seen.get(number as usize) else { return };
-        let (before, was_ready) = {
+        let (before, mut replaced, was_ready) = {
             let known = seen.borrow();
-            (known.status.session, self.is_ready(&known))
+            (known.status.session, known.replaced, self.is_ready(&known))
         };
         if before != 0 && before != status.session {
-            // The newer process is the one that somebody just started.
-            let reason = "another process took part with the same credentials";
-            self.give(number, before, What::End(End { reason: reason.into() })).await;
+            // The newer process is the one that somebody just started. The older may still say something.
+            let is_older = status.session == replaced;
+            if !is_older {
+                replaced = before;
+            }
+            let reason = "another process takes part with the same credentials";
+            self.give(number, replaced, What::End(End { reason: reason.into() })).await;
+            if is_older {
+                return;
+            }
         }
         let refused = matches!(status.phase, Some(Phase::Refused(_)));
         if status.run != self.args.run && !refused {
@@ -251,7 +263,7 @@ impl Parts {
             _ => None,
         };
         let already = matches!(&seen.borrow().status.phase, Some(Phase::Refused(_)));
-        seen.send_replace(Seen { at: Some(Instant::now()), status });
+        seen.send_replace(Seen { at: Some(Instant::now()), status, replaced });
         match refusal {
             Some(reason) if !already => (self.args.say)(format!("{name} does not take part: {reason}")),
             None if !was_ready && self.is_ready(&seen.borrow()) => {
@@ -297,16 +309,28 @@ impl Parts {
         drop(self.chunks.nats.publish(subject, order.into()).await);
     }
 
-    /// Puts a frame into the stream, where it is not there yet.
-    async fn publish(&self, frame: &Frame, prefix: impl Fn(&str) -> String) -> Result<Transfer, LinkError> {
-        let bytes = frame.to_bytes();
-        let transfer = Transfer::of(&bytes);
-        let prefix = prefix(&transfer.id());
+    /// Puts a frame into the stream, for one client or for all, where it is not there yet.
+    async fn publish(&self, frame: &Frame, of: Option<u32>) -> Result<Transfer, LinkError> {
         let cell = {
             let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-            published.entry(prefix.clone()).or_default().clone()
+            let known = published.iter().find(|(known, its, _)| *its == of && known.is(frame));
+            known.map(|(.., cell)| cell.clone()).unwrap_or_else(|| {
+                let cell = Arc::<OnceCell<Transfer>>::default();
+                published.push((frame.clone(), of, cell.clone()));
+                cell
+            })
         };
         let put = async || {
+            let frame = frame.clone();
+            let announced = blocking("a frame's hashes", move || {
+                let bytes = frame.to_bytes();
+                (Transfer::of(&bytes), bytes)
+            });
+            let (transfer, bytes) = announced.await.map_err(|crash| LinkError::Process(crash.to_string()))?;
+            let prefix = match of {
+                None => self.chunks.subjects.common(&transfer.id()),
+                Some(client) => self.chunks.subjects.own(self.name(client), &transfer.id()),
+            };
             self.chunks.put(&prefix, bytes, &self.traffic).await?;
             Ok::<_, LinkError>(transfer)
         };
@@ -320,11 +344,11 @@ impl Parts {
         if self.args.members.get(client as usize).is_some_and(|member| member.revoked) {
             return Ok(Answer::Failed("its enrolment was revoked".into()));
         }
-        let (name, subjects) = (self.name(client), &self.chunks.subjects);
-        let broadcast = self.publish(&assignment.frame, |id| subjects.common(id)).await?;
+        let name = self.name(client);
+        let broadcast = self.publish(&assignment.frame, None).await?;
         let mut catch_up = Vec::with_capacity(assignment.catch_up.len());
         for frame in &assignment.catch_up {
-            catch_up.push(self.publish(frame, |id| subjects.own(name, id)).await?);
+            catch_up.push(self.publish(frame, Some(client)).await?);
         }
         let Assignment { round, tier, last_seen, .. } = assignment;
         let mut ask = Ask { id: Vec::new(), round, client, tier, last_seen, broadcast: Some(broadcast), catch_up };
