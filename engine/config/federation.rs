@@ -10,14 +10,17 @@ use super::{Config, ConfigError, Layers, Loaded, Table};
 /// Values by dotted key.
 pub type Settings = BTreeMap<String, Value>;
 
-/// Keys of a site that take the server's value where the site has set none: how records become text, and where the model lies.
-const SUGGESTED: [&str; 8] = [
+/// Keys of a site that take the server's value where the site has set none: how records become text, where the model lies, how
+/// often a sign of life is due.
+const SUGGESTED: [&str; 10] = [
     "data.answer",
     "data.invalid",
     "data.label",
     "data.min_chars",
     "data.template",
     "data.text",
+    "link.silence_s",
+    "link.stall_s",
     "lora.init",
     "model.path",
 ];

@@ -27,19 +27,25 @@ const LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 /// As [`super::run`], and what is wrong with the link or the enrolment.
 pub async fn serve(
-    start: Start,
+    mut start: Start,
     progress: mpsc::UnboundedSender<Progress>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<Summary, FederationError> {
     let (began, clock) = (Instant::now(), Clock::start());
     let endpoint = bind(&start.config).await?;
-    let config = start.config.clone();
-    let dir = deployable(&config)?;
+    let dir = deployable(&start.config)?;
     let (enrolment, address) = blocking("reading the enrolment", {
-        let (config, progress) = (config.clone(), progress.clone());
+        let (config, progress) = (start.config.clone(), progress.clone());
         move || addressed(&dir, &config, &progress)
     })
     .await??;
+    let (cohort, enrolled) = (start.config.server.cohort, enrolment.members().len());
+    if cohort > enrolled && cohort == Config::default().server.cohort {
+        // Nobody chose the demo's number for this federation.
+        start.config.server.cohort = enrolled;
+        drop(progress.send(Progress::Note(format!("server.cohort is not set: all {enrolled} clients are asked"))));
+    }
+    let config = start.config.clone();
     let broker = match &config.link.url {
         Some(_) => None,
         None => Some(Broker::start(&enrolment, &address.listen, address.names).await?),

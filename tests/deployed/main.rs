@@ -178,6 +178,12 @@ fn what_is_wrong_with_the_link_is_named_and_ends_with_6() {
     let mut revoked = deployed.client("beta", &["link.stall_s=0.2"]);
     revoked.ends_with(6);
     assert!(revoked.said().contains("revoked"), "{}", revoked.said());
+    // One that is connected when it loses them.
+    let mut connected = deployed.client("gamma", &[]);
+    connected.waits_for("is connected");
+    deployed.enroll(&["revoke", "gamma"]);
+    connected.ends_with(6);
+    assert!(connected.said().contains("revoked"), "{}", connected.said());
     // Two processes of one client: the later one is wanted.
     let mut first = deployed.client("alpha", &[]);
     first.waits_for("is connected");

@@ -48,6 +48,10 @@ fn every_command_prints_one_object_last() {
         (&["config", "show"], "origins", false),
         (&["config", "keys"], "keys", true),
         (&["doctor"], "checks", true),
+        (&["enroll", "init", "fed"], "federation", false),
+        (&["enroll", "add", "fed", "a"], "credentials", false),
+        (&["enroll", "list", "fed"], "clients", true),
+        (&["enroll", "revoke", "fed", "a"], "revoked", false),
     ] {
         let found = object(at, words, 0);
         assert_eq!(found.get(key).map(Value::is_array), Some(is_list), "{words:?} has {key}: {found}");
@@ -65,6 +69,10 @@ fn a_command_that_fails_says_so_in_its_object() {
         (&["plugin", "inspect", "none"], 4, "none"),
         (&["report", "none"], 2, "none"),
         (&["export", "--run", "none", "--to", "x"], 2, "none"),
+        (&["enroll", "add", "none", "a"], 2, "holds no federation"),
+        (&["server"], 2, "link.enrolment is not set"),
+        (&["server", "status", "--out", "none"], 1, "none"),
+        (&["client", "--credentials", "none.creds"], 2, "none.creds"),
     ] {
         let found = object(dir.path(), words, code);
         assert!(found["error"].as_str().unwrap().contains(said) && found["exit_code"] == code, "{words:?}: {found}");

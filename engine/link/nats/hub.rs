@@ -126,6 +126,7 @@ impl Hub {
             certificate: args.certificate.clone(),
             name: "server".into(),
             inbox: None,
+            refused: Arc::default(),
         };
         let nats = connect(&access, args.config.stall_s).await?;
         let subjects = Subjects::new(&args.federation);

@@ -1,7 +1,7 @@
 //! A membership: the federation as a client over NATS sees it. Orders, and chunks out of the stream, in; signs of life and updates out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -15,6 +15,9 @@ use super::subjects::Subjects;
 use crate::link::{Config, LinkError};
 use crate::roster::Credentials;
 use crate::wire::Frame;
+
+/// The time between two looks at a connection from which nothing comes.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// An order as it concerns this process.
 #[derive(Debug)]
@@ -103,7 +106,9 @@ impl Membership {
         let Credentials { federation, name, address, seed, certificate } = credentials.clone();
         let address = config.url.clone().unwrap_or(address);
         let inbox = Some(Subjects::inbox(&name));
-        let access = Access { address: address.clone(), seed, certificate, name: name.clone(), inbox };
+        let refused = Arc::<AtomicBool>::default();
+        let (on, to) = (refused.clone(), address.clone());
+        let access = Access { address: address.clone(), seed, certificate, name: name.clone(), inbox, refused };
         let nats = connect(&access, patience_s).await?;
         let subjects = Subjects::new(&federation);
         let orders = nats.subscribe(subjects.orders(&name)).await.map_err(|error| LinkError::Broker {
@@ -115,7 +120,7 @@ impl Membership {
         let session = session_number().map_err(|error| LinkError::Process(error.to_string()))?;
         let traffic = Arc::default();
         let member = Self { chunks, traffic, name, session, longest: u64::from(u32::MAX) };
-        Ok((member, Orders { session, from: orders }))
+        Ok((member, Orders { session, from: orders, refused: on, address: to }))
     }
 
     /// Gives a sign of life. `run` is the one whose manifest it agrees with.
@@ -177,13 +182,24 @@ impl Membership {
 pub struct Orders {
     session: u64,
     from: Subscriber,
+    refused: Arc<AtomicBool>,
+    address: String,
 }
 
 impl Orders {
     /// The next order to this process; none when the connection is given up.
     pub async fn next(&mut self) -> Option<OrderTo> {
         loop {
-            let message = self.from.next().await?;
+            // A connection that comes back no more is not seen by those who wait for a message.
+            if self.refused.load(Ordering::Relaxed) {
+                let address = &self.address;
+                let reason = format!("the broker at {address} no longer takes its key: it was revoked");
+                return Some(OrderTo::End(Some(reason)));
+            }
+            let message = tokio::select! {
+                message = self.from.next() => message?,
+                () = tokio::time::sleep(LOOK) => continue,
+            };
             let Order { run, session, client, what } = match control::read("the server", &message.payload) {
                 Ok(order) => order,
                 Err(error) => {

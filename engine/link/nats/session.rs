@@ -1,6 +1,7 @@
 //! The connection to a broker: TLS with the federation's certificate, the key of whoever connects, reconnects of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::rustls::pki_types::CertificateDer;
@@ -30,6 +31,8 @@ pub(super) struct Access {
     pub name: String,
     /// The prefix of inboxes, where rights ask for one.
     pub inbox: Option<String>,
+    /// Set when the broker no longer takes the key.
+    pub refused: Arc<AtomicBool>,
 }
 
 /// Connects, and tries for `patience_s` seconds where nobody listens yet.
@@ -52,6 +55,15 @@ pub(super) async fn connect(access: &Access, patience_s: f64) -> Result<Client, 
             .reconnect_delay_callback(|tries| {
                 LONGEST_PAUSE.min(PAUSE * u32::try_from(tries).unwrap_or(u32::MAX).min(4))
             });
+        let refused = access.refused.clone();
+        options = options.event_callback(move |event| {
+            // A refused reconnect comes as a text.
+            if event.to_string().contains("authorization violation") {
+                refused.store(true, Ordering::Relaxed);
+            }
+            tracing::info!("link: {event}");
+            std::future::ready(())
+        });
         if let Some(inbox) = &access.inbox {
             options = options.custom_inbox_prefix(inbox);
         }
